@@ -1,0 +1,522 @@
+"""The cgroup2 tree: find it, make a container's group, kill it, empty it, remove it.
+
+Called by the supervisor (create, run), by `state` (frozen), `kill`, `delete` and `exec`. Hot: only C built-ins.
+
+Everything goes through a descriptor of the tree's root and names relative to it, one component at a time, without
+following links and without `..`: a group's name comes from config.json, and a path that leaves the tree would let a
+bundle write to files of the host (security.md#C1, GHSA-5g49-rx9x-qfc6). What a failing write says is the file, the
+value and the kernel's reason, because "invalid argument" alone has cost people days.
+
+Processes are not moved here by choice: the supervisor hands `dirfd()` to clone3(CLONE_INTO_CGROUP), so that nothing is
+ever charged to a wrong group. `add` is for what already runs (exec into a group that clone3 may not enter).
+"""
+
+import errno
+import posix
+import time
+
+from pyrunc.errors import Error
+
+ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # pure v2; hybrid: v2 beside v1
+DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+GONE = (errno.ENOENT, errno.ENODEV)  # a group removed before, or while, we looked
+RMDIR_TRIES = 10  # 1 + 2 + 4 ... ms: one second in all, as runc
+ADD_TRIES = 5
+FREEZE_TIMEOUT = 10.0
+KILL_ROUNDS = 100
+
+
+def mountpoint():
+    """Where the cgroup2 tree is mounted: "/sys/fs/cgroup", "/sys/fs/cgroup/unified", elsewhere, or None.
+
+    cgroup.controllers in the directory is what says so: no other filesystem's root has it, and statfs is not among
+    the C built-ins. A tree at an unusual place is found in mountinfo, which is read last because it may be long.
+    """
+    for path in ROOTS:
+        try:
+            posix.stat(path + "/cgroup.controllers")
+            return path
+        except OSError:
+            pass
+    try:
+        fd = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    return from_mountinfo(_slurp(fd).decode("utf-8", "surrogateescape"))
+
+
+def from_mountinfo(text):
+    """The first mount of a cgroup2 filesystem's own root in the text of /proc/self/mountinfo, or None. (Pure.)"""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if after.startswith("cgroup2 ") and len(fields) > 4 and fields[3] == "/":
+            return fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    return None
+
+
+def own():
+    """The cgroup2 path of this process, from /proc/self/cgroup: "/" or "/a/b"; None without cgroup2."""
+    try:
+        fd = posix.open("/proc/self/cgroup", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    for line in _slurp(fd).decode("utf-8", "surrogateescape").splitlines():
+        if line.startswith("0::"):
+            return line[3:]
+    return None
+
+
+def path_for(cgroups_path, own_cgroup, container_id):
+    """The container's group as a path relative to the tree's root, without a leading slash. (Pure; compat.md 4.2.)
+
+    An absolute cgroupsPath counts from the root. A relative one, or none (then the id is the name), stands *beside*
+    the runtime's own group, as with runc: a group that holds processes cannot have children with controllers.
+    """
+    path = cgroups_path or container_id
+    parts = path.split("/")
+    if not path.startswith("/"):
+        parts = (own_cgroup or "/").split("/")[:-1] + parts
+    parts = [part for part in parts if part not in ("", ".")]
+    pointer = "/linux/cgroupsPath"
+    if ".." in parts:
+        if ".." in path.split("/"):
+            raise Error(f'cgroupsPath "{path}" must not contain ".."', pointer=pointer)
+        raise Error(f'cgroup "{path}": the runtime\'s own cgroup {own_cgroup} is outside of the visible cgroup tree',
+                    hint="give an absolute linux.cgroupsPath", pointer=pointer)
+    if "\0" in path or any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in parts):
+        raise Error("cgroupsPath is not a usable path (NUL, or a component longer than 255 bytes)", pointer=pointer)
+    if not parts:
+        raise Error(f'cgroupsPath "{path}" is the root cgroup, which cannot be a container\'s', pointer=pointer)
+    return "/".join(parts)
+
+
+def at(path):
+    """The Cgroup of an absolute path saved in state.json, or None when no cgroup2 tree holds it (any more)."""
+    root = mountpoint()
+    if root is None or not path.startswith(root + "/"):
+        return None
+    return Cgroup(root, path_for(path[len(root):], "/", ""))
+
+
+class Cgroup:
+    """One group of the tree mounted at `root`; `relative` comes from path_for. Opens lazily, close() when done."""
+
+    def __init__(self, root, relative):
+        self.root = root
+        self.relative = relative
+        self.path = root.rstrip("/") + "/" + relative
+        self._fd = -1
+
+    # -- descriptors ------------------------------------------------------------------------------------------------
+
+    def dirfd(self):
+        """A CLOEXEC descriptor of the group's directory, for clone3(CLONE_INTO_CGROUP). Stays ours; see close()."""
+        if self._fd < 0:
+            fd = self._open_root()
+            for part in self.relative.split("/"):
+                fd = _step(fd, part)
+            self._fd = fd
+        return self._fd
+
+    def close(self):
+        if self._fd >= 0:
+            posix.close(self._fd)
+            self._fd = -1
+
+    def exists(self):
+        try:
+            self.dirfd()
+            return True
+        except OSError as err:
+            if err.errno in GONE:
+                return False
+            raise self._error("open", err)
+
+    def _open_root(self):
+        return posix.open(self.root, DIR & ~posix.O_NOFOLLOW)  # the mount point may be reached by a link of the host
+
+    # -- create -----------------------------------------------------------------------------------------------------
+
+    def create(self):
+        """mkdir -p with every controller on offer enabled on the way down; returns the directories it made.
+
+        The list (relative paths, outermost first) is what `undo` takes. A group that exists is used if nothing lives in
+        it and it is not frozen: somebody else's processes must not die with this container (texts: runc's).
+        """
+        made = []
+        try:
+            self._descend(made)
+            self._refuse_foreign()
+        except BaseException:
+            self.undo(made)
+            raise
+        return made
+
+    def _descend(self, made):
+        parts = self.relative.split("/")
+        fd = self._open_root()
+        for depth, part in enumerate(parts):
+            _enable_controllers(fd)  # of the parent, for the child about to be made: the last one keeps none enabled
+            try:
+                posix.mkdir(part, 0o755, dir_fd=fd)
+                made.append("/".join(parts[:depth + 1]))
+            except OSError as err:
+                if err.errno != errno.EEXIST:
+                    posix.close(fd)
+                    raise self._error("mkdir", err, "/".join(parts[:depth + 1]))
+            try:
+                fd = _step(fd, part)
+            except OSError as err:
+                raise self._error("open", err, "/".join(parts[:depth + 1]))
+            _leave_invalid_domain(fd)
+        self._fd = fd
+
+    def _refuse_foreign(self):
+        alive = len(self.pids(recursive=True))
+        if alive:
+            raise Error(f"container's cgroup is not empty: {alive} process(es) found", pointer="/linux/cgroupsPath",
+                        hint=f"another container or service uses {self.path}; choose another linux.cgroupsPath")
+        if self.frozen():
+            raise Error("container's cgroup unexpectedly frozen", pointer="/linux/cgroupsPath",
+                        hint=f"echo 0 > {self.path}/cgroup.freeze")
+
+    def undo(self, made):
+        """Remove what create() made, innermost first; parents that somebody else uses meanwhile stay."""
+        if self.relative in made:
+            self.remove()
+        self.close()
+        for relative in reversed(made):
+            try:
+                root = self._open_root()
+            except OSError:
+                return
+            try:
+                posix.rmdir(relative, dir_fd=root)
+            except OSError:
+                pass
+            finally:
+                posix.close(root)
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    def pids(self, recursive=False):
+        """The pids in the group (and below it); a group that is gone has none."""
+        try:
+            if not recursive:
+                return _pids_of(self.dirfd())
+            found = []
+            for leaving, fd, _ in _walk(self.dirfd()):
+                if not leaving:
+                    found += _pids_of(fd)
+            return found
+        except OSError as err:
+            if err.errno in GONE:
+                return []
+            raise self._error("read", err, file="cgroup.procs")
+
+    def add(self, pid):
+        """Move a process into the group. EINVAL is retried: the kernel says it while a task of the group dies."""
+        for attempt in range(ADD_TRIES):
+            try:
+                return _write(self.dirfd(), "cgroup.procs", str(pid))
+            except OSError as err:
+                if err.errno == errno.EOPNOTSUPP:  # a threaded group takes threads only
+                    return self.write("cgroup.threads", str(pid))
+                if err.errno != errno.EINVAL or attempt == ADD_TRIES - 1:
+                    raise self._error("write", err, file="cgroup.procs", value=str(pid))
+            time.sleep(0.03)
+
+    def populated(self):
+        """Does any process live in the group or below it? (Zombies do not count, for the kernel neither.)"""
+        return self._event("populated")
+
+    def kill(self):
+        """SIGKILL everything in the group and below it. Not waited for: `remove` waits, or a pidfd does."""
+        try:
+            return _write(self.dirfd(), "cgroup.kill", "1")
+        except OSError as err:
+            if err.errno in GONE and not self._has("cgroup.procs"):
+                return None
+            if err.errno not in (errno.ENOENT, errno.EOPNOTSUPP):  # before Linux 5.14; threaded group
+                raise self._error("write", err, file="cgroup.kill", value="1")
+        return self._kill_each()
+
+    def _kill_each(self):
+        """Without cgroup.kill: freeze, so that nothing forks and no pid is re-used meanwhile; kill; thaw.
+
+        Rounds, because freezing may be refused (or a fork bomb may be faster than it).
+        """
+        try:
+            self.freeze(True)
+        except Error:
+            pass
+        try:
+            for _ in range(KILL_ROUNDS):
+                alive = [pid for pid in self.pids(recursive=True) if pid > 0]  # 0: not visible in our pid namespace
+                for pid in alive:
+                    try:
+                        posix.kill(pid, 9)
+                    except ProcessLookupError:
+                        pass
+                if not alive or not self.populated():
+                    return
+                time.sleep(0.001)
+        finally:
+            try:
+                self.freeze(False)
+            except Error:
+                pass
+
+    # -- freezer ----------------------------------------------------------------------------------------------------
+
+    def frozen(self):
+        """Is the group itself (not merely an ancestor) told to freeze, and has it? The rule of runc's `paused`."""
+        return self._read_or("cgroup.freeze", "0").strip() == "1" and self._event("frozen")
+
+    def freeze(self, on):
+        """Freeze or thaw and wait until the kernel says it is done; on time-out thaw again and say so."""
+        self.write("cgroup.freeze", "1" if on else "0")
+        deadline = time.monotonic() + FREEZE_TIMEOUT
+        pause = 0.0005
+        while self._event("frozen") != on:
+            if time.monotonic() > deadline:
+                if on:
+                    self.write("cgroup.freeze", "0")
+                raise Error(f'cgroup "{self.path}": timed out waiting for it to {"freeze" if on else "thaw"}')
+            time.sleep(pause)
+            pause = min(pause * 2, 0.01)
+
+    # -- remove -----------------------------------------------------------------------------------------------------
+
+    def remove(self):
+        """rmdir the group and every group the container made below it, innermost first. A missing group is fine.
+
+        Only this group: parents that create() made stay, as with runc, because other containers may be on their way in.
+        """
+        self.close()
+        try:
+            parent = self._open_root()
+            *above, name = self.relative.split("/")
+            for part in above:
+                parent = _step(parent, part)
+        except OSError as err:
+            if err.errno in GONE:
+                return
+            raise self._error("open", err)
+        try:
+            _remove(parent, name)
+        except OSError as err:
+            raise self._error("rmdir", err)
+        finally:
+            posix.close(parent)
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def write(self, file, value):
+        """Write a value into one file of the group; the error names file, value and reason."""
+        try:
+            return _write(self.dirfd(), file, value)
+        except OSError as err:
+            raise self._error("write", err, file=file, value=value)
+
+    def read(self, file):
+        try:
+            return _read(self.dirfd(), file)
+        except OSError as err:
+            raise self._error("read", err, file=file)
+
+    def _read_or(self, file, default):
+        try:
+            return _read(self.dirfd(), file)
+        except OSError as err:
+            if err.errno in GONE:
+                return default
+            raise self._error("read", err, file=file)
+
+    def _event(self, key):
+        return (key + " 1") in self._read_or("cgroup.events", "").splitlines()
+
+    def _has(self, file):
+        try:
+            posix.stat(file, dir_fd=self.dirfd())
+            return True
+        except OSError:
+            return False
+
+    def _error(self, doing, err, relative=None, file=None, value=None):
+        path = self.path if relative is None else self.root.rstrip("/") + "/" + relative
+        where = path + ("/" + file if file else "")
+        what = doing + (f' "{value}"' if value is not None else "")
+        hint = None
+        if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "the cgroup tree must be writable: run as root, or have the group delegated to you"
+        return Error(f'cgroup "{where}": {what}: {posix.strerror(err.errno).lower()}', hint, errno=err.errno)
+
+
+# -- helpers: plain functions of descriptors, raising OSError ---------------------------------------------------------
+
+
+def _step(fd, name):
+    """From a directory to one of its children: opens the child and closes the directory, also when that fails."""
+    try:
+        return posix.open(name, DIR, dir_fd=fd)
+    finally:
+        posix.close(fd)
+
+
+def _slurp(fd):
+    """Everything a file has, and close it."""
+    try:
+        parts = []
+        while part := posix.read(fd, 65536):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        posix.close(fd)
+
+
+def _read(dir_fd, file):
+    fd = posix.open(_one_name(file), posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd)
+    return _slurp(fd).decode("utf-8", "surrogateescape")
+
+
+def _write(dir_fd, file, value):
+    """One write(2): cgroup files take a value whole or not at all. Never O_CREAT: the kernel makes the files."""
+    fd = posix.open(_one_name(file), posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        posix.write(fd, value.encode("utf-8", "surrogateescape"))
+    finally:
+        posix.close(fd)
+
+
+def _one_name(file):
+    """A file of a group is one component. `unified` takes names from config.json (GHSA-5g49-rx9x-qfc6)."""
+    if "/" in file or "\0" in file or file in ("", ".", ".."):
+        raise OSError(errno.EINVAL, posix.strerror(errno.EINVAL), file)
+    return file
+
+
+def _enable_controllers(fd):
+    """Offer the children of a group all controllers it has itself: all in one write, else one by one.
+
+    What cannot be enabled is left out without a word, as in runc: only a limit that needs the controller may complain.
+    """
+    try:
+        wanted = _read(fd, "cgroup.controllers").split()
+        enabled = _read(fd, "cgroup.subtree_control").split() if wanted else []
+    except OSError:
+        return
+    missing = ["+" + name for name in wanted if name not in enabled]
+    if missing and not _try_write(fd, "cgroup.subtree_control", " ".join(missing)):
+        for one in missing:
+            _try_write(fd, "cgroup.subtree_control", one)
+
+
+def _try_write(fd, file, value):
+    try:
+        _write(fd, file, value)
+        return True
+    except OSError:
+        return False
+
+
+def _leave_invalid_domain(fd):
+    """A group made below a threaded one is "domain invalid" and takes no process; "threaded" is the only way out."""
+    try:
+        if _read(fd, "cgroup.type").strip() == "domain invalid":
+            _write(fd, "cgroup.type", "threaded")
+    except OSError:
+        pass  # the spawn will say what is wrong with the group
+
+
+def _pids_of(fd):
+    try:
+        text = _read(fd, "cgroup.procs")
+    except OSError as err:
+        if err.errno in GONE:
+            return []
+        if err.errno != errno.EOPNOTSUPP:
+            raise
+        text = _read(fd, "cgroup.threads")  # a threaded group has no list of processes
+    return [int(word) for word in text.split()]
+
+
+def _children(fd):
+    with posix.scandir(fd) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _walk(top):
+    """All groups below `top`, without recursion and with one descriptor open at a time.
+
+    Yields (False, fd, name) on entering a group, fd being its own, and (True, fd, name) on having left it, fd being its
+    parent's. A container may nest groups without end, so neither the stack nor the descriptors may grow with the
+    depth: the way back up is "..", which is safe in cgroup2, where a directory cannot be moved.
+    """
+    fd = posix.open(".", DIR, dir_fd=top)
+    try:
+        yield False, fd, None
+        todo = [_children(fd)]
+        path = []
+        while True:
+            if todo[-1]:
+                name = todo[-1].pop()
+                try:
+                    child = posix.open(name, DIR, dir_fd=fd)
+                except OSError as err:
+                    if err.errno in GONE:
+                        continue
+                    raise
+                posix.close(fd)
+                fd = child
+                path.append(name)
+                yield False, fd, name
+                todo.append(_children(fd))
+            elif path:
+                parent = posix.open("..", DIR, dir_fd=fd)
+                posix.close(fd)
+                fd = parent
+                todo.pop()
+                yield True, fd, path.pop()
+            else:
+                return
+    finally:
+        posix.close(fd)
+
+
+def _remove(parent, name):
+    """rmdir `name` in `parent`; only if that fails, look inside. Raises OSError if a group stays busy."""
+    if _rmdir(parent, name, tries=0):
+        return
+    try:
+        top = posix.open(name, DIR, dir_fd=parent)
+    except OSError as err:
+        if err.errno in GONE:
+            return
+        raise
+    try:
+        for leaving, fd, child in _walk(top):
+            if leaving:
+                _rmdir(fd, child, RMDIR_TRIES)
+    finally:
+        posix.close(top)
+    _rmdir(parent, name, RMDIR_TRIES)
+
+
+def _rmdir(dir_fd, name, tries):
+    """rmdir, waiting out EBUSY (killed processes take a moment to go). With no tries, says whether it worked."""
+    pause = 0.001
+    for left in range(tries, -1, -1):
+        try:
+            posix.rmdir(name, dir_fd=dir_fd)
+            return True
+        except OSError as err:
+            if err.errno in GONE:
+                return True
+            if err.errno not in (errno.EBUSY, errno.ENOTEMPTY) or (tries and not left):
+                raise
+            if not tries:
+                return False
+        time.sleep(pause)
+        pause *= 2
