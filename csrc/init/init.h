@@ -1,0 +1,90 @@
+/* What every op of init sees: the loaded plan, the slots, and a handful of helpers. No libc, no allocation. */
+#ifndef PYRUNC_INIT_H
+#define PYRUNC_INIT_H
+
+#include <asm/errno.h>
+#include <asm/fcntl.h>
+#include <asm/signal.h>
+#include <asm/statfs.h>
+#include <linux/fcntl.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+#include "../plan.h"
+#include "../sys.h"
+
+struct init {
+	uint8_t *plan; /* mapped private and writable: vecs are relocated in it */
+	struct plan_header *head;
+	struct plan_op *ops;
+	uint32_t now;  /* index of the running op */
+	uint32_t step; /* where inside it: set by the op before each call that can fail */
+	int base;      /* first descriptor that is ours; below it are stdio and what the caller preserves */
+	int sync;      /* socket to the supervisor */
+	int role;      /* 'M' or 'I' */
+	int slot[SLOTS + 6];
+	uint32_t pdeathsig;
+	int cwd_done;            /* CHDIR has succeeded */
+	const char *exec_path;   /* found by LOOKUP */
+	int mask_tree;           /* the one read-only tmpfs every masked directory shows */
+	uint8_t failed[PLAN_OPS_MAX / 8];
+	char home[4200];         /* "HOME=...", filled by HOME */
+	char path[2][8192];      /* scratch of path.c */
+	uint8_t buf[4096];       /* scratch of one op, never kept across ops */
+};
+
+typedef int op_fn(struct init *in, struct plan_op *op);
+
+#define OP(name, roles, phase, slots, args, sealed) op_fn op_##name;
+#include "../ops.def"
+#undef OP
+
+/* Operands. plan_load has checked kinds and bounds of all of them. */
+static inline const char *arg_str(struct init *in, uint32_t off) { return (const char *)in->plan + off + 4; }
+static inline uint32_t arg_len(struct init *in, uint32_t off) { return *(uint32_t *)(in->plan + off); }
+static inline uint8_t *arg_blob(struct init *in, uint32_t off) { return in->plan + off + 4; }
+static inline char **arg_vec(struct init *in, uint32_t off) { return (char **)(in->plan + off + 8); }
+static inline uint64_t arg_u64(const uint32_t *word) { return word[0] | (uint64_t)word[1] << 32; }
+static inline int slot(struct init *in, struct plan_op *op, int i)
+{
+	return op->slot[i] == NO_SLOT ? -EBADF : in->slot[op->slot[i]];
+}
+/* Single assignment: the old value of a produced slot is always -1 (the verifier and plan_load see to it). */
+static inline void produce(struct init *in, struct plan_op *op, int i, int fd)
+{
+	if (op->slot[i] != NO_SLOT)
+		in->slot[op->slot[i]] = fd;
+	else if (fd >= 0)
+		SYS1(__NR_close, fd);
+}
+
+/* load.c */
+int plan_load(struct init *in, uint8_t *bytes, uint32_t size);
+extern const struct op_info { const char *name, *roles, *slots, *args; op_fn *run; uint8_t sealed; } op_table[];
+extern const uint32_t op_count;
+
+/* interp.c */
+int plan_run(struct init *in);
+void say(struct init *in, uint32_t seq, int err);
+
+/* path.c: every path below a root slot */
+#define ROOT_RESOLVE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+int open_in(int root, const char *path, uint64_t flags, uint64_t resolve);
+int open_or_make(struct init *in, int root, const char *path, uint32_t type, uint32_t mode);
+int open_parent(struct init *in, int root, const char *path, const char **last);
+
+/* verify.c: a descriptor is what we think it is (security.md#C3) */
+int is_type(int fd, uint32_t type);
+int verify_char(int fd, uint32_t major, uint32_t minor);
+int verify_fs(int fd, long magic);
+
+/* str.c */
+uint32_t str_len(const char *s);
+void mem_copy(void *to, const void *from, uint64_t n);
+void *mem_zero(void *at, uint64_t n);
+int str_same(const char *a, const char *b);
+uint32_t dec(const char *s, uint32_t limit); /* decimal, UINT32_MAX when it is none */
+uint32_t put_dec(char *to, uint32_t value);
+
+#define close_fd(fd) SYS1(__NR_close, (fd))
+
+#endif

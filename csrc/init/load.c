@@ -1,0 +1,155 @@
+/*
+ * The plan loader: nothing of the plan is used before all of it has been checked. The plan comes from our own parent in
+ * a sealed memfd, so this guards against our bugs, not against an attacker; but a length that wraps was once a container
+ * escape (CVE-2021-43784), so it is written and fuzzed as if it did.
+ */
+#include "init.h"
+
+#define OP(name, roles, phase, slots, args, sealed) { #name, roles, slots, args, op_##name, sealed },
+const struct op_info op_table[] = {
+#include "../ops.def"
+};
+#undef OP
+const uint32_t op_count = sizeof op_table / sizeof *op_table;
+
+/* The next `name:type` of a signature: returns its first type letter (0 at the end), *produced when `>` stands before. */
+static char next_kind(const char **sig, int *produced)
+{
+	const char *s = *sig;
+	char kind;
+
+	while (*s == ' ')
+		s++;
+	if (!*s)
+		return 0;
+	*produced = *s == '>';
+	while (*s != ':')
+		s++;
+	kind = s[1];
+	if (s[1] == 'u' && s[2] == '6')
+		kind = 'q';
+	while (*s && *s != ' ')
+		s++;
+	*sig = s;
+	return kind;
+}
+
+static int check_len(struct init *in, uint32_t off, uint32_t extra)
+{
+	uint32_t total = in->head->total, len;
+
+	if (off % 4 || off < sizeof(struct plan_header) + in->head->nops * sizeof(struct plan_op) || off > total - 4)
+		return -EINVAL;
+	len = arg_len(in, off);
+	if (len > total || off + 4 > total - len || extra > total - len - off - 4)
+		return -EINVAL;
+	return 0;
+}
+
+static int check_str(struct init *in, uint32_t off)
+{
+	uint32_t i, len;
+
+	if (check_len(in, off, 1))
+		return -EINVAL;
+	len = arg_len(in, off);
+	for (i = 0; i < len; i++)
+		if (!in->plan[off + 4 + i])
+			return -EINVAL;
+	return in->plan[off + 4 + len] ? -EINVAL : 0;
+}
+
+/* Checks a vec and turns its offsets into pointers; a vec two ops share is relocated once (the u32 after the count). */
+static int load_vec(struct init *in, uint32_t off)
+{
+	uint32_t total = in->head->total, count, i;
+	uint64_t *entry;
+
+	if (off % 8 || check_len(in, off, 0))
+		return -EINVAL;
+	count = arg_len(in, off);
+	if (count > total / 8 || (uint64_t)off + 8 + ((uint64_t)count + 2) * 8 > total)
+		return -EINVAL;
+	if (*(uint32_t *)(in->plan + off + 4))
+		return 0;
+	entry = (uint64_t *)(in->plan + off + 8);
+	for (i = 0; i < count; i++) {
+		if (entry[i] > total || check_str(in, (uint32_t)entry[i]))
+			return -EINVAL;
+		entry[i] = (uint64_t)(uintptr_t)arg_str(in, (uint32_t)entry[i]);
+	}
+	if (entry[count] || entry[count + 1])
+		return -EINVAL;
+	*(uint32_t *)(in->plan + off + 4) = 1;
+	return 0;
+}
+
+static int check_args(struct init *in, const struct op_info *info, struct plan_op *op)
+{
+	const char *sig = info->args;
+	int produced, word = 0, ret;
+	char kind;
+
+	while ((kind = next_kind(&sig, &produced))) {
+		if (word + (kind == 'q') > 4)
+			return -EINVAL;
+		ret = kind == 's' ? check_str(in, op->arg[word]) :
+		      kind == 'b' ? check_len(in, op->arg[word], 0) :
+		      kind == 'v' ? load_vec(in, op->arg[word]) : 0;
+		if (ret)
+			return ret;
+		word += kind == 'q' ? 2 : 1;
+	}
+	return 0;
+}
+
+/* A slot is filled once and read only after that. What a plan may do with it is the verifier's (plan/check.py). */
+static int check_slots(const struct op_info *info, struct plan_op *op, uint8_t *filled)
+{
+	const char *sig = info->slots;
+	int produced, i;
+
+	for (i = 0; i < 4; i++) {
+		if (!next_kind(&sig, &produced)) {
+			if (op->slot[i] != NO_SLOT)
+				return -EINVAL;
+			continue;
+		}
+		if (op->slot[i] == NO_SLOT)
+			continue;
+		if (op->slot[i] >= SLOTS || filled[op->slot[i]] != !produced)
+			return -EINVAL;
+		filled[op->slot[i]] = 1;
+	}
+	return 0;
+}
+
+int plan_load(struct init *in, uint8_t *bytes, uint32_t size)
+{
+	uint8_t filled[SLOTS + 6];
+	struct plan_header *head = (struct plan_header *)bytes;
+	uint32_t i;
+
+	if (size < sizeof *head || head->magic != PLAN_MAGIC || head->version != PLAN_VERSION || head->total != size ||
+	    size > PLAN_MAX || head->nops > PLAN_OPS_MAX || head->nslots > SLOTS ||
+	    sizeof *head + head->nops * sizeof(struct plan_op) > size)
+		return -EINVAL;
+	if (head->status != NO_SLOT && head->status >= head->nslots)
+		return -EINVAL;
+	in->plan = bytes;
+	in->head = head;
+	in->ops = (struct plan_op *)(head + 1);
+	for (i = 0; i < SLOTS; i++)
+		filled[i] = i < head->nslots;
+	for (i = 0; i < head->nops; i++) {
+		struct plan_op *op = &in->ops[i];
+
+		in->now = i;
+		if (op->code >= op_count || (op->role != 'M' && op->role != 'I') || op->unless > i)
+			return -EINVAL;
+		if (check_args(in, &op_table[op->code], op) || check_slots(&op_table[op->code], op, filled))
+			return -EINVAL;
+	}
+	in->now = 0;
+	return 0;
+}

@@ -1,0 +1,320 @@
+/*
+ * Phase `fs`: the container's tree, built on detached mounts and descriptors.
+ *
+ * The one path outside a root slot is "/" itself. Targets are opened inside the root and used as descriptors; mounts are
+ * made detached (fsmount, open_tree) and moved onto them, so that a rename between check and use finds nothing to
+ * redirect (security.md#C1, CVE-2021-30465, CVE-2025-52881).
+ */
+#include <linux/magic.h>
+#include "init.h"
+#include "../tree.h"
+
+#define MNT_DETACH 2
+#define PROC_SUPER 0x9fa0
+
+int op_SLAVE(struct init *in, struct plan_op *op)
+{
+	struct mount_attr attr = { .propagation = op->arg[0] };
+
+	(void)in;
+	return (int)SYS5(__NR_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof attr);
+}
+
+int op_TREE(struct init *in, struct plan_op *op)
+{
+	int dir = op->slot[1] == NO_SLOT ? AT_FDCWD : slot(in, op, 1);
+	int fd = tree_open(dir, arg_str(in, op->arg[0]), op->arg[1], op->arg[2], op->arg[3], op->arg[4], &in->step);
+
+	if (fd >= 0)
+		produce(in, op, 0, fd);
+	return fd;
+}
+
+/* One option of a file system: `key=value`, or a bare `key` that is a flag. `path` is scratch for the key. */
+static int set_option(struct init *in, int fs, const char *option)
+{
+	char *key = in->path[0];
+	uint32_t n = 0;
+
+	while (option[n] && option[n] != '=' && n < 255) {
+		key[n] = option[n];
+		n++;
+	}
+	key[n] = 0;
+	if (option[n] == '=')
+		return (int)SYS5(__NR_fsconfig, fs, FSCONFIG_SET_STRING, key, option + n + 1, 0);
+	return (int)SYS5(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, key, 0, 0);
+}
+
+static int make_fs(struct init *in, const char *type, char *const *options, uint32_t attr)
+{
+	int fs, fd, ret = 0;
+
+	in->step = STEP_FSOPEN;
+	fs = (int)SYS2(__NR_fsopen, type, FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return fs;
+	in->step = STEP_FSCONFIG;
+	while (ret >= 0 && options && *options)
+		ret = set_option(in, fs, *options++);
+	if (ret >= 0) {
+		in->step = STEP_FSCREATE;
+		ret = (int)SYS5(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+	}
+	if (ret >= 0) {
+		in->step = STEP_FSMOUNT;
+		ret = (int)SYS3(__NR_fsmount, fs, FSMOUNT_CLOEXEC, attr);
+	}
+	fd = ret;
+	close_fd(fs);
+	return fd;
+}
+
+int op_FSMOUNT(struct init *in, struct plan_op *op)
+{
+	int fd = make_fs(in, arg_str(in, op->arg[0]), arg_vec(in, op->arg[1]), op->arg[2]);
+
+	if (fd >= 0)
+		produce(in, op, 0, fd);
+	return fd;
+}
+
+int op_SETATTR(struct init *in, struct plan_op *op)
+{
+	return tree_setattr(slot(in, op, 0), op->arg[0], op->arg[1], op->arg[2], (int)op->arg[3]);
+}
+
+static int move_to(struct init *in, int tree, int target)
+{
+	in->step = STEP_MOVE;
+	return (int)SYS5(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+/*
+ * ROOT: lay the root file system's tree over "/" of our own mount namespace. It needs no directory of the host to stand
+ * on, and the descriptor stays the root slot until the root is changed.
+ */
+int op_ROOT(struct init *in, struct plan_op *op)
+{
+	int top, ret, tree = slot(in, op, 0);
+
+	in->step = STEP_OPEN;
+	top = open_in(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+	if (top < 0)
+		return top;
+	ret = move_to(in, tree, top);
+	close_fd(top);
+	if (ret < 0)
+		return ret;
+	in->step = STEP_OPEN;
+	ret = open_in(tree, ".", O_PATH | O_DIRECTORY, 0);
+	if (ret >= 0)
+		produce(in, op, 1, ret);
+	return ret;
+}
+
+int op_OPENROOT(struct init *in, struct plan_op *op)
+{
+	int fd = open_in(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+
+	if (fd >= 0)
+		produce(in, op, 0, fd);
+	return fd;
+}
+
+/* NEWPROC: a procfs of our own that is attached nowhere, so nothing can be mounted over any part of it (#C2). */
+int op_NEWPROC(struct init *in, struct plan_op *op)
+{
+	int fd = make_fs(in, "proc", 0, 0), ret;
+
+	if (fd < 0)
+		return fd;
+	in->step = STEP_VERIFY;
+	ret = verify_fs(fd, PROC_SUPER);
+	if (ret < 0) {
+		close_fd(fd);
+		return ret;
+	}
+	produce(in, op, 0, fd);
+	return 0;
+}
+
+/* The directory something is to be mounted on that must be no symlink, nor lie behind one: /proc, /sys. */
+static int open_real_dir(struct init *in, int root, const char *path)
+{
+	uint64_t strict = ROOT_RESOLVE | RESOLVE_NO_SYMLINKS;
+	int fd = open_in(root, path, O_PATH, strict);
+
+	if (fd == -ENOENT) {
+		fd = open_or_make(in, root, path, S_IFDIR, 0755);
+		if (fd < 0)
+			return fd;
+		close_fd(fd);
+		in->step = STEP_OPEN;
+		fd = open_in(root, path, O_PATH, strict);
+	}
+	if (fd == -ELOOP)
+		in->step = STEP_SYMLINK;
+	if (fd >= 0 && is_type(fd, S_IFDIR) != 1) {
+		close_fd(fd);
+		in->step = STEP_NOTDIR;
+		return -ENOTDIR;
+	}
+	return fd;
+}
+
+static int open_target(struct init *in, struct plan_op *op, int tree)
+{
+	const char *path = arg_str(in, op->arg[0]);
+	int dir, root = slot(in, op, 1);
+
+	in->step = STEP_OPEN;
+	if (op->arg[1] & ATTACH_REAL_DIR)
+		return open_real_dir(in, root, path);
+	dir = op->arg[1] & ATTACH_FILE ? 0 : is_type(tree, S_IFDIR);
+	if (dir < 0)
+		return dir;
+	return open_or_make(in, root, path, dir ? S_IFDIR : S_IFREG, dir ? 0755 : op->arg[2]);
+}
+
+/* ATTACH: move a detached mount onto a path below the root; the target is made if it is missing. */
+int op_ATTACH(struct init *in, struct plan_op *op)
+{
+	int tree = slot(in, op, 0), target, ret, clone = -1;
+
+	if (op->arg[1] & ATTACH_CLONE) {
+		in->step = STEP_CLONE;
+		clone = tree = (int)SYS3(__NR_open_tree, tree, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+		if (tree < 0)
+			return tree;
+	}
+	ret = target = open_target(in, op, tree);
+	if (target >= 0) {
+		ret = move_to(in, tree, target);
+		close_fd(target);
+	}
+	if (clone >= 0)
+		close_fd(clone);
+	return ret;
+}
+
+/* Makes one node without following anything, and checks on a descriptor that what stands there is what was asked for. */
+static int make_node(struct init *in, int dir, const char *name, struct plan_op *op)
+{
+	uint32_t mode = op->arg[1], type = mode & S_IFMT, dev = op->arg[2];
+	struct statx st;
+	int fd, ret;
+
+	in->step = STEP_CREATE;
+	ret = (int)SYS4(__NR_mknodat, dir, name, mode, dev);
+	if (ret < 0 && ret != -EEXIST)
+		return ret;
+	in->step = STEP_OPEN;
+	fd = open_in(dir, name, O_PATH | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+	if (fd < 0)
+		return fd;
+	in->step = STEP_STAT;
+	ret = (int)SYS5(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE, &st);
+	if (ret == 0 && ((st.stx_mode & S_IFMT) != type ||
+			 (type != S_IFIFO && (st.stx_rdev_major != (dev >> 8 & 0xfff) ||
+					      st.stx_rdev_minor != ((dev & 0xff) | (dev >> 12 & 0xfff00)))))) {
+		in->step = STEP_VERIFY;
+		ret = -EEXIST; /* another node stands there: the spec says error, and so do we */
+	}
+	if (ret == 0) {
+		in->step = STEP_CHOWN;
+		ret = (int)SYS5(__NR_fchownat, fd, "", op->arg[3], op->arg[4], AT_EMPTY_PATH);
+	}
+	if (ret == 0) {
+		/* fchmodat has no AT_EMPTY_PATH before 6.6: on the parent and one checked component; a swap to a symlink
+		 * would need write access to a directory that no process of the container can reach yet. */
+		in->step = STEP_CHMOD;
+		ret = (int)SYS3(__NR_fchmodat, dir, name, mode & 07777);
+	}
+	close_fd(fd);
+	return ret;
+}
+
+int op_NODE(struct init *in, struct plan_op *op)
+{
+	const char *name;
+	int dir = open_parent(in, slot(in, op, 0), arg_str(in, op->arg[0]), &name), ret;
+
+	if (dir < 0)
+		return dir;
+	ret = make_node(in, dir, name, op);
+	close_fd(dir);
+	return ret;
+}
+
+int op_LINK(struct init *in, struct plan_op *op)
+{
+	const char *name;
+	int dir = open_parent(in, slot(in, op, 0), arg_str(in, op->arg[0]), &name), ret;
+
+	if (dir < 0)
+		return dir;
+	if (op->arg[2])
+		SYS3(__NR_unlinkat, dir, name, 0);
+	in->step = STEP_CREATE;
+	ret = (int)SYS3(__NR_symlinkat, arg_str(in, op->arg[1]), dir, name);
+	close_fd(dir);
+	return ret;
+}
+
+int op_MKDIR(struct init *in, struct plan_op *op)
+{
+	int fd = open_or_make(in, slot(in, op, 0), arg_str(in, op->arg[0]), S_IFDIR, op->arg[1]);
+
+	if (fd < 0)
+		return fd;
+	close_fd(fd);
+	return 0;
+}
+
+/*
+ * PIVOT: pivot_root(".", ".") puts the old root on top of the new one's directory, where it is detached at once; no
+ * directory in the image is needed for it (pivot_root(2), NOTES).
+ */
+int op_PIVOT(struct init *in, struct plan_op *op)
+{
+	int ret;
+
+	in->step = STEP_CHDIR;
+	ret = (int)SYS1(__NR_fchdir, slot(in, op, 0));
+	if (ret < 0)
+		return ret;
+	in->step = STEP_MOVE;
+	ret = (int)SYS2(__NR_pivot_root, ".", ".");
+	if (ret < 0)
+		return ret;
+	in->step = STEP_UMOUNT;
+	ret = (int)SYS2(__NR_umount2, ".", MNT_DETACH);
+	if (ret < 0)
+		return ret;
+	in->step = STEP_CHDIR;
+	return (int)SYS1(__NR_chdir, "/");
+}
+
+/* CHROOT: no mount namespace of our own, so the root is changed for this process only. */
+int op_CHROOT(struct init *in, struct plan_op *op)
+{
+	int ret;
+
+	in->step = STEP_CHDIR;
+	ret = (int)SYS1(__NR_fchdir, slot(in, op, 0));
+	if (ret == 0) {
+		in->step = STEP_MOVE;
+		ret = (int)SYS1(__NR_chroot, ".");
+	}
+	return ret < 0 ? ret : (int)SYS1(__NR_chdir, "/");
+}
+
+/*
+ * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree already lies over "/", so entering it is a chroot into a
+ * mount that covers everything. Host mounts below stay reachable to someone who may chroot and unmount: as with runc.
+ */
+int op_MOVEROOT(struct init *in, struct plan_op *op)
+{
+	return op_CHROOT(in, op);
+}

@@ -1,0 +1,72 @@
+/*
+ * The plan as bytes: what `pyrunc/plan/encode.py` writes into a sealed memfd and init reads.
+ *
+ *     header, then `nops` records of 32 bytes, then the pool.
+ *
+ * Everything is little endian and 32 bits wide; an offset counts from the start of the plan. In the pool stand
+ *   str   u32 length, bytes, NUL           (length without the NUL)
+ *   blob  u32 length, bytes
+ *   vec   u32 count, u32 0, count u64 offsets of strs, two u64 0  (8-aligned: relocated in place into a char *[]; room for one more)
+ * Nothing is trusted: `plan_load` checks every offset, length and slot before the first op runs (security.md#C8).
+ */
+#ifndef PYRUNC_PLAN_H
+#define PYRUNC_PLAN_H
+
+#include <stdint.h>
+
+#define PLAN_MAGIC   0x4e555250u /* "PRUN" */
+#define PLAN_VERSION 1u
+#define PLAN_MAX     (64u << 20)
+#define PLAN_OPS_MAX 8192u
+#define SLOTS        250
+#define NO_SLOT      255u
+
+struct plan_header {
+	uint32_t magic, version;
+	uint32_t total;   /* bytes, all of it */
+	uint32_t nops;
+	uint32_t nslots;  /* slots filled at birth: fd base+2+i is slot i */
+	uint32_t status;  /* slot errors are written to; NO_SLOT: the sync socket */
+	uint32_t reserved[2];
+};
+
+struct plan_op {
+	uint16_t code;
+	uint8_t  role;        /* 'M' or 'I' */
+	uint8_t  tolerate[3]; /* errnos that are not a failure; 0 none */
+	uint16_t unless;      /* 1 + index of the op that must have failed for this one to run; 0 always */
+	uint8_t  slot[4];
+	uint32_t arg[5];
+};
+
+/* What travels on the sync socket and the status fifo, both ways the first 16 bytes. */
+struct record {
+	uint32_t seq;   /* SYNC number; the values below are reserved */
+	uint32_t op;    /* index of the op */
+	int32_t  err;   /* -errno, 0 */
+	uint32_t step;  /* where inside the op, see enum step */
+};
+
+#define SAY_EXEC 0xfffffff0u /* about to execve: from here an end of file means success */
+#define SAY_FAIL 0xffffffffu
+
+/* The step inside an op at which it failed: Python turns it into words (pyrunc/plan/words.py). */
+enum step {
+	STEP_NONE, STEP_LOAD, STEP_OPEN, STEP_CREATE, STEP_CLONE, STEP_MOVE, STEP_ATTR, STEP_FSOPEN, STEP_FSCONFIG,
+	STEP_FSCREATE, STEP_FSMOUNT, STEP_STAT, STEP_VERIFY, STEP_READ, STEP_WRITE, STEP_UNLINK, STEP_CHOWN, STEP_CHMOD,
+	STEP_IOCTL, STEP_DUP, STEP_FORK, STEP_EXEC, STEP_TIMEOUT, STEP_EXIT, STEP_SIGNALLED, STEP_UMOUNT, STEP_CHDIR,
+	STEP_PEER, STEP_NOTFOUND, STEP_SYMLINK, STEP_NOTDIR,
+};
+
+/* ATTACH flags */
+#define ATTACH_REAL_DIR 1u /* no symlink anywhere in the path, and the target is a directory (security.md#C2) */
+#define ATTACH_CLONE    2u /* the slot is an open file: clone it into a mount first */
+#define ATTACH_FILE     4u /* make the target as a file even if ... the tree is unknown (device binds) */
+#define ATTACH_REOPEN   8u /* keep the slot: later ops change the mount through it */
+
+/* TREE flags */
+#define TREE_RECURSIVE  1u
+#define TREE_NOFOLLOW   2u
+#define TREE_ATTR_REC   4u /* set/clear go to the whole tree, not only its top */
+
+#endif

@@ -1,0 +1,251 @@
+/*
+ * The system calls of kernel.py: small, flat, no callbacks into Python. cffi drops the GIL around every one of them.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include "tree.h"
+
+struct message { struct record record; int32_t pid; int32_t nfds; int32_t fd[4]; };
+
+static int ret_errno(long ret)
+{
+	return ret < 0 ? -errno : (int)ret;
+}
+
+int k_socketpair(int pair[2])
+{
+	int one = 1;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	/* The kernel says who speaks: the pid of init is taken from this, never from what the child claims (#C8). */
+	return ret_errno(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one));
+}
+
+int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
+{
+	struct record rec = { .seq = seq, .err = err };
+	struct iovec iov = { &rec, sizeof rec };
+	union { char buf[CMSG_SPACE(4 * sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (nfds > 4)
+		return -EINVAL;
+	if (nfds) {
+		struct cmsghdr *c = &control.align;
+
+		msg.msg_control = control.buf;
+		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
+	}
+	do
+		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return ret_errno(n);
+}
+
+/* 0 at the end of file, 1 with a record, -errno. Descriptors beyond four cannot be: our child sends at most one. */
+int k_recv(int sock, struct message *out)
+{
+	struct iovec iov = { &out->record, sizeof out->record };
+	union { char buf[CMSG_SPACE(4 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))]; struct cmsghdr align; } control;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
+			      .msg_controllen = sizeof control.buf };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	out->nfds = 0;
+	out->pid = 0;
+	do
+		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ECONNRESET ? 0 : -errno;
+	for (c = CMSG_FIRSTHDR(&msg); c && n; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			out->nfds = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(out->fd, CMSG_DATA(c), out->nfds * sizeof(int));
+		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+			struct ucred cred;
+
+			memcpy(&cred, CMSG_DATA(c), sizeof cred);
+			out->pid = cred.pid;
+		}
+	}
+	if (n == 0)
+		return 0;
+	return n == sizeof out->record ? 1 : -EPROTO;
+}
+
+int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve };
+	int tries = 0;
+	long fd;
+
+	do
+		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+	while (fd < 0 && errno == EAGAIN && ++tries < 64);
+	return ret_errno(fd);
+}
+
+int k_tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation,
+		uint32_t *step)
+{
+	return tree_open(dirfd, path, flags, set, clear, propagation, step);
+}
+
+int k_tree_setattr(int fd, uint32_t set, uint32_t clear, uint32_t propagation, int recursive)
+{
+	return tree_setattr(fd, set, clear, propagation, recursive);
+}
+
+int k_tree_idmap(int fd, int userns, int recursive)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
+
+	return (int)SYS5(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+}
+
+static int write_proc(int pid, const char *name, const char *text)
+{
+	char path[64];
+	int fd, ret;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = ret_errno(write(fd, text, strlen(text)));
+	close(fd);
+	return ret < 0 ? ret : 0;
+}
+
+/* A user namespace with the given maps and nobody in it: what an idmapped mount is mapped by. */
+int k_userns(const char *uid_map, const char *gid_map)
+{
+	struct clone_args args = { .flags = CLONE_NEWUSER, .exit_signal = SIGCHLD };
+	char path[64];
+	int fd, ret;
+	long pid = syscall(SYS_clone3, &args, sizeof args);
+
+	if (pid == 0)
+		for (;;) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			syscall(SYS_pause);
+		}
+	if (pid < 0)
+		return -errno;
+	ret = write_proc((int)pid, "uid_map", uid_map);
+	if (ret == 0)
+		ret = write_proc((int)pid, "gid_map", gid_map);
+	snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
+	fd = ret < 0 ? ret : ret_errno(open(path, O_RDONLY | O_CLOEXEC));
+	kill((pid_t)pid, SIGKILL);
+	while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return fd;
+}
+
+int k_umount(const char *path)
+{
+	return ret_errno(syscall(SYS_umount2, path, 2 | 8 /* MNT_DETACH | UMOUNT_NOFOLLOW */));
+}
+
+int k_statfs_magic(const char *path, int64_t *magic)
+{
+	struct statfs st;
+
+	if (statfs(path, &st) < 0)
+		return -errno;
+	*magic = st.f_type;
+	return 0;
+}
+
+int k_fstatfs_magic(int fd, int64_t *magic)
+{
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return -errno;
+	*magic = st.f_type;
+	return 0;
+}
+
+int k_prlimit(int pid, int resource, uint64_t soft, uint64_t hard)
+{
+	struct rlimit64 limit = { soft, hard };
+
+	return ret_errno(syscall(SYS_prlimit64, pid, resource, &limit, NULL));
+}
+
+/* flock with a limit: the lock is held by commands that end; a hook that hangs must not hang everybody else. */
+int k_flock(int fd, int exclusive, int wait_ms)
+{
+	struct timespec nap = { 0, 2000000 };
+	int mode = exclusive ? LOCK_EX : LOCK_SH;
+
+	for (;;) {
+		if (flock(fd, mode | LOCK_NB) == 0)
+			return 0;
+		if ((errno != EWOULDBLOCK && errno != EINTR) || wait_ms <= 0)
+			return -errno;
+		nanosleep(&nap, NULL);
+		wait_ms -= 2;
+	}
+}
+
+static int poll_in(int fd, int timeout_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int n;
+
+	do
+		n = poll(&p, 1, timeout_ms);
+	while (n < 0 && errno == EINTR && timeout_ms < 0);
+	return ret_errno(n);
+}
+
+/* 1 when the process has ended, 0 on timeout. */
+int k_wait_pid(int pidfd, int timeout_ms)
+{
+	return poll_in(pidfd, timeout_ms);
+}
+
+/* Bytes read, 0 at the end of file, -ETIMEDOUT. */
+int k_read_timeout(int fd, uint8_t *buf, size_t len, int timeout_ms)
+{
+	int ret = poll_in(fd, timeout_ms);
+
+	if (ret <= 0)
+		return ret < 0 ? ret : -ETIMEDOUT;
+	return ret_errno(read(fd, buf, len));
+}
+
+int k_subreaper(int on)
+{
+	return ret_errno(prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0));
+}

@@ -1,0 +1,206 @@
+/*
+ * Spawning init: clone3 + execveat of a sealed memfd. No Python runs in the child, and no page of Python is in it once
+ * it runs: between the two calls stand only descriptor moves.
+ *
+ * The image is written anew for each container (24 KB, 0.03 ms) and sealed, so nothing that can be reached as
+ * /proc/<pid>/exe from inside is a file of the host (CVE-2019-5736).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "init_image.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+static int write_all(int fd, const uint8_t *bytes, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, bytes, len);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			bytes += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* memfd_create's exec flags are newer (6.3) than the call: ask with, fall back without. */
+static int new_memfd(const char *name, unsigned flag)
+{
+	int fd = (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flag);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd < 0 ? -errno : fd;
+}
+
+int k_memfd(const char *name, const uint8_t *bytes, size_t len, int sealed)
+{
+	int fd = new_memfd(name, MFD_NOEXEC_SEAL), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = write_all(fd, bytes, len);
+	if (ret == 0 && sealed && fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+		ret = -errno;
+	if (ret == 0 && lseek(fd, 0, SEEK_SET) < 0)
+		ret = -errno;
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* vm.memfd_noexec=2 forbids executable memfds: then an unlinked file, reopened read-only so that nobody can write it. */
+static int image_file(void)
+{
+	char path[32];
+	int rw = open("/run", O_TMPFILE | O_RDWR | O_CLOEXEC, 0500), fd, ret;
+
+	if (rw < 0)
+		return -errno;
+	ret = write_all(rw, init_image, init_image_len);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", rw);
+	fd = ret < 0 ? ret : open(path, O_RDONLY | O_CLOEXEC);
+	if (ret == 0 && fd < 0)
+		fd = -errno;
+	close(rw);
+	return fd;
+}
+
+static int image(void)
+{
+	int fd = new_memfd("pyrunc:init", MFD_EXEC), ret;
+
+	if (fd == -EACCES)
+		return image_file();
+	if (fd < 0)
+		return fd;
+	ret = write_all(fd, init_image, init_image_len);
+	if (ret == 0 && fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+		ret = -errno;
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/*
+ * In the child: put `fds` on base, base+1, ... and close everything else. They are first moved above the range they go
+ * to, so that none is overwritten by another. Preserved descriptors (3 to base-1) lose their CLOEXEC.
+ */
+static int arrange(int base, const int *fds, int nfds, int exe)
+{
+	int i, fd, top = base + nfds;
+
+	exe = fcntl(exe, F_DUPFD_CLOEXEC, top);
+	if (exe < 0)
+		return -errno;
+	for (fd = 3; fd < base; fd++)
+		if (fcntl(fd, F_SETFD, 0) < 0)
+			return -errno;
+	{
+		int high[nfds];
+
+		for (i = 0; i < nfds; i++)
+			if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, top)) < 0)
+				return -errno;
+		for (i = 0; i < nfds; i++)
+			if (dup2(high[i], base + i) < 0)
+				return -errno;
+	}
+	if (exe > top)
+		syscall(SYS_close_range, top, exe - 1, 0);
+	syscall(SYS_close_range, exe + 1, ~0u, 0);
+	return exe;
+}
+
+static void child(int exe, int base, const int *fds, int nfds, int report)
+{
+	char text[12], *argv[] = { "pyrunc:init", text, NULL }, *envp[] = { NULL };
+	int high[nfds + 1], ret;
+
+	memcpy(high, fds, sizeof(int) * (size_t)nfds);
+	high[nfds] = report; /* the last of the row, closed by execve */
+	snprintf(text, sizeof text, "%d", base);
+	ret = arrange(base, high, nfds + 1, exe);
+	if (ret >= 0) {
+		report = base + nfds;
+		fcntl(report, F_SETFD, FD_CLOEXEC);
+		syscall(SYS_execveat, ret, "", argv, envp, AT_EMPTY_PATH);
+		ret = -errno;
+	}
+	if (write(report, &ret, sizeof ret) < 0)
+		_exit(254);
+	_exit(255);
+}
+
+/*
+ * Returns the child's pid; `*pidfd` its pidfd. `cgroup` is a directory to be born in (or -1), `flags` the namespaces it
+ * is born with. CLONE_VFORK holds the parent until execveat, so an exec error is here when clone3 returns; CLONE_VM is
+ * left out: raw clone3 with it and no stack of its own corrupts the parent.
+ */
+int k_spawn(int cgroup, uint64_t flags, int base, const int *fds, int nfds,
+	    const uint8_t *affinity, size_t affinity_len, int *pidfd)
+{
+	struct clone_args args = {
+		.flags = flags | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uint64_t)(uintptr_t)pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
+	};
+	int exe = image(), report[2], err = 0;
+	sigset_t all, old;
+	long pid;
+
+	if (exe < 0)
+		return exe;
+	if (pipe2(report, O_CLOEXEC) < 0) {
+		err = -errno;
+		close(exe);
+		return err;
+	}
+	/* No handler of ours may run in the child; init resets the mask itself. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	pid = syscall(SYS_clone3, &args, sizeof args);
+	if (pid == 0) {
+		if (affinity_len && syscall(SYS_sched_setaffinity, 0, affinity_len, affinity) < 0)
+			_exit(255);
+		child(exe, base, fds, nfds, report[1]);
+	}
+	if (pid < 0)
+		err = -errno;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	close(report[1]);
+	close(exe);
+	if (pid > 0 && read(report[0], &err, sizeof err) <= 0)
+		err = 0;
+	close(report[0]);
+	if (err && pid > 0) {
+		syscall(SYS_wait4, pid, NULL, 0, NULL);
+		close(*pidfd);
+	}
+	return err ? err : (int)pid;
+}

@@ -1,0 +1,149 @@
+"""The system calls pyrunc makes that Python's `posix` does not have, typed, raising OSError with what was tried.
+
+Only this module and its siblings (`kernel_*.py`) touch the cffi module. Each function names its man page.
+Called by supervise, state, host/* and commands/*; never by plan/ or config/.
+"""
+
+import posix
+
+from pyrunc._native import ffi, lib
+
+# openat2(2)
+RESOLVE_NO_XDEV = 1
+RESOLVE_NO_MAGICLINKS = 2
+RESOLVE_NO_SYMLINKS = 4
+RESOLVE_BENEATH = 8
+RESOLVE_IN_ROOT = 16
+
+END_OF_FILE = 0
+
+
+def check(ret, doing):
+    """Return `ret`, or raise the OSError a negative one stands for, naming what was being done."""
+    if ret < 0:
+        raise OSError(-ret, posix.strerror(-ret), doing)
+    return ret
+
+
+def encode(text):
+    """A str as the bytes a syscall takes; a NUL would cut it short in C, so it is refused here, for all callers."""
+    data = text.encode("utf-8", "surrogateescape")
+    if 0 in data:
+        raise ValueError("embedded NUL byte")
+    return data
+
+
+def memfd(name, data, sealed=True):
+    """memfd_create(2) holding `data`, offset 0; sealed: nobody can change it any more. Returns the descriptor."""
+    return check(lib.k_memfd(encode(name), data, len(data), sealed), f"memfd_create {name}")
+
+
+def socketpair():
+    """unix(7) SOCK_SEQPACKET pair (ours, child's); ours is told by the kernel which pid speaks (SO_PASSCRED)."""
+    pair = ffi.new("int[2]")
+    check(lib.k_socketpair(pair), "socketpair")
+    return pair[0], pair[1]
+
+
+def spawn(fds, base=3, cgroup=-1, flags=0, affinity=b""):
+    """Start init (clone3(2), execveat(2)) with `fds` on base, base+1, …; `flags` are CLONE_NEW*.
+
+    cgroup  descriptor of the cgroup2 directory it is born in, or -1
+    Returns (pid, pidfd).
+    """
+    pidfd = ffi.new("int *")
+    pid = check(
+        lib.k_spawn(cgroup, flags, base, ffi.new("int[]", fds), len(fds), affinity, len(affinity), pidfd), "clone3 init"
+    )
+    return pid, pidfd[0]
+
+
+def send(sock, seq, err=0, fds=()):
+    """Answer SYNC `seq` with descriptors. A peer that is gone is no error here: the next receive says so."""
+    ret = lib.k_send(sock, seq, err, ffi.new("int[]", fds), len(fds))
+    if ret < 0 and -ret not in (32, 104):  # EPIPE, ECONNRESET
+        check(ret, "sendmsg to init")
+
+
+def receive(sock):
+    """Next record of init: (seq, op, err, step, pid, fds), or None at the end of file."""
+    msg = ffi.new("struct message *")
+    if check(lib.k_recv(sock, msg), "recvmsg from init") == END_OF_FILE:
+        return None
+    rec = msg.record
+    return rec.seq, rec.op, rec.err, rec.step, msg.pid, [msg.fd[i] for i in range(msg.nfds)]
+
+
+def openat2(dirfd, path, flags, mode=0, resolve=0):
+    """openat2(2), close-on-exec, EAGAIN retried. Returns the descriptor."""
+    return check(lib.k_openat2(dirfd, encode(path), flags, mode, resolve), f"open {path}")
+
+
+def open_tree(path, flags, set_=0, clear=0, propagation=0, dirfd=-100):
+    """A detached clone of what is mounted at `path`, flags applied: open_tree(2), mount_setattr(2)."""
+    step = ffi.new("uint32_t *")
+    ret = lib.k_tree_open(dirfd, encode(path), flags, set_, clear, propagation, step)
+    return check(ret, f"{'open_tree' if step[0] == 2 else 'mount_setattr'} {path}")
+
+
+def mount_setattr(fd, set_, clear, propagation, recursive):
+    """mount_setattr(2) on a mount's descriptor."""
+    check(lib.k_tree_setattr(fd, set_, clear, propagation, recursive), "mount_setattr")
+
+
+def idmap(fd, userns, recursive):
+    """mount_setattr(2) MOUNT_ATTR_IDMAP of a detached tree."""
+    check(lib.k_tree_idmap(fd, userns, recursive), "mount_setattr MOUNT_ATTR_IDMAP")
+
+
+def userns(uid_map, gid_map):
+    """A user namespace with these maps (user_namespaces(7), lines `inside outside count`). Returns its descriptor."""
+    return check(lib.k_userns(encode(uid_map), encode(gid_map)), "clone3 CLONE_NEWUSER")
+
+
+def umount(path):
+    """umount2(2) MNT_DETACH|UMOUNT_NOFOLLOW."""
+    check(lib.k_umount(encode(path)), f"umount {path}")
+
+
+def magic(path):
+    """statfs(2) f_type of the file system `path` lies on, or 0 if there is no such path."""
+    out = ffi.new("int64_t *")
+    return out[0] if lib.k_statfs_magic(encode(path), out) == 0 else 0
+
+
+def fd_magic(fd):
+    """fstatfs(2) f_type."""
+    out = ffi.new("int64_t *")
+    check(lib.k_fstatfs_magic(fd, out), "fstatfs")
+    return out[0]
+
+
+def prlimit(pid, resource, soft, hard):
+    """prlimit(2) on another process."""
+    check(lib.k_prlimit(pid, resource, soft, hard), "prlimit")
+
+
+def flock(fd, wait_ms):
+    """flock(2) LOCK_EX, waiting at most `wait_ms`. False if somebody else still has it."""
+    ret = lib.k_flock(fd, 1, wait_ms)
+    if ret == -11:  # EAGAIN
+        return False
+    check(ret, "flock")
+    return True
+
+
+def wait_exit(pidfd, timeout_ms=-1):
+    """Wait until the process of `pidfd` has ended; False on timeout (ms, -1 for ever)."""
+    return check(lib.k_wait_pid(pidfd, timeout_ms), "poll pidfd") > 0
+
+
+def read_timeout(fd, size, timeout_ms=-1):
+    """read(2) once there is something; b"" at the end of file. OSError ETIMEDOUT."""
+    buf = ffi.new("uint8_t[]", size)
+    return bytes(ffi.buffer(buf, check(lib.k_read_timeout(fd, buf, size, timeout_ms), "read")))
+
+
+def subreaper(on):
+    """prctl(2) PR_SET_CHILD_SUBREAPER."""
+    check(lib.k_subreaper(1 if on else 0), "prctl PR_SET_CHILD_SUBREAPER")

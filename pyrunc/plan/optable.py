@@ -1,0 +1,84 @@
+"""The instruction set, generated from csrc/ops.def by csrc/optable.py. Do not edit.
+
+name: (code, roles, phase, ((slot, kind, produced), ...), ((arg, type), ...), may stand after SECCOMP)
+"""
+
+OPS = {
+    "SIGRESET": (0, "MI", "clean", (), (("pdeathsig", "u32"),), 0),
+    "DUMPABLE": (1, "MI", "clean", (), (("value", "u32"),), 0),
+    "OOM": (2, "MI", "clean", (("proc", "proc", False),), (("value", "str"),), 0),
+    "SETNS": (3, "MI", "ns", (("ns", "ns", False),), (("nstype", "u32"),), 0),
+    "UNSHARE": (4, "MI", "ns", (), (("flags", "u32"),), 0),
+    "FORK": (5, "M", "ns", (), (), 0),
+    "SETSID": (6, "MI", "ns", (), (), 0),
+    "KEYRING": (7, "I", "ns", (), (("name", "str"), ("perms", "u32")), 0),
+    "LOOPBACK": (8, "I", "ns", (), (), 0),
+    "BECOME": (9, "MI", "ns", (), (("uid", "u32"), ("gid", "u32")), 0),
+    "SLAVE": (10, "MI", "fs", (), (("propagation", "u32"),), 0),
+    "TREE": (11, "MI", "fs", (("tree", "tree", True), ("host", "hostroot", False)), (("path", "str"), ("flags", "u32"), ("set", "u32"), ("clear", "u32"), ("propagation", "u32")), 0),
+    "FSMOUNT": (12, "MI", "fs", (("tree", "tree", True),), (("type", "str"), ("data", "vec"), ("attr", "u32")), 0),
+    "SETATTR": (13, "I", "any", (("tree", "tree", False),), (("set", "u32"), ("clear", "u32"), ("propagation", "u32"), ("recursive", "u32")), 0),
+    "ROOT": (14, "I", "fs", (("tree", "tree", False), ("root", "root", True)), (), 0),
+    "OPENROOT": (15, "I", "fs", (("root", "root", True),), (), 0),
+    "NEWPROC": (16, "I", "fs", (("proc", "proc", True),), (), 0),
+    "ATTACH": (17, "I", "any", (("tree", "tree", False), ("root", "root", False)), (("path", "str"), ("flags", "u32"), ("mode", "u32")), 0),
+    "COPYUP": (18, "I", "fs", (("tree", "tree", False), ("root", "root", False)), (("path", "str"),), 0),
+    "NODE": (19, "I", "fs", (("root", "root", False),), (("path", "str"), ("mode", "u32"), ("dev", "u32"), ("uid", "u32"), ("gid", "u32")), 0),
+    "LINK": (20, "I", "fs", (("root", "root", False),), (("path", "str"), ("target", "str"), ("replace", "u32")), 0),
+    "MKDIR": (21, "I", "any", (("root", "root", False),), (("path", "str"), ("mode", "u32")), 0),
+    "PIVOT": (22, "I", "fs", (("root", "root", False),), (), 0),
+    "MOVEROOT": (23, "I", "fs", (("root", "root", False),), (), 0),
+    "CHROOT": (24, "I", "fs", (("root", "root", False),), (), 0),
+    "DEVNULL": (25, "I", "sys", (("root", "root", False), ("devnull", "devnull", True)), (), 0),
+    "NULLFD": (26, "I", "sys", (("root", "root", False),), (), 0),
+    "PTY": (27, "I", "sys", (("root", "root", False), ("master", "pty", True), ("peer", "tty", True)), (("rows", "u32"), ("cols", "u32"), ("uid", "u32")), 0),
+    "CTTY": (28, "I", "sys", (("peer", "tty", False),), (), 0),
+    "HOSTNAME": (29, "I", "sys", (), (("name", "str"),), 0),
+    "DOMAINNAME": (30, "I", "sys", (), (("name", "str"),), 0),
+    "SYSCTL": (31, "I", "sys", (("proc", "proc", False),), (("path", "str"), ("value", "str")), 0),
+    "READONLY": (32, "I", "sys", (("root", "root", False),), (("path", "str"),), 0),
+    "MASK": (33, "I", "sys", (("root", "root", False), ("devnull", "devnull", False)), (("path", "str"),), 0),
+    "UMASK": (34, "I", "sys", (), (("mask", "u32"),), 0),
+    "CHOWN_STDIO": (35, "I", "sys", (), (("uid", "u32"),), 0),
+    "LABEL": (36, "I", "cred", (("proc", "proc", False),), (("path", "str"), ("value", "str")), 0),
+    "SCHED": (37, "I", "cred", (), (("attr", "blob"),), 0),
+    "IOPRIO": (38, "I", "cred", (), (("value", "u32"),), 0),
+    "PERSONALITY": (39, "I", "cred", (), (("persona", "u32"),), 0),
+    "MEMPOLICY": (40, "I", "cred", (), (("mode", "u32"), ("nodes", "blob")), 0),
+    "AFFINITY": (41, "MI", "any", (), (("mask", "blob"),), 0),
+    "NNP": (42, "I", "cred", (), (), 0),
+    "CHDIR": (43, "I", "cred", (("root", "root", False),), (("path", "str"),), 0),
+    "HOME": (44, "I", "cred", (("root", "root", False),), (("uid", "u32"),), 0),
+    "BOUND": (45, "I", "cred", (), (("keep", "u64"),), 0),
+    "KEEPCAPS": (46, "I", "cred", (), (), 0),
+    "SETGROUPS": (47, "I", "cred", (), (("gids", "blob"),), 0),
+    "SETID": (48, "I", "cred", (), (("uid", "u32"), ("gid", "u32")), 0),
+    "CAPS": (49, "I", "cred", (), (("masks", "blob"),), 1),
+    "AMBIENT": (50, "I", "cred", (), (("caps", "u64"),), 1),
+    "VERIFY_CWD": (51, "I", "cred", (), (), 0),
+    "LOOKUP": (52, "I", "cred", (("root", "root", False),), (("candidates", "vec"),), 0),
+    "SEAL": (53, "I", "cred", (("keep", "any", False), ("also", "any", False), ("third", "any", False)), (("first", "u32"),), 0),
+    "SECCOMP": (54, "I", "cred", (("notify", "notify", True),), (("filter", "blob"), ("flags", "u32")), 0),
+    "SYNC": (55, "MI", "any", (("send", "any", False), ("one", "any", True), ("two", "any", True)), (("seq", "u32"),), 1),
+    "CLOSE": (56, "MI", "any", (("fd", "any", False),), (), 1),
+    "GATE": (57, "I", "gate", (("gate", "gate", False),), (), 1),
+    "HOOK": (58, "I", "any", (("cwd", "root", False), ("state", "memfd", False), ("out", "memfd", False), ("err", "memfd", False)), (("path", "str"), ("argv", "vec"), ("env", "vec"), ("timeout", "u32")), 1),
+    "EXEC": (59, "I", "exec", (("status", "status", False),), (("argv", "vec"), ("env", "vec")), 1),
+}
+
+STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir")
+
+PLAN_MAGIC = 1314214480
+PLAN_VERSION = 1
+PLAN_OPS_MAX = 8192
+SLOTS = 250
+NO_SLOT = 255
+SAY_EXEC = 4294967280
+SAY_FAIL = 4294967295
+ATTACH_REAL_DIR = 1
+ATTACH_CLONE = 2
+ATTACH_FILE = 4
+ATTACH_REOPEN = 8
+TREE_RECURSIVE = 1
+TREE_NOFOLLOW = 2
+TREE_ATTR_REC = 4
