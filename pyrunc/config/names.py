@@ -35,7 +35,7 @@ SIGNALS = {
 }
 SIGRTMIN, SIGRTMAX = 34, 64  # what libc leaves to programs: glibc keeps 32 and 33 to itself
 
-# clone(2) flag, and the file below /proc/PID/ns. The order is that of the issue "what does runc list in features".
+# clone(2) flag, and the file below /proc/PID/ns; in the order in which runc's `features` lists them
 NAMESPACES = {
     "cgroup": (0x02000000, "cgroup"),
     "ipc": (0x08000000, "ipc"),
@@ -109,7 +109,7 @@ HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "post
 
 
 def decimal(text, limit):
-    """The number `text` writes in plain ASCII digits, or None: int() also takes ' 1', '1_000', '+1' and Arabic digits."""
+    """The number text writes in plain ASCII digits, or None: int() also takes ' 1', '1_000', '+1', Arabic digits."""
     if not text or len(text) > 20 or not text.isascii() or not text.isdigit():
         return None
     number = int(text)
