@@ -1,13 +1,15 @@
 """From a bundle to a checked config: read, parse, check against the schema, check the rules.
 
-Called by create, run, spec-less tools (validate, explain) and by exec for its process.json. Everything that can be
-wrong with the file itself is worded here; what is wrong with its content, by schema_gen and rules.
+Called by create, run, validate and explain, by exec for its process.json and update for its resources. What can be
+wrong with the file itself is worded here; what is wrong with its content, by schema_gen and rules, always in the same
+words: whether jsonschema happens to be installed must not change an error (only `validate` uses it, to find them all).
 """
 
 import posix
 
 from .. import jsonio
 from ..errors import Error
+from . import rules, schema_gen
 
 NAME = "config.json"
 
@@ -15,11 +17,14 @@ NAME = "config.json"
 _S_IFMT, _S_IFREG = 0o170000, 0o100000
 
 
-def load(bundle):
-    """(config, raw bytes) of the bundle's config.json, checked completely."""
+def load(bundle, need_process=True):
+    """(config, raw bytes) of the bundle's config.json, checked completely.
+
+    need_process: whether a config without `process` is refused, as runc's create does and the spec's start must.
+    """
     raw = read(bundle)
     config = parse(raw)
-    check(config)
+    check(config, need_process)
     return config, raw
 
 
@@ -36,23 +41,32 @@ def parse(raw, name=NAME):
     value = jsonio.loads(raw, name)
     if value is None:
         raise Error("config cannot be null", pointer="")  # runc's words
-    if type(value) is not dict:
-        raise Error(f"{name}: must be a JSON object, not {_kind(value)}", pointer="")
-    return value
+    return _object(value, name)
 
 
-def check(config):
+def check(config, need_process=True, name=NAME):
     """Refuse the config at its first fault."""
-    _check(config, "check", "first", NAME)
+    _refuse(name, schema_gen.check(config))
+    fault = rules.first(config, need_process)
+    _refuse(name, fault and (fault.pointer, fault.message))
 
 
 def load_process(path):
     """The checked process object of `exec --process FILE`."""
-    value = load_json(path)
-    if type(value) is not dict:
-        raise Error(f"{path}: must be a JSON object, not {_kind(value)}", pointer="")
-    _check(value, "check_process", "first_of_process", path)
-    return value
+    process = _object(load_json(path), path)
+    _refuse(path, schema_gen.check_process(process))
+    fault = rules.first_of_process(process)
+    _refuse(path, fault and (fault.pointer, fault.message))
+    return process
+
+
+def load_resources(path):
+    """The checked resources object of `update --resources FILE`."""
+    resources = _object(load_json(path), path)
+    _refuse(path, schema_gen.check_resources(resources))
+    fault = rules.first_of_resources(resources)
+    _refuse(path, fault and (fault.pointer, fault.message))
+    return resources
 
 
 def load_json(path):
@@ -65,19 +79,16 @@ def load_json(path):
         raise Error(f"{path}: no such file or directory") from None
 
 
-def _check(value, schema_check, rules_check, name):
-    from . import rules, schema_gen
-
-    found = getattr(schema_gen, schema_check)(value)
+def _refuse(name, found):
     if found is not None:
-        raise _error(name, *found)
-    fault = getattr(rules, rules_check)(value)
-    if fault is not None:
-        raise _error(name, fault.pointer, fault.message)
+        pointer, message = found
+        raise Error(f"{name}: {pointer}: {message}" if pointer else f"{name}: {message}", pointer=pointer)
 
 
-def _error(name, pointer, message):
-    return Error(f"{name}: {pointer}: {message}" if pointer else f"{name}: {message}", pointer=pointer)
+def _object(value, name):
+    if type(value) is not dict:
+        raise Error(f"{name}: must be a JSON object, not {_kind(value)}", pointer="")
+    return value
 
 
 def _read_file(path, name):

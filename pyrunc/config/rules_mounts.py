@@ -1,0 +1,109 @@
+"""Rules for `mounts`, and for what is read-only without a mount namespace. See rules.py.
+
+Only what the config alone can tell: what a destination resolves to in the rootfs, and whether a bind's source over
+/proc is a procfs, is checked by those who do the mount (security.md#31133).
+"""
+
+from .fault import Fault, clean, path_fault, shown, too_long
+from .rules_ids import mapping_faults
+
+MOUNTS = "config.md#mounts"
+OPTIONS = "config.md#linux-mount-options"
+POSIX = "config.md#posix-platform-mounts"
+ROOT = "config.md#root"
+
+# What lxcfs puts over /proc, and runc allows; nothing else may cover a file of procfs.
+PROC_FILES = {
+    "/proc/cpuinfo": True, "/proc/diskstats": True, "/proc/meminfo": True, "/proc/stat": True, "/proc/swaps": True,
+    "/proc/uptime": True, "/proc/loadavg": True, "/proc/slabinfo": True, "/proc/sys/kernel/ns_last_pid": True,
+    "/proc/sys/crypto/fips_enabled": True,
+}
+
+
+def destination(view):
+    for index, mount in enumerate(view.mounts):
+        path, pointer = mount["destination"], f"/mounts/{index}/destination"
+        if not path:
+            yield Fault(pointer, "mount destination must not be empty", MOUNTS)
+        elif too_long(path):
+            yield Fault(pointer, "mount destination is longer than 4095 bytes", MOUNTS)
+        else:
+            # a relative one is "interpreted as relative to /"
+            inside = clean(path)
+            if inside == "/" and not view.options[index].remount:
+                yield Fault(pointer, f'mountpoint "{shown(path)}" is on the top of rootfs', MOUNTS)
+            elif inside.startswith("/proc"):
+                yield from _over_proc(view, index, mount, inside, pointer)
+
+
+def _over_proc(view, index, mount, inside, pointer):
+    if inside == "/proc":
+        if mount.get("type") != "proc" and not view.options[index].bind and not view.options[index].remount:
+            yield Fault(pointer, '"/proc" cannot be mounted because it is not of type proc', MOUNTS)
+    elif inside.startswith("/proc/") and inside not in PROC_FILES:
+        yield Fault(pointer, f'"{shown(inside)}" cannot be mounted because it is inside /proc', MOUNTS)
+
+
+def kind(view):
+    for index, mount in enumerate(view.mounts):
+        options, pointer = view.options[index], f"/mounts/{index}"
+        source = mount.get("source", "")
+        if options.bind:
+            if not source:
+                yield Fault(pointer, "a bind mount needs a source", MOUNTS)
+            if options.data:
+                yield Fault(pointer + "/options",
+                            "bind mounts cannot have any filesystem-specific options applied: "
+                            + shown(",".join(options.data)), OPTIONS)
+        elif not options.remount:
+            name = mount.get("type", "")
+            if not name:
+                yield Fault(pointer, "type must not be empty: it is not a bind mount", POSIX)
+            elif name == "bind":
+                yield Fault(pointer, 'type "bind" needs the option bind or rbind', MOUNTS)
+        if too_long(source):
+            yield Fault(pointer + "/source", "mount source is longer than 4095 bytes", MOUNTS)
+
+
+def id_mapped(view):
+    for index, mount in enumerate(view.mounts):
+        options, pointer = view.options[index], f"/mounts/{index}"
+        uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
+        if not (uids or gids or options.idmap):
+            continue
+        if not options.bind:
+            yield Fault(pointer, "id-mapped mounts are only supported for bind-mounts", POSIX)
+        # without any, `idmap` means the container's own mapping
+        if bool(uids) != bool(gids) or not uids and "user" not in view.namespaces:
+            yield Fault(pointer, "id-mapped mounts must have both uid and gid mappings specified", POSIX)
+        yield from mapping_faults(uids or (), pointer + "/uidMappings", POSIX)
+        yield from mapping_faults(gids or (), pointer + "/gidMappings", POSIX)
+
+
+def read_only(view):
+    """As runc 1.6: without an own mount namespace these were silently writable before."""
+    if "mount" in view.namespaces:
+        return
+    text = "unable to make {} read-only without a private MNT namespace"
+    if view.config.get("root", {}).get("readonly"):
+        yield Fault("/root/readonly", text.format("the rootfs"), ROOT)
+    for index, mount in enumerate(view.mounts):
+        if not view.options[index].attr_set & 1:  # MOUNT_ATTR_RDONLY
+            continue
+        inside = clean(mount["destination"])
+        if mount.get("type") == "tmpfs" and not view.options[index].bind or inside == "/dev":
+            yield Fault(f"/mounts/{index}", text.format(f'"{shown(inside)}"'), OPTIONS)
+
+
+def restricted_paths(view):
+    for name, section in (("maskedPaths", "config-linux.md#masked-paths"),
+                          ("readonlyPaths", "config-linux.md#readonly-paths")):
+        paths = view.linux.get(name, ())
+        if paths and "mount" not in view.namespaces:
+            yield Fault("/linux/" + name, "unable to restrict sys entries without a private MNT namespace", section)
+        for index, path in enumerate(paths):
+            if path[:1] != "/" or len(path) > 1023:
+                yield from path_fault(f"/linux/{name}/{index}", path, section)
+
+
+RULES = (destination, kind, id_mapped, read_only, restricted_paths)
