@@ -26,11 +26,13 @@ KEYWORDS = {
     "boolean": set(),
 }
 
+PAGE_SIZE = "must be a size such as 64KB, 2MB or 1GB"
+
 # A regular expression of the schema: (Python that is true for what does not match, what to say then).
 # By hand, because the re module costs more than a whole create has for all its imports.
 PATTERNS = {
     "^[^\\u0000]*$": ('"\\0" in {x}', "must not contain a NUL byte"),
-    "^[1-9][0-9]*[KMG]B$": ("not _page_size({x})", "must be a size such as 64KB, 2MB or 1GB"),
+    "^[1-9][0-9]*[KMG]B$": ("not _page_size({x})", PAGE_SIZE),
 }
 
 HEADER = '''\
@@ -39,6 +41,8 @@ HEADER = '''\
 check(config), check_process(process) and check_resources(resources) return None, or the first fault as
 (JSON pointer, message). Called by load.py, and by `update`. What a schema cannot say is in rules.py.
 """
+
+PAGE_SIZE = "%s"
 
 
 def _kind(x):
@@ -191,7 +195,7 @@ class Generator:
 
     def module(self):
         check = self.function("config", self.schema)
-        out = [HEADER]
+        out = [HEADER % PAGE_SIZE]
         for name, words in self.words.items():
             out.append("\n" + wrap(name + " = {", [json.dumps(word) for word in words], "}"))
         for _node, body in self.functions.values():

@@ -4,6 +4,8 @@ check(config), check_process(process) and check_resources(resources) return None
 (JSON pointer, message). Called by load.py, and by `update`. What a schema cannot say is in rules.py.
 """
 
+PAGE_SIZE = "must be a size such as 64KB, 2MB or 1GB"
+
 
 def _kind(x):
     return {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer",

@@ -1,0 +1,66 @@
+"""`pyrunc validate`: every fault of a bundle's config.json at once, with its place and the specification's section.
+
+Needs no root and changes nothing. What depends on the host (kernel, cgroups, LSMs) is not looked at, except that the
+rootfs has to be there. Exit code 1 if there is any fault.
+"""
+
+import posix
+
+from .. import jsonio
+from ..config import load, report
+from ..config.fault import Fault
+from ..errors import Error
+
+USAGE = "validate [-b BUNDLE] [--format text|json]"
+ARGS = (0, 0)
+OPTIONS = (
+    (("bundle", "b"), "str", "", "path of the bundle (default: the current directory)"),
+    (("format", "f"), "str", "text", "text or json"),
+)
+
+_S_IFMT, _S_IFDIR = 0o170000, 0o040000
+
+
+def run(_globals, options, _args):
+    if options["format"] not in _PRINT:
+        raise Error("invalid format option")
+    bundle = options["bundle"] or "."
+    raw = load.read(bundle)
+    try:
+        config = load.parse(raw)
+    except Error as err:
+        found = [Fault("", err.message, "config.md")]
+    else:
+        found = report.every(config)
+        found += rootfs_faults(bundle, config, found)
+    _PRINT[options["format"]](found)
+    return 1 if found else 0
+
+
+def rootfs_faults(bundle, config, found):
+    """Whether root.path is a directory, if the config says anything readable about it."""
+    if any([fault.pointer in ("", "/root", "/root/path") for fault in found]) or "root" not in config:
+        return []
+    path = config["root"]["path"]
+    try:
+        mode = posix.stat(path if path.startswith("/") else bundle + "/" + path).st_mode
+    except OSError as err:
+        return [Fault("/root/path", f'"{path}": {(err.strerror or "cannot be used").lower()}', "config.md#root")]
+    if mode & _S_IFMT != _S_IFDIR:
+        return [Fault("/root/path", f'"{path}": not a directory', "config.md#root")]
+    return []
+
+
+def _print_text(found):
+    for fault in found:
+        print(f"{fault.pointer or '/'}: {fault.message} ({fault.section})")
+    if not found:
+        print("config.json: no faults")
+
+
+def _print_json(found):
+    rows = [{"pointer": fault.pointer, "message": fault.message, "section": fault.section} for fault in found]
+    print(jsonio.dumps(rows, indent=2))
+
+
+_PRINT = {"text": _print_text, "json": _print_json}
