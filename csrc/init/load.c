@@ -103,7 +103,7 @@ static int check_args(struct init *in, const struct op_info *info, struct plan_o
 	return 0;
 }
 
-/* A slot is filled once and read only after that. What a plan may do with it is the verifier's (plan/check.py). */
+/* A slot is filled once (or again by an op that stands in for a failed one) and read only after that. What a plan may do with it is the verifier's (plan/check.py). */
 static int check_slots(const struct op_info *info, struct plan_op *op, uint8_t *filled)
 {
 	const char *sig = info->slots;
@@ -117,7 +117,8 @@ static int check_slots(const struct op_info *info, struct plan_op *op, uint8_t *
 		}
 		if (op->slot[i] == NO_SLOT)
 			continue;
-		if (op->slot[i] >= SLOTS || filled[op->slot[i]] != !produced)
+		if (op->slot[i] >= SLOTS || (filled[op->slot[i]] && produced && !op->unless) ||
+		    (!filled[op->slot[i]] && !produced))
 			return -EINVAL;
 		filled[op->slot[i]] = 1;
 	}

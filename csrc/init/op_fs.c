@@ -46,7 +46,7 @@ static int set_option(struct init *in, int fs, const char *option)
 	return (int)SYS5(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, key, 0, 0);
 }
 
-static int make_fs(struct init *in, const char *type, char *const *options, uint32_t attr)
+static int make_fs(struct init *in, const char *type, char *const *options, uint32_t attr, const char *mode)
 {
 	int fs, fd, ret = 0;
 
@@ -55,6 +55,8 @@ static int make_fs(struct init *in, const char *type, char *const *options, uint
 	if (fs < 0)
 		return fs;
 	in->step = STEP_FSCONFIG;
+	if (mode)
+		ret = (int)SYS5(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "mode", mode, 0);
 	while (ret >= 0 && options && *options)
 		ret = set_option(in, fs, *options++);
 	if (ret >= 0) {
@@ -70,9 +72,30 @@ static int make_fs(struct init *in, const char *type, char *const *options, uint
 	return fd;
 }
 
+/* The permissions of the directory a tmpfs will cover, in octal, so that covering it does not change them. */
+static const char *mode_of(struct init *in, int root, const char *path, char *text)
+{
+	struct statx st;
+	int fd = open_in(root, path, O_PATH | O_DIRECTORY, ROOT_RESOLVE), i;
+	long ret;
+
+	if (fd < 0)
+		return 0;
+	ret = SYS5(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_MODE, &st);
+	close_fd(fd);
+	if (ret < 0)
+		return 0;
+	for (i = 3; i >= 0; i--, st.stx_mode >>= 3)
+		text[i] = (char)('0' + (st.stx_mode & 7));
+	text[4] = 0;
+	return text;
+}
+
 int op_FSMOUNT(struct init *in, struct plan_op *op)
 {
-	int fd = make_fs(in, arg_str(in, op->arg[0]), arg_vec(in, op->arg[1]), op->arg[2]);
+	char text[5];
+	const char *mode = op->slot[1] == NO_SLOT ? 0 : mode_of(in, slot(in, op, 1), arg_str(in, op->arg[3]), text);
+	int fd = make_fs(in, arg_str(in, op->arg[0]), arg_vec(in, op->arg[1]), op->arg[2], mode);
 
 	if (fd >= 0)
 		produce(in, op, 0, fd);
@@ -125,7 +148,7 @@ int op_OPENROOT(struct init *in, struct plan_op *op)
 /* NEWPROC: a procfs of our own that is attached nowhere, so nothing can be mounted over any part of it (#C2). */
 int op_NEWPROC(struct init *in, struct plan_op *op)
 {
-	int fd = make_fs(in, "proc", 0, 0), ret;
+	int fd = make_fs(in, "proc", 0, 0, 0), ret;
 
 	if (fd < 0)
 		return fd;

@@ -1,0 +1,157 @@
+"""What the compiler must know of the host, as one frozen value.
+
+The compiler is pure: it never asks the host, it is given Facts. `probe()` asks, once per create; `named(...)` gives the
+fixed sets that goldens and `explain --facts` use; `load(dict)` reads what state.json or a file recorded.
+"""
+
+import posix
+
+from .errors import Error
+
+CGROUP2_MAGIC = 0x63677270
+INITIAL_USERNS = 0xEFFFFFFD  # inode of the first user namespace, include/linux/proc_ns.h
+
+DEFAULTS = {
+    "euid": 0,
+    "egid": 0,
+    "userns": False,         # runs in a user namespace that is not the initial one
+    "cgroup": "v2",          # v2, hybrid, v1 or none
+    "cgroup_root": "/sys/fs/cgroup",
+    "cgroup_own": "/",       # own cgroup in the cgroup2 tree
+    "cgroup_v1": [],         # [[controllers, mount point, own path], ...] of every v1 hierarchy
+    "apparmor": False,
+    "selinux": False,
+    "setgroups": True,       # setgroups(2) is allowed here
+    "cpus": "",              # CPUs online, list format
+}
+
+NAMED = {
+    "root-v2": {},
+    "root-hybrid": {
+        "cgroup": "hybrid",
+        "cgroup_root": "/sys/fs/cgroup/unified",
+        "cgroup_v1": [
+            ["cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/"],
+            ["memory", "/sys/fs/cgroup/memory", "/"],
+            ["name=systemd", "/sys/fs/cgroup/systemd", "/user.slice"],
+        ],
+    },
+    "root-lsm": {"apparmor": True, "selinux": True},
+    "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice"},
+    "none": {"cgroup": "none", "cgroup_root": ""},
+}
+
+
+class Facts:
+    """See DEFAULTS for the fields."""
+
+    __slots__ = tuple(DEFAULTS)
+
+    def __init__(self, **fields):
+        for name, value in {**DEFAULTS, **fields}.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name, value):
+        raise AttributeError("facts are frozen")
+
+    @property
+    def privileged(self):
+        """May mount in the host's namespaces, so bind sources are opened there before the container's tree exists."""
+        return self.euid == 0 and not self.userns
+
+    def dump(self):
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def load(fields):
+    """Facts from a JSON object (a file for `explain --facts`, or state.json)."""
+    unknown = [name for name in fields if name not in DEFAULTS]
+    if unknown:
+        raise Error(f"facts: unknown field {unknown[0]!r}")
+    for name, value in fields.items():
+        if type(value) is not type(DEFAULTS[name]):
+            raise Error(f"facts: {name}: must be of type {type(DEFAULTS[name]).__name__}")
+    return Facts(**fields)
+
+
+def named(name):
+    return Facts(**NAMED[name])
+
+
+def probe():
+    """The host as it is now. Reads four files of /proc and makes three statfs calls."""
+    from .kernel import magic
+
+    own, v1 = _cgroups()
+    mode, root = "none", ""
+    if magic("/sys/fs/cgroup") == CGROUP2_MAGIC:
+        mode, root = "v2", "/sys/fs/cgroup"
+    elif magic("/sys/fs/cgroup/unified") == CGROUP2_MAGIC:
+        mode, root = "hybrid", "/sys/fs/cgroup/unified"
+    elif v1:
+        mode = "v1"
+    return Facts(
+        euid=posix.geteuid(),
+        egid=posix.getegid(),
+        userns=_in_userns(),
+        cgroup=mode,
+        cgroup_root=root,
+        cgroup_own=own,
+        cgroup_v1=[] if mode == "v2" else _v1_mounts(v1),
+        apparmor=_read("/sys/module/apparmor/parameters/enabled")[:1] == b"Y",
+        selinux=magic("/sys/fs/selinux") == 0xF97CFF8C,
+        setgroups=_read("/proc/self/setgroups") != b"deny\n",
+    )
+
+
+def _read(path):
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        parts = []
+        while True:
+            part = posix.read(fd, 65536)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+    finally:
+        posix.close(fd)
+
+
+def _in_userns():
+    """By the namespace's inode, not by its map: a full map does not make a namespace the initial one (runc 1.5.2)."""
+    try:
+        return posix.stat("/proc/self/ns/user").st_ino != INITIAL_USERNS
+    except OSError:
+        return False
+
+
+def _cgroups():
+    """(own path in cgroup2, {v1 controllers: own path}) from /proc/self/cgroup."""
+    own, v1 = "/", {}
+    for line in _read("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers:
+            v1[controllers] = path
+        else:
+            own = path
+    return own, v1
+
+
+def _v1_mounts(own):
+    """Mount points of the v1 hierarchies we are in, from mountinfo; the mount's root is taken off our path."""
+    found = []
+    for line in _read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        if not right.startswith("cgroup "):
+            continue
+        root, point = left.split(" ")[3:5]
+        options = right.split(" ")[2].split(",")
+        for controllers, path in own.items():
+            if all([part in options for part in controllers.split(",")]):
+                inside = path[len(root):] if root != "/" and path.startswith(root) else path
+                found.append([controllers, point, inside or "/"])
+                break
+    return found

@@ -1,0 +1,178 @@
+"""The create script: one linear program for the host, the first process and init. This order is the product.
+
+`compile` is pure: the checked config, Facts, and a request (a dict) go in, a Plan comes out. What is not obvious about
+the order is said where it is decided: namespaces.py, rootfs.py, hooks.py, security.py.
+
+request: id, bundle (absolute), cgroup (path in the cgroup2 tree or None), bpf ((bytes, flags, listener) or None),
+         gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
+         listen_fds, notify, pidfd_socket
+"""
+
+from ..config.names import RLIMITS
+from . import devices, hooks, process, rootfs, security
+from .namespaces import Namespaces, acquire, enter, needs_fork
+from .script import Plan
+
+EINVAL, ENOSYS, ENOENT = 22, 38, 2
+SIGKILL = 9
+DEFAULT_UMASK = 0o022
+KEYRING_PERMS = 0x80000   # KEY_USR_SEARCH, added to what the kernel gives; 0x8 (KEY_OTH_SEARCH) in a user namespace
+
+
+def compile(config, facts, request):
+    linux = config.get("linux", {})
+    ns = Namespaces(linux)
+    plan = Plan(3 + request.get("preserve", 0) + request.get("listen_fds", 0))
+    mounts = rootfs.mounts(config)
+    own_dev = rootfs.has_own_dev(mounts)
+    by_bind = own_dev and (ns.private("user") or facts.userns or not facts.privileged)
+    before, role = facts.privileged, _setup_role(ns)
+
+    _host(plan, config, facts, request, ns)
+    if before:
+        _trees(plan, "H", config, mounts, request, facts, ns, by_bind)
+    _spawn(plan, config, request, ns)
+    _clean(plan, config, role)
+    enter(plan, ns, facts)
+    if not before:
+        _trees(plan, role, config, mounts, request, facts, ns, by_bind)
+    if needs_fork(ns):
+        plan.add("M", "FORK", source="/linux/namespaces")
+    _session(plan, request, ns)
+    rootfs.attach(plan, ns, facts, mounts, _needs_proc(config))
+    if own_dev:
+        devices.make(plan, config, by_bind)
+    if request.get("notify"):
+        plan.add("I", "ATTACH", ("notify-dir", "root"), ("run/notify", 0, 0o755), source="NOTIFY_SOCKET")
+    hooks.setup(plan, config)
+    rootfs.change_root(plan, config, ns, request.get("no_pivot"))
+    _system(plan, config, request, ns, mounts, own_dev)
+    _process(plan, config, facts, request)
+    return plan
+
+
+def _setup_role(ns):
+    return "M" if ns.needs_first() and needs_fork(ns) else "I"
+
+
+def _needs_proc(config):
+    proc = config["process"]
+    return bool(config.get("linux", {}).get("sysctl") or proc.get("apparmorProfile") or proc.get("selinuxLabel"))
+
+
+def _host(plan, config, facts, request, ns):
+    """H: everything that must exist before the process does."""
+    resources = config.get("linux", {}).get("resources", {})
+    if request.get("cgroup") is not None:
+        plan.add("H", "CGROUP", ("cgroup",), (request["cgroup"],), source="/linux/cgroupsPath")
+        if "devices" in resources or facts.privileged:
+            plan.add("H", "DEVICES", ("cgroup",), (resources.get("devices", []),), source="/linux/resources/devices")
+    acquire(plan, ns)
+    if "oomScoreAdj" in config["process"]:
+        plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
+    if request.get("notify"):
+        plan.add("H", "NOTIFYDIR", source="NOTIFY_SOCKET")
+
+
+def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
+    if ns.private("mount"):
+        rootfs.acquire(plan, role, config, mounts, request["bundle"], facts, ns)
+    else:
+        path = rootfs.join(request["bundle"], config["root"]["path"])
+        plan.add("H", "HOSTDIR", ("root",), (path,), source="/root/path")
+    devices.acquire(plan, role, config, by_bind)
+    if request.get("notify"):
+        plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19), source="NOTIFY_SOCKET")
+
+
+def _spawn(plan, config, request, ns):
+    hooks.outputs(plan, config)
+    if request.get("gate"):
+        plan.add("H", "FIFO", ("gate", "status"), source="create")
+    cgroup = "cgroup" if request.get("cgroup") is not None else None
+    plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), source="/linux/namespaces")
+
+
+def _clean(plan, config, role):
+    plan.add(role, "SIGRESET", (), (SIGKILL,), source="default: signals")
+    plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
+    if "oomScoreAdj" in config["process"]:
+        value = str(config["process"]["oomScoreAdj"])
+        plan.add(role, "OOM", ("hostproc",), (value,), source="/process/oomScoreAdj")
+
+
+def _session(plan, request, ns):
+    plan.add("I", "SETSID", source="default: session")
+    if "cgroup" in ns.new:
+        plan.add("I", "UNSHARE", (), (0x02000000,), source=ns.at["cgroup"])
+    if not request.get("no_new_keyring"):
+        perms = 0x8 if ns.private("user") else KEYRING_PERMS
+        plan.add("I", "KEYRING", (), (f"_ses.{request['id']}", perms), (ENOSYS,), source="default: keyring")
+    if "network" in ns.new:
+        plan.add("I", "LOOPBACK", source=ns.at["network"])
+
+
+def _system(plan, config, request, ns, mounts, own_dev):
+    linux, proc = config.get("linux", {}), config["process"]
+    masked, readonly = linux.get("maskedPaths", []), linux.get("readonlyPaths", [])
+    plan.add("I", "NULLFD", ("root",), source="default: stdio")
+    process.working_directory(plan, proc)
+    if proc.get("terminal"):
+        process.terminal(plan, proc, own_dev)
+    elif request.get("detach"):
+        plan.add("I", "CHOWN_STDIO", (), (proc["user"].get("uid", 0),), source="/process/user/uid")
+    if request.get("pidfd_socket"):
+        plan.sync("I")
+        plan.add("H", "PIDFD", (), ("standard",), source="--pidfd-socket")
+    rootfs.finish(plan, config, mounts)
+    plan.add("I", "UMASK", (), (proc["user"].get("umask", DEFAULT_UMASK),), source="/process/user/umask")
+    if config.get("hostname"):
+        plan.add("I", "HOSTNAME", (), (config["hostname"],), source="/hostname")
+    if config.get("domainname"):
+        plan.add("I", "DOMAINNAME", (), (config["domainname"],), source="/domainname")
+    if proc.get("apparmorProfile"):
+        security.apparmor(plan, proc["apparmorProfile"], "/process/apparmorProfile")
+    for key, value in linux.get("sysctl", {}).items():
+        plan.add("I", "SYSCTL", ("proc",), (f"sys/{sysctl_path(key)}", value), source=f"/linux/sysctl/{key}")
+    for i, path in enumerate(readonly):
+        plan.add("I", "READONLY", ("root",), (rootfs.relative(path),), source=f"/linux/readonlyPaths/{i}")
+    if masked:
+        plan.add("I", "DEVNULL", ("root", "devnull"), source="/linux/maskedPaths")
+    for i, path in enumerate(dict.fromkeys(masked)):
+        plan.add("I", "MASK", ("root", "devnull"), (rootfs.relative(path),), source=f"/linux/maskedPaths/{i}")
+
+
+def sysctl_path(key):
+    """`net.ipv4.ip_forward` or `net/ipv4/conf/eth0.1/forwarding`: the separator that comes first is the separator."""
+    dot, slash = key.find("."), key.find("/")
+    if slash >= 0 and (dot < 0 or slash < dot):
+        return key
+    return key.replace("/", "\0").replace(".", "/").replace("\0", ".")
+
+
+def _process(plan, config, facts, request):
+    linux, proc = config.get("linux", {}), config["process"]
+    env = process.environment(proc, request)
+    process.scheduling(plan, proc, linux)
+    if proc.get("selinuxLabel"):
+        security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
+    gated, hooked = request.get("gate"), hooks.listed(config, "startContainer")
+    if hooked:
+        plan.sync("I", receive=("start-state",))
+        plan.add("H", "STATE_JSON", ("start-state",), ("created",), source="/hooks/startContainer")
+    keep = ("gate", "status") if gated else (None, None)
+    security.credentials(plan, proc, env, request.get("bpf"), facts, (*keep, "start-state" if hooked else None))
+    ready(plan, proc)
+    plan.add("H", "CREATED", source="default: state")
+    if gated:
+        plan.add("I", "GATE", ("gate",), source="start")
+    hooks.start_container(plan, config)
+    plan.add("I", "EXEC", ("status" if gated else None,), (proc["args"], env), source="/process/args")
+
+
+def ready(plan, proc):
+    """Init is set up but for execve: no signal follows from the supervisor's end any more; limits are set last."""
+    plan.sync("I")
+    limits = [(RLIMITS[r["type"]], r["soft"], r["hard"]) for r in proc.get("rlimits", [])]
+    if limits:
+        plan.add("H", "RLIMITS", (), (limits,), source="/process/rlimits")

@@ -1,0 +1,43 @@
+"""Hooks: who runs which, when, and what they get. config.md#posix-platform-hooks."""
+
+KINDS_AT_SETUP = ("prestart", "createRuntime")
+
+
+def listed(config, kind):
+    return config.get("hooks", {}).get(kind) or []
+
+
+def setup(plan, config):
+    """SYNC: the host runs prestart and createRuntime in its namespaces; init gets the state for createContainer."""
+    inside = listed(config, "createContainer")
+    kinds = [kind for kind in KINDS_AT_SETUP if listed(config, kind)]
+    if not (kinds or inside or config.get("linux", {}).get("netDevices")):
+        return
+    plan.source = "/hooks"
+    plan.sync("I", receive=("hook-state",) if inside else ())
+    for kind in kinds:
+        plan.add("H", "HOOKS", (), (kind,), source=f"/hooks/{kind}")
+    if inside:
+        plan.add("H", "STATE_JSON", ("hook-state",), ("creating",), source="/hooks/createContainer")
+        for i, hook in enumerate(inside):
+            plan.source = f"/hooks/createContainer/{i}"
+            plan.add("I", "HOOK", ("root", "hook-state", "hook-out", "hook-err"), _args(hook, None))
+
+
+def outputs(plan, config):
+    """H: where createContainer hooks write; read by the supervisor when one fails."""
+    if listed(config, "createContainer"):
+        plan.add("H", "MEMFD", ("hook-out",), source="/hooks/createContainer")
+        plan.add("H", "MEMFD", ("hook-err",), source="/hooks/createContainer")
+
+
+def start_container(plan, config):
+    """After the gate, as the process itself would run: its credentials, its filter; its environment unless it has one."""
+    for i, hook in enumerate(listed(config, "startContainer")):
+        plan.source = f"/hooks/startContainer/{i}"
+        env = config["process"].get("env", [])
+        plan.add("I", "HOOK", (None, "start-state", None, None), _args(hook, env))
+
+
+def _args(hook, env):
+    return hook["path"], hook.get("args") or [hook["path"]], hook.get("env", env or []), hook.get("timeout", 0)

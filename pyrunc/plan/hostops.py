@@ -1,0 +1,32 @@
+"""The host's part of the instruction set: what the supervisor does itself, in Python, between the child's steps.
+
+name: (((slot, kind, produced), ...), (arg, ...)). The actions live in `supervise.ACTIONS` under the same names.
+"""
+
+HOST = {
+    # before the process exists
+    "CGROUP": ((("cgroup", "cgroup", True),), ("path",)),
+    "DEVICES": ((("cgroup", "cgroup", False),), ("rules",)),
+    "OPENNS": ((("ns", "ns", True),), ("path", "type")),
+    "OPENPID": ((("ns", "ns", True),), ()),
+    "HOSTPROC": ((("proc", "proc", True),), ()),
+    "TREE": ((("tree", "tree", True),), ("path", "flags", "set", "clear", "propagation")),
+    "SETATTR": ((("tree", "tree", False),), ("set", "clear", "propagation", "recursive")),
+    "USERNS": ((("userns", "ns", True),), ("uid_map", "gid_map")),
+    "IDMAP": ((("tree", "tree", False), ("userns", "ns", False)), ("recursive",)),
+    "HOSTDIR": ((("root", "root", True),), ("path",)),
+    "FIFO": ((("gate", "gate", True), ("status", "status", True)), ()),
+    "MEMFD": ((("out", "memfd", True),), ()),
+    "NOTIFYDIR": ((), ()),
+    "SPAWN": ((("cgroup", "cgroup", False),), ("flags", "first", "affinity")),
+    # at a SYNC
+    "MAPS": ((), ("uid_map", "gid_map", "setgroups")),
+    "TIMENS": ((), ("offsets",)),
+    "HOOKS": ((), ("kind",)),
+    "STATE_JSON": ((("state", "memfd", True),), ("status",)),
+    "CONSOLE": ((("master", "pty", False),), ()),
+    "RLIMITS": ((), ("limits",)),
+    "AGENT": ((("notify", "notify", False),), ("listener",)),
+    "PIDFD": ((), ("name",)),
+    "CREATED": ((), ()),
+}

@@ -1,0 +1,96 @@
+"""The process object: scheduling, terminal, working directory, PATH lookup, environment."""
+
+from ..config import names
+
+EACCES, EPERM, EROFS = 13, 1, 30
+
+
+def scheduling(plan, process, linux, at="/process"):
+    """Affinity is reset to all CPUs by the supervisor's spawn; the rest is set by init on itself."""
+    sched = process.get("scheduler")
+    if sched:
+        plan.add("I", "SCHED", (), (_sched_attr(sched),), source=f"{at}/scheduler")
+    ioprio = process.get("ioPriority")
+    if ioprio:
+        value = names.IOPRIO_CLASSES[ioprio["class"]] << 13 | ioprio.get("priority", 0)
+        plan.add("I", "IOPRIO", (), (value,), source=f"{at}/ioPriority")
+    persona = linux.get("personality")
+    if persona:
+        plan.add("I", "PERSONALITY", (), (names.PERSONALITIES[persona["domain"]],), source="/linux/personality")
+    policy = linux.get("memoryPolicy")
+    if policy:
+        mode = names.MEMORY_POLICIES[policy["mode"]]
+        for flag in policy.get("flags", []):
+            mode |= names.MEMORY_POLICY_FLAGS[flag]
+        plan.add("I", "MEMPOLICY", (), (mode, bitmask(policy.get("nodes", ""))), source="/linux/memoryPolicy")
+
+
+def _sched_attr(sched):
+    """struct sched_attr, sched_setattr(2), size 48."""
+    flags = 0
+    for flag in sched.get("flags", []):
+        flags |= names.SCHED_FLAGS[flag]
+    return (
+        (48).to_bytes(4, "little")
+        + names.SCHED_POLICIES[sched["policy"]].to_bytes(4, "little")
+        + flags.to_bytes(8, "little")
+        + sched.get("nice", 0).to_bytes(4, "little", signed=True)
+        + sched.get("priority", 0).to_bytes(4, "little")
+        + b"".join([sched.get(key, 0).to_bytes(8, "little") for key in ("runtime", "deadline", "period")])
+    )
+
+
+def bitmask(text):
+    """A list such as `0-3,7` as a mask, least significant byte first, whole 8-byte words (cpuset(7) list format)."""
+    bits = 0
+    for part in text.replace("\n", "").split(","):
+        first, _, last = part.strip().partition("-")
+        if first:
+            low, high = int(first), int(last or first)
+            bits |= ((1 << (high - low + 1)) - 1) << low
+    return bits.to_bytes((bits.bit_length() + 63) // 64 * 8, "little")
+
+
+def working_directory(plan, process, at="/process"):
+    """Made if missing, while the root can still be written."""
+    path = process["cwd"].strip("/")
+    if path:
+        plan.add("I", "MKDIR", ("root",), (path, 0o755), (EACCES, EPERM, EROFS), source=f"{at}/cwd")
+
+
+def terminal(plan, process, with_console, at="/process"):
+    """A pty of the container's devpts; its master goes to the supervisor, its peer becomes stdio and /dev/console."""
+    size = process.get("consoleSize") or {}
+    plan.source = f"{at}/terminal"
+    rows, columns = size.get("height", 0) & 0xFFFF, size.get("width", 0) & 0xFFFF
+    plan.add("I", "PTY", ("root", "master", "peer"), (rows, columns, process["user"].get("uid", 0)))
+    if with_console:
+        from .rootfs import CONSOLE_FLAGS
+
+        plan.add("I", "ATTACH", ("peer", "root"), ("dev/console", CONSOLE_FLAGS, 0o600))
+    plan.sync("I", send="master")
+    plan.add("H", "CONSOLE", ("master",), ())
+    plan.add("I", "CTTY", ("peer",))
+
+
+def environment(process, request):
+    """env, the last of two equal names winning, in the place of the first; plus what the runtime hands on."""
+    env = list(process.get("env", []))
+    if request.get("listen_fds"):
+        env += [f"LISTEN_FDS={request['listen_fds']}", "LISTEN_PID=1"]
+    if request.get("notify"):
+        env.append("NOTIFY_SOCKET=/run/notify/notify.sock")
+    last = {}
+    for entry in env:
+        last[entry.partition("=")[0]] = entry
+    return list(last.values())
+
+
+def candidates(args, env):
+    """Where execve will look for args[0]: as it stands with a slash in it, else along the container's PATH."""
+    name = args[0]
+    if "/" in name:
+        return [name]
+    path = [entry[5:] for entry in env if entry.startswith("PATH=")]
+    directories = path[-1].split(":") if path else []
+    return [f"{directory or '.'}/{name}" for directory in directories]

@@ -1,0 +1,256 @@
+"""The container's tree: the root, the mounts in their order, and what is made read-only at the end.
+
+A bind source becomes a detached tree before the container's tree exists (by the host, or rootless by M right after the
+user namespace), with all its flags; a file system is made detached by init. Either is then ATTACHed below the root.
+"""
+
+from ..config import mountopts
+from ..errors import Error
+from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_REAL_DIR, TREE_NOFOLLOW, TREE_RECURSIVE
+
+EPERM, ENOENT, EBADF, EBUSY = 1, 2, 9, 16
+RDONLY = mountopts.ATTR_RDONLY
+# rootfsPropagation -> what host mounts become in the container; `shared` keeps them peers, as runc does
+PROPAGATION = {
+    "shared": 0, "rshared": 0,
+    "private": mountopts.MS_PRIVATE, "rprivate": mountopts.MS_PRIVATE,
+    "slave": mountopts.MS_SLAVE, "rslave": mountopts.MS_SLAVE,
+}
+AFTER_PIVOT = {
+    "shared": (mountopts.MS_SHARED, 0), "rshared": (mountopts.MS_SHARED, 1),
+    "unbindable": (mountopts.MS_UNBINDABLE, 0), "runbindable": (mountopts.MS_UNBINDABLE, 1),
+}
+
+
+def relative(path):
+    """A container path as the root slot takes it: no leading slash; the root itself is "."."""
+    return path.strip("/") or "."
+
+
+class Mount:
+    """One entry of mounts[]: its options parsed, its slot named after its position."""
+
+    __slots__ = ("entry", "options", "slot", "at", "path", "kind")
+
+    def __init__(self, index, entry):
+        self.entry = entry
+        self.options = mountopts.parse(entry.get("options", []))
+        self.slot = f"m{index}"
+        self.at = f"/mounts/{index}"
+        self.path = relative(normal(entry["destination"]))
+        self.kind = "bind" if self.options.bind else entry.get("type", "")
+
+    def cgroup(self):
+        return self.kind in ("cgroup", "cgroup2")
+
+    def late_readonly(self):
+        """A read-only tmpfs is filled by later mounts and devices first, and made read-only at the end."""
+        return self.kind == "tmpfs" and bool(self.options.attr_set & RDONLY)
+
+
+def normal(path):
+    """The path without empty, "." and ".." components, ".." stopping at the root (filepath.Clean)."""
+    parts = []
+    for part in path.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def mounts(config):
+    return [Mount(i, entry) for i, entry in enumerate(config.get("mounts", []))]
+
+
+def has_own_dev(all_mounts):
+    """False when the user binds something over /dev: then no node, link or console is put there."""
+    return not any([m.path == "dev" and m.kind == "bind" for m in all_mounts])
+
+
+# --- acquire: detached trees of what lies on the host ---
+
+
+def acquire(plan, role, config, all_mounts, bundle, facts, ns):
+    """TREE ops: the root and every bind source. role H when privileged, else M or I."""
+    base = PROPAGATION.get(config.get("linux", {}).get("rootfsPropagation", ""), mountopts.MS_SLAVE)
+    root = join(bundle, config["root"]["path"])
+    plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base), source="/root/path")
+    for mount in all_mounts:
+        plan.source = mount.at
+        if mount.kind == "bind":
+            _bind(plan, role, mount, join(bundle, mount.entry.get("source", "")), base, ns)
+        elif mount.cgroup():
+            _acquire_cgroup(plan, role, mount, facts, ns, base)
+
+
+def join(bundle, path):
+    return path if path.startswith("/") else f"{bundle}/{path}"
+
+
+def _bind(plan, role, mount, source, base, ns):
+    opts = mount.options
+    set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
+    flags = TREE_RECURSIVE if opts.recursive else 0
+    plan.add(role, "TREE", (mount.slot,), (source, flags, set_, clear, base))
+    _idmap(plan, mount, ns)
+    _adjust(plan, role, mount)
+
+
+def _adjust(plan, role, mount):
+    """Recursive flags, then propagation, each on the detached tree, in the order of the options."""
+    opts = mount.options
+    if opts.rec_attr_set or opts.rec_attr_clr:
+        plan.add(role, "SETATTR", (mount.slot,), (opts.rec_attr_set, opts.rec_attr_clr, 0, 1))
+    for kind, recursive in opts.propagation:
+        plan.add(role, "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
+
+
+def _idmap(plan, mount, ns):
+    """A user namespace with the wanted maps exists only to be named here: the maps are what counts, not whose they are."""
+    own = mount.entry.get("uidMappings"), mount.entry.get("gidMappings")
+    if not (mount.options.idmap or own[0] or own[1]):
+        return
+    from .namespaces import id_map
+
+    if own[0]:
+        maps = own
+    elif ns.has_mapping():
+        maps = ns.config["uidMappings"], ns.config["gidMappings"]
+    elif "user" in ns.joined:
+        plan.add("H", "IDMAP", (mount.slot, "ns-user"), (int(mount.options.ridmap),))
+        return
+    else:
+        raise Error(f"{mount.at}: idmap without mappings needs a user namespace to take them from", pointer=mount.at)
+    userns = f"{mount.slot}-userns"
+    plan.add("H", "USERNS", (userns,), (id_map(maps[0]), id_map(maps[1])))
+    plan.add("H", "IDMAP", (mount.slot, userns), (int(mount.options.ridmap),))
+
+
+def _acquire_cgroup(plan, role, mount, facts, ns, base):
+    """What the container sees of cgroups if it may not, or need not, mount them itself."""
+    set_ = mount.options.attr_set
+    if facts.cgroup == "v2":
+        path = facts.cgroup_root + ("" if "cgroup" not in ns.new else facts.cgroup_own.rstrip("/"))
+        if "user" in ns.new or "user" in ns.joined or not facts.privileged:
+            plan.add(role, "TREE", (f"{mount.slot}-host",), (path, TREE_RECURSIVE, set_ | RDONLY, 0, base))
+    elif "cgroup" not in ns.new:
+        for i, (_, point, own) in enumerate(facts.cgroup_v1):
+            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + own.rstrip("/"), 0, set_, 0, base))
+
+
+# --- mount: init's part ---
+
+
+def attach(plan, ns, facts, all_mounts, proc):
+    """Everything from entering the tree to the last mount. `proc`: a detached proc is needed later."""
+    plan.source = "/root/path"
+    if ns.private("mount"):
+        plan.add("I", "SLAVE", (), (mountopts.MS_SLAVE,))
+    if proc:
+        plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
+    if ns.private("mount"):
+        plan.add("I", "ROOT", ("rootfs", "root"))
+    for mount in all_mounts:
+        plan.source = mount.at
+        if mount.cgroup():
+            _cgroup(plan, mount, facts, ns)
+        elif mount.kind == "bind":
+            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o644))
+        else:
+            _filesystem(plan, mount)
+
+
+def _options(mount, source=None):
+    """What fsconfig(2) is told: source, superblock flags, data."""
+    opts = mount.options
+    source = mount.entry.get("source") or mount.kind if source is None else source
+    flags = [name for name in opts.sb_set if name in mountopts.SB_FSCONFIG and not mount.late_readonly()]
+    return [f"source={source}", *flags, *opts.data]
+
+
+def _filesystem(plan, mount):
+    opts = mount.options
+    attr = opts.attr_set & ~RDONLY if mount.late_readonly() else opts.attr_set
+    keep_mode = mount.kind == "tmpfs" and not any([option.startswith("mode=") for option in opts.data])
+    plan.add(
+        "I", "FSMOUNT", (mount.slot, "root" if keep_mode else None),
+        (mount.kind, _options(mount), attr, mount.path if keep_mode else ""),
+    )
+    if opts.tmpcopyup and mount.kind == "tmpfs":
+        plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
+    for kind, recursive in opts.propagation:
+        plan.add("I", "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
+    real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
+    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, real, 0o644))
+
+
+def _cgroup(plan, mount, facts, ns):
+    if facts.cgroup == "v2":
+        _cgroup2(plan, mount)
+    elif facts.cgroup != "none":
+        _cgroup1(plan, mount, facts, ns)
+
+
+def _cgroup2(plan, mount):
+    """A fresh cgroup2 mount shows the cgroup namespace's root; where that is refused, the host's tree, read-only."""
+    fallback = f"{mount.slot}-host"
+    has_fallback = any([op.name == "TREE" and op.slots[0] == fallback for op in plan.ops])
+    fresh = plan.add(
+        "I", "FSMOUNT", (mount.slot,), ("cgroup2", _options(mount, "cgroup"), mount.options.attr_set, ""),
+        (EPERM, EBUSY) if has_fallback else (),
+    )
+    # without a fresh mount the slot is empty, and moving nothing is EBADF
+    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o644), (EBADF,) if has_fallback else ())
+    if has_fallback:
+        plan.add("I", "ATTACH", (fallback, "root"), (mount.path, 0, 0o644), unless=fresh)
+
+
+def _cgroup1(plan, mount, facts, ns):
+    """v1: a tmpfs with one directory per hierarchy, and links for those that share one (compat.md 2.2)."""
+    attr = mount.options.attr_set
+    plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755"], attr & ~RDONLY, ""))
+    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o755))
+    for i, (controllers, point, _) in enumerate(facts.cgroup_v1):
+        name = point.rsplit("/", 1)[-1]
+        slot = f"{mount.slot}-{i}"
+        if "cgroup" in ns.new:
+            data = ["source=cgroup", *_hierarchy(controllers)]
+            plan.add("I", "FSMOUNT", (slot,), ("cgroup", data, attr, ""))
+        plan.add("I", "ATTACH", (slot, "root"), (f"{mount.path}/{name}", 0, 0o755))
+        for controller in controllers.split(","):
+            if controller != name and "=" not in controller:
+                plan.add("I", "LINK", ("root",), (f"{mount.path}/{controller}", name, 0))
+    if attr & RDONLY:
+        plan.add("I", "SETATTR", (mount.slot,), (RDONLY, 0, 0, 0))
+
+
+def _hierarchy(controllers):
+    return ["none", controllers] if controllers.startswith("name=") else controllers.split(",")
+
+
+# --- change: the root ---
+
+
+def change_root(plan, config, ns, no_pivot):
+    plan.source = "/root/path"
+    if not ns.private("mount"):
+        plan.add("I", "CHROOT", ("root",))
+    else:
+        plan.add("I", "MOVEROOT" if no_pivot else "PIVOT", ("root",))
+        name = config.get("linux", {}).get("rootfsPropagation", "")
+        if name in AFTER_PIVOT:
+            kind, recursive = AFTER_PIVOT[name]
+            plan.add("I", "SETATTR", ("rootfs",), (0, 0, kind, recursive), source="/linux/rootfsPropagation")
+
+
+def finish(plan, config, all_mounts):
+    """Read-only at last: nothing below writes into the tree any more."""
+    for mount in all_mounts:
+        if mount.late_readonly():
+            plan.add("I", "SETATTR", (mount.slot,), (RDONLY, 0, 0, 0), source=mount.at)
+    if config["root"].get("readonly"):
+        plan.add("I", "SETATTR", ("rootfs",), (RDONLY, 0, 0, 0), source="/root/readonly")
+
+
+CONSOLE_FLAGS = ATTACH_CLONE | ATTACH_FILE

@@ -1,0 +1,88 @@
+"""The plan as a value: a list of ops, each saying who does what, on which slots, because of which property.
+
+Pure data. The compilers (create, exec) append to a Plan; check verifies it, encode turns the child's part into bytes,
+supervise walks the host's part, explain prints all of it.
+
+Roles: H host (the supervisor), M first process (still outside the pid namespace), I init.
+"""
+
+from ..errors import Error
+from .hostops import HOST
+from .optable import OPS
+
+
+class Op:
+    """One step. `slots` and `args` stand in the order of the op's signature; a slot is a name or None.
+
+    tolerate  errnos that are no failure      unless  the op that must have failed (tolerated) for this one to run
+    source    JSON pointer of the property this comes from, or the name of a default ("default: devices")
+    """
+
+    __slots__ = ("role", "name", "slots", "args", "source", "tolerate", "unless", "index")
+
+    def __init__(self, role, name, slots, args, source, tolerate, unless, index):
+        self.role = role
+        self.name = name
+        self.slots = slots
+        self.args = args
+        self.source = source
+        self.tolerate = tolerate
+        self.unless = unless
+        self.index = index
+
+    def signature(self):
+        """((slot, kind, produced), ...), (arg name, ...)"""
+        if self.role == "H":
+            return HOST[self.name]
+        _, _, _, slots, args, _ = OPS[self.name]
+        return slots, tuple([name for name, _ in args])
+
+    def produced(self):
+        return [name for name, (_, _, made) in zip(self.slots, self.signature()[0]) if made and name]
+
+    def consumed(self):
+        return [name for name, (_, _, made) in zip(self.slots, self.signature()[0]) if not made and name]
+
+
+class Plan:
+    """ops in order; `base` the first descriptor that is init's own (3 + what is preserved)."""
+
+    __slots__ = ("ops", "base", "source", "syncs")
+
+    def __init__(self, base=3):
+        self.ops = []
+        self.base = base
+        self.source = ""  # of the ops added next, unless they say otherwise
+        self.syncs = 0
+
+    def add(self, role, name, slots=(), args=(), tolerate=(), unless=None, source=None):
+        """Append an op and return it. `slots` may be shorter than the signature: the rest is unused."""
+        width = len(HOST[name][0] if role == "H" else OPS[name][3])
+        slots = tuple(slots) + (None,) * (width - len(slots))
+        if len(self.ops) >= 4000:
+            raise Error("the configuration needs more than 4000 steps", pointer="")
+        op = Op(role, name, slots, tuple(args), self.source if source is None else source, tolerate, unless, len(self.ops))
+        self.ops.append(op)
+        return op
+
+    def sync(self, role, send=None, receive=()):
+        """Append a SYNC; the H ops appended right after it are what the host does before it answers."""
+        self.syncs += 1
+        return self.add(role, "SYNC", (send, *receive), (self.syncs,))
+
+    def child_ops(self):
+        return [op for op in self.ops if op.role != "H"]
+
+    def birth_slots(self):
+        """Slots the child is born with: filled by H before SPAWN, used by M or I. In order of production."""
+        used = set()
+        for op in self.ops:
+            if op.role != "H":
+                used.update(op.consumed())
+        born = []
+        for op in self.ops:
+            if op.name == "SPAWN":
+                break
+            if op.role == "H":
+                born += [slot for slot in op.produced() if slot in used]
+        return born

@@ -1,0 +1,105 @@
+"""Credentials, capabilities, labels, seccomp: the order in which a process gives things up.
+
+There are two legal orders, pinned to runc's and checked by the verifier:
+
+  noNewPrivileges      NNP … ids … CAPS, AMBIENT, LOOKUP, SEAL, SECCOMP
+  without it           … ids … CAPS (with CAP_SYS_ADMIN still there), LOOKUP, SEAL, SECCOMP, CAPS, AMBIENT
+
+Without no-new-privileges a filter may only be loaded with CAP_SYS_ADMIN (seccomp(2)), so the last capset comes after
+it; everything else that makes system calls comes before it in both orders (runc loads it earlier and then needs the
+filter to allow getcwd, setresuid and the rest). All of this stands before the gate: a created container holds no more
+than a running one, and startContainer hooks, which are files of the image, run with no more either.
+"""
+
+from ..config import names
+from . import process as proc
+
+EACCES, EPERM, ENOENT = 13, 1, 2
+SYS_ADMIN = 1 << names.CAPABILITIES["CAP_SYS_ADMIN"]
+FLAG_NEW_LISTENER = 8
+
+
+def mask(listed):
+    """The bits of a capability list; unknown names are left out here and warned about by the command."""
+    bits = 0
+    for name in listed or []:
+        if name in names.CAPABILITIES:
+            bits |= 1 << names.CAPABILITIES[name]
+    return bits
+
+
+def caps_blob(effective, permitted, inheritable):
+    return b"".join([value.to_bytes(8, "little") for value in (effective, permitted, inheritable)])
+
+
+def apparmor(plan, profile, at):
+    """exec label through the detached proc; the path without `apparmor/` is older kernels'."""
+    value = f"exec {profile}"
+    new = plan.add("I", "LABEL", ("proc",), ("thread-self/attr/apparmor/exec", value), (ENOENT,), source=at)
+    plan.add("I", "LABEL", ("proc",), ("thread-self/attr/exec", value), unless=new, source=at)
+
+
+def selinux(plan, label, at):
+    plan.add("I", "LABEL", ("proc",), ("thread-self/attr/exec", label), source=at)
+    plan.add("I", "LABEL", ("proc",), ("thread-self/attr/keycreate", label), source=at)
+
+
+def credentials(plan, process, env, bpf, facts, keep, at="/process", late_apparmor=None):
+    """From NNP to SECCOMP. `bpf`: (filter bytes, flags, listener) or None; `keep`: slots that outlive SEAL."""
+    nnp = process.get("noNewPrivileges", False)
+    late_caps = bpf is not None and not nnp
+    if nnp:
+        plan.add("I", "NNP", source=f"{at}/noNewPrivileges")
+    _identity(plan, process, env, facts, at)
+    caps = process.get("capabilities")
+    final = None
+    if caps is not None:
+        sets = [mask(caps.get(name)) for name in ("effective", "permitted", "inheritable")]
+        final = caps_blob(*sets), mask(caps.get("ambient"))
+        plan.source = f"{at}/capabilities"
+        if late_caps:
+            plan.add("I", "CAPS", (), (caps_blob(sets[0] | SYS_ADMIN, sets[1] | SYS_ADMIN, sets[2]),))
+        else:
+            plan.add("I", "CAPS", (), (final[0],))
+            plan.add("I", "AMBIENT", (), (final[1],))
+    if late_apparmor:
+        apparmor(plan, late_apparmor, f"{at}/apparmorProfile")
+    plan.add("I", "LOOKUP", ("root",), (proc.candidates(process["args"], env),), source=f"{at}/args/0")
+    plan.add("I", "SEAL", keep, (plan.base,), source="default: closed world")
+    if bpf is not None:
+        _filter(plan, bpf)
+    if late_caps and final:
+        plan.add("I", "CAPS", (), (final[0],), source=f"{at}/capabilities")
+        plan.add("I", "AMBIENT", (), (final[1],), source=f"{at}/capabilities/ambient")
+
+
+def _identity(plan, process, env, facts, at):
+    """Ids and working directory. chdir before the ids change, and after, whichever is allowed."""
+    user = process["user"]
+    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    if not any([entry.startswith("HOME=") for entry in env]):
+        plan.add("I", "HOME", ("root",), (uid,), source=f"{at}/user/uid")
+    cwd = process["cwd"].strip("/") or "."
+    plan.add("I", "CHDIR", ("root",), (cwd,), (EACCES, EPERM), source=f"{at}/cwd")
+    if process.get("capabilities") is not None:
+        plan.add("I", "BOUND", (), (mask(process["capabilities"].get("bounding")),), source=f"{at}/capabilities/bounding")
+        plan.add("I", "KEEPCAPS", source=f"{at}/capabilities")
+    plan.source = f"{at}/user"
+    if facts.setgroups and facts.euid == 0:
+        gids = b"".join([g.to_bytes(4, "little") for g in user.get("additionalGids", [])])
+        plan.add("I", "SETGROUPS", (), (gids,))
+    plan.add("I", "SETID", (), (uid, gid))
+    plan.add("I", "CHDIR", ("root",), (cwd,), source=f"{at}/cwd")
+    plan.add("I", "VERIFY_CWD", source=f"{at}/cwd")
+
+
+def _filter(plan, bpf):
+    code, flags, listener = bpf
+    plan.source = "/linux/seccomp"
+    if listener:
+        plan.add("I", "SECCOMP", ("notify",), (code, flags | FLAG_NEW_LISTENER))
+        plan.sync("I", send="notify")
+        plan.add("H", "AGENT", ("notify",), (listener,))
+        plan.add("I", "CLOSE", ("notify",))
+    else:
+        plan.add("I", "SECCOMP", (), (code, flags))
