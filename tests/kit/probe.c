@@ -10,6 +10,7 @@
  *   probe sleep                 wait for ever (SIGTERM's default action applies: as pid 1 it is ignored)
  *   probe exit N                exit with status N
  *   probe die SIG               kill itself by SIG (needs not to be pid 1, or SIGKILL from outside)
+ *   probe notify TEXT           send TEXT as one datagram to $NOTIFY_SOCKET, then sleep
  *   probe trap FILE             write "ready" to FILE, then one line per signal received; exits 42 on SIGTERM
  */
 #define _GNU_SOURCE
@@ -28,10 +29,12 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -524,6 +527,21 @@ static int trap(const char *path)
 	return 42;
 }
 
+static int notify(const char *message)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *path = getenv("NOTIFY_SOCKET");
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (!path || strlen(path) >= sizeof address.sun_path)
+		return 2;
+	strcpy(address.sun_path, path);
+	if (sendto(fd, message, strlen(message), 0, (struct sockaddr *)&address, sizeof address) < 0)
+		return 3;
+	for (;;)
+		pause();
+}
+
 int main(int argc, char **argv, char **envp)
 {
 	out = stdout;
@@ -542,6 +560,8 @@ int main(int argc, char **argv, char **envp)
 		raise(atoi(argv[2]));
 		return 9;
 	}
+	if (argc > 2 && !strcmp(argv[1], "notify"))
+		return notify(argv[2]);
 	if (argc > 2 && !strcmp(argv[1], "trap"))
 		return trap(argv[2]);
 	putc('{', out);
