@@ -73,7 +73,7 @@ static int make_fs(struct init *in, const char *type, char *const *options, uint
 }
 
 /* The permissions of the directory a tmpfs will cover, in octal, so that covering it does not change them. */
-static const char *mode_of(struct init *in, int root, const char *path, char *text)
+static const char *mode_of(int root, const char *path, char *text)
 {
 	struct statx st;
 	int fd = open_in(root, path, O_PATH | O_DIRECTORY, ROOT_RESOLVE), i;
@@ -94,7 +94,7 @@ static const char *mode_of(struct init *in, int root, const char *path, char *te
 int op_FSMOUNT(struct init *in, struct plan_op *op)
 {
 	char text[5];
-	const char *mode = op->slot[1] == NO_SLOT ? 0 : mode_of(in, slot(in, op, 1), arg_str(in, op->arg[3]), text);
+	const char *mode = op->slot[1] == NO_SLOT ? 0 : mode_of(slot(in, op, 1), arg_str(in, op->arg[3]), text);
 	int fd = make_fs(in, arg_str(in, op->arg[0]), arg_vec(in, op->arg[1]), op->arg[2], mode);
 
 	if (fd >= 0)

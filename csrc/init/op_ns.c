@@ -9,8 +9,7 @@
 
 /*
  * SIGRESET: CPython ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across execve, so all 64
- * dispositions and the mask are put back first of all (security.md 8). pdeathsig makes a killed supervisor take us with
- * it until the container is handed over (pdeathsig 0).
+ * dispositions and the mask are put back first of all (security.md 8).
  */
 int op_SIGRESET(struct init *in, struct plan_op *op)
 {
@@ -20,7 +19,16 @@ int op_SIGRESET(struct init *in, struct plan_op *op)
 
 	for (sig = 1; sig <= 64; sig++)
 		SYS4(__NR_rt_sigaction, sig, &dfl, 0, 8); /* SIGKILL and SIGSTOP refuse: nothing to reset */
-	SYS4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
+	(void)in, (void)op;
+	return (int)SYS4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
+}
+
+/*
+ * PDEATHSIG: a killed supervisor takes the half-made container with it. It is lifted before the last SYNC; from there on
+ * the end of file on the socket says that nobody is left to answer.
+ */
+int op_PDEATHSIG(struct init *in, struct plan_op *op)
+{
 	in->pdeathsig = op->arg[0];
 	return (int)SYS5(__NR_prctl, PR_SET_PDEATHSIG, in->pdeathsig, 0, 0, 0);
 }

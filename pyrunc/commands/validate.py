@@ -8,7 +8,7 @@ import posix
 
 from .. import jsonio
 from ..config import load, report
-from ..config.fault import Fault
+from ..config.fault import Fault, shown
 from ..errors import Error
 
 USAGE = "validate [-b BUNDLE] [--format text|json]"
@@ -45,15 +45,15 @@ def rootfs_faults(bundle, config, found):
     try:
         mode = posix.stat(path if path.startswith("/") else bundle + "/" + path).st_mode
     except OSError as err:
-        return [Fault("/root/path", f'"{path}": {(err.strerror or "cannot be used").lower()}', "config.md#root")]
+        return [Fault("/root/path", f'"{shown(path)}": {(err.strerror or "cannot be used").lower()}', "config.md#root")]
     if mode & _S_IFMT != _S_IFDIR:
-        return [Fault("/root/path", f'"{path}": not a directory', "config.md#root")]
+        return [Fault("/root/path", f'"{shown(path)}": not a directory', "config.md#root")]
     return []
 
 
 def _print_text(found):
     for fault in found:
-        print(f"{fault.pointer or '/'}: {fault.message} ({fault.section})")
+        print(f"{shown(fault.pointer) or '/'}: {fault.message} ({fault.section})")
     if not found:
         print("config.json: no faults")
 

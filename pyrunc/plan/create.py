@@ -94,7 +94,8 @@ def _spawn(plan, config, request, ns):
 
 
 def _clean(plan, config, role):
-    plan.add(role, "SIGRESET", (), (SIGKILL,), source="default: signals")
+    plan.add(role, "SIGRESET", source="default: signals")
+    plan.add(role, "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
     if "oomScoreAdj" in config["process"]:
         value = str(config["process"]["oomScoreAdj"])

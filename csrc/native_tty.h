@@ -1,0 +1,26 @@
+/* Terminals and waiting in the foreground. See shim_tty.c. Plain C, read by cffi. Results: >= 0, or -errno. */
+
+/* Set a terminal raw; its former state (of the returned length) goes to saved. Stops us first if we're a background job. */
+int tty_raw(int fd, char *saved, int size);
+int tty_restore(int fd, const char *saved, int size);
+/* Let "\n" leave the pty as "\n": the host's terminal makes the carriage return. */
+int tty_clear_onlcr(int fd);
+int tty_copy_size(int from, int to);
+int tty_set_size(int fd, int rows, int cols);
+
+struct fg_task {
+	int sigfd;    /* from fg_prepare */
+	int pidfd;    /* the process we wait for */
+	int pid;
+	int master;   /* its pty, or -1 */
+	int tty;      /* our caller's terminal, for the size, or -1 */
+	int reap_all; /* we're a subreaper: wait for every child */
+	int extra;    /* return 1 when this fd is readable, or -1 */
+};
+
+/* Block all signals, return the signalfd that has them. Before spawn: what arrives from then on isn't lost. */
+int fg_prepare(void);
+/* Undo fg_prepare: close it, and let signals have their usual effect again. */
+int fg_cancel(int sigfd);
+/* 0 the process has ended (wstatus), 1 task->extra is readable (call again), -errno. */
+int fg_wait(const struct fg_task *task, int *wstatus);

@@ -1,0 +1,48 @@
+"""`delete ID`: take away everything of a container that has stopped; with --force, of any, however half-made."""
+
+from .. import lifecycle, log, state
+from ..errors import Error
+
+USAGE = "delete [options] CONTAINER"
+ARGS = (1, 1)
+OPTIONS = ((("force", "f"), "flag", False, "kill the container first; a missing one is no error"),)
+
+
+def run(globals_, options, args):
+    force = options.get("force")
+    try:
+        container = state.load(globals_["root"], args[0], partial=True)
+        _stop(container, force)
+        errors = lifecycle.destroy(container)
+    except Error as err:
+        if force and err.message == "container does not exist":
+            return 0
+        raise
+    for error in errors:
+        log.warning(error.message)
+    return 0
+
+
+def _stop(container, force):
+    """Leave with the lock held and init gone."""
+    if force:
+        _kill(container)  # also makes a create that still holds the lock come to its end
+    container.lock()
+    status = container.status() if container.data else "stopped"
+    if status == "stopped":
+        if not container.data and not force:
+            container.remove()
+            raise state.missing()
+        return
+    if status != "created" and not force:
+        raise Error(f"cannot delete container {container.id} that is not stopped: {status}")
+    _kill(container)
+
+
+def _kill(container):
+    group = container.cgroup() if container.data else None
+    if group is not None and group.exists():
+        group.kill()
+    pidfd = container.open_pidfd() if container.data else None
+    if pidfd is not None:
+        lifecycle.kill_and_wait(container, pidfd)

@@ -1,0 +1,60 @@
+"""`list`: every container of the state root, as a table, as JSON, or ids only."""
+
+import posix
+
+from .. import state
+from ..errors import Error
+from ..jsonio import dumps
+
+USAGE = "list [options]"
+ARGS = (0, 0)
+OPTIONS = (
+    (("format", "f"), "str", "table", "table or json"),
+    (("quiet", "q"), "flag", False, "ids only"),
+)
+COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
+
+
+def run(globals_, options, args):
+    if options["format"] not in ("table", "json"):
+        raise Error("invalid format option")
+    if globals_.get("root-given"):
+        posix.stat(globals_["root"])  # a root that was named must exist
+    rows = _rows(globals_["root"])
+    if options["quiet"]:
+        text = "".join([f"{row['id']}\n" for row in rows])
+    elif options["format"] == "json":
+        text = (dumps(rows) if rows else "null") + "\n"
+    else:
+        text = _table([COLUMNS] + [tuple([str(row[c.lower()]) for c in COLUMNS]) for row in rows])
+    posix.write(1, text.encode("utf-8", "surrogateescape"))
+    return 0
+
+
+def _rows(root):
+    from .. import log
+
+    rows = []
+    for name in state.every(root):
+        try:
+            row = state.load(root, name).describe()
+            row["owner"] = _owner(posix.stat(f"{root}/{name}").st_uid)
+            rows.append(row)
+        except (Error, OSError) as err:
+            log.warning(f"load container {name}: {err}")
+    return rows
+
+
+def _owner(uid):
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def _table(rows):
+    """Columns at least 12 wide, three spaces apart, as runc prints them."""
+    widths = [max([12] + [len(row[i]) + 3 for row in rows]) for i in range(len(COLUMNS))]
+    return "".join(["".join([cell.ljust(w) for cell, w in zip(row[:-1], widths)]) + row[-1] + "\n" for row in rows])

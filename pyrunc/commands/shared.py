@@ -1,0 +1,65 @@
+"""What create and run have in common: their options, and making the container with its console and pid file."""
+
+import posix
+
+from .. import lifecycle
+from ..errors import Error
+
+CREATE_OPTIONS = (
+    (("bundle", "b"), "str", None, "path to the bundle, by default the current directory"),
+    (("console-socket", None), "str", None, "AF_UNIX socket that receives the pty's master"),
+    (("pidfd-socket", None), "str", None, "AF_UNIX socket that receives a pidfd of the container's init"),
+    (("pid-file", None), "str", None, "file to write the pid of the container's init to"),
+    (("no-pivot", None), "flag", False, "do not use pivot_root (root on a ramfs)"),
+    (("no-new-keyring", None), "flag", False, "do not create a session keyring"),
+    (("preserve-fds", None), "int", 0, "count of additional descriptors to pass on"),
+)
+
+
+def make(globals_, options, container_id, gate, foreground=None):
+    """A container, made and recorded. `foreground` is a console.Foreground that takes the pty instead of a socket."""
+    pid_file = lifecycle.absolute(options["pid-file"]) if options.get("pid-file") else None
+    takes = _console(options, foreground)
+    pidfd_socket = _pidfd_socket(options)
+    making = lifecycle.Making(
+        globals_, options, container_id, gate, detach=foreground is None, console=takes, pidfd_socket=pidfd_socket
+    )
+    making.run()
+    if pid_file:
+        from ..host import pidfile
+
+        try:
+            pidfile.write(pid_file, making.supervisor.pid)
+        except BaseException as err:
+            making.fail()
+            if isinstance(err, OSError):
+                raise Error(f"write pid file {pid_file}: {err.strerror.lower()}", errno=err.errno) from None
+            raise
+    return making
+
+
+def _console(options, foreground):
+    """Connected before anything exists: an unreachable socket must fail while there is nothing to undo."""
+    if foreground is not None:
+        return foreground.take
+    path = options.get("console-socket")
+    if not path:
+        return None
+    from ..host import console
+
+    sock = console.connect(path)
+
+    def send(master):
+        console.send(sock, master, b"/dev/pts/0")
+        posix.close(master)
+
+    return send
+
+
+def _pidfd_socket(options):
+    if not options.get("pidfd-socket"):
+        return None
+    from ..host import console
+
+    sock = console.connect(options["pidfd-socket"])
+    return lambda pidfd, name: console.send(sock, pidfd, name.encode())

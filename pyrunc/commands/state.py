@@ -1,0 +1,16 @@
+"""`state ID`: the OCI state as JSON on stdout."""
+
+import posix
+
+from .. import state
+from ..jsonio import dumps
+
+USAGE = "state CONTAINER"
+ARGS = (1, 1)
+OPTIONS = ()
+
+
+def run(globals_, options, args):
+    text = dumps(state.load(globals_["root"], args[0]).describe(), indent=2)
+    posix.write(1, text.encode("utf-8", "surrogateescape"))
+    return 0

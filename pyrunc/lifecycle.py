@@ -1,0 +1,338 @@
+"""What create, run, start and delete share: making a container, letting it go, and taking all of it away again.
+
+create  = prepare, supervise a gated plan, leave          run = the same plan without the gate, then wait and destroy
+"""
+
+import posix
+import time
+
+from . import facts, kernel, state, supervise
+from .config import load
+from .errors import Error
+from .plan import create as compiler
+from .plan import words
+from .plan.optable import SAY_EXEC, SAY_FAIL
+
+ENXIO, ENOENT = 6, 2
+S_IFDIR, S_IFMT = 0o040000, 0o170000
+
+
+def now():
+    """The time as RFC 3339 with nanoseconds, UTC."""
+    ns = time.time_ns()
+    y, mo, d, h, mi, s = time.gmtime(ns // 1000000000)[:6]
+    return f"{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{ns % 1000000000:09}Z"
+
+
+def absolute(path):
+    from .plan.rootfs import normal
+
+    return normal(path if path.startswith("/") else f"{posix.getcwd()}/{path}")
+
+
+def check_rootfs(config, bundle):
+    """The root must be a directory reached through no symlink (compat.md 2.1). Returns its absolute path."""
+    from .plan.rootfs import join, normal
+
+    path = normal(join(bundle, config["root"]["path"]))
+    try:
+        fd = kernel.openat2(-100, path, 0o10000000 | posix.O_DIRECTORY, 0, kernel.RESOLVE_NO_SYMLINKS)
+    except OSError as err:
+        reason = "not an absolute path, or a symlink" if err.errno == 40 else err.strerror.lower()
+        raise Error(f"config.json: /root/path: invalid rootfs: {path}: {reason}", pointer="/root/path",
+                    errno=err.errno) from None
+    posix.close(fd)
+    return path
+
+
+class Making:
+    """A container being made: the directory, its config and facts, the supervisor, and how to take it all back."""
+
+    __slots__ = ("container", "config", "facts", "plan", "supervisor")
+
+    def __init__(self, globals_, options, container_id, gate, detach, console=None, pidfd_socket=None):
+        bundle = absolute(options.get("bundle") or ".")
+        self.config, raw = _load(bundle)
+        rootfs = check_rootfs(self.config, bundle)
+        self.facts = facts.probe()
+        refuse(self.config, self.facts, globals_)
+        group = cgroup_path(self.config, self.facts, container_id)
+        bpf = _filter(self.config)
+        self.container = state.create(globals_["root"], container_id)
+        try:
+            request = self._request(options, container_id, bundle, group, bpf, gate, detach)
+            self.plan = compiler.compile(self.config, self.facts, request)
+            self._record(bundle, rootfs, group, raw, request)
+        except BaseException:
+            self.container.remove()
+            raise
+        self.supervisor = supervise.Supervisor(
+            self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
+        )
+
+    def _request(self, options, container_id, bundle, group, bpf, gate, detach):
+        return {
+            "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "bpf": bpf,
+            "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
+            "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options),
+            "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")),
+            "pidfd_socket": options.get("pidfd-socket"),
+        }
+
+    def _record(self, bundle, rootfs, group, raw, request):
+        """What will exist, before any of it does: whoever finds this after a crash can undo it."""
+        container = self.container
+        container.write(state.CONFIG, raw)
+        container.data = {
+            "id": container.id, "init_process_pid": 0, "init_process_start": 0, "created": now(),
+            "bundle": bundle, "rootfs": rootfs, "annotations": self.config.get("annotations", {}),
+            "cgroup": group, "cgroup_paths": {"": f"{self.facts.cgroup_root}/{group}"} if group is not None else {},
+            "facts": self.facts.dump(), "rootless": self.facts.euid != 0,
+            "external_descriptors": [_readlink(fd) for fd in range(3)],
+            "pid_shared": not _has_own_pid(self.config),
+            "mounts": _host_mounts(self.config, rootfs),
+            "request": {k: request[k] for k in REPEATED if request[k]},
+        }
+        container.save()
+
+    def _created(self, pid):
+        data = self.container.data
+        data["init_process_pid"] = pid
+        data["init_process_start"] = state.start_time(pid)
+        data["namespace_paths"] = {f"NEW{k}": f"/proc/{pid}/ns/{v}" for k, v in _NS_PATHS}
+        data["created"] = now()
+        self.container.save()
+
+    def run(self):
+        """Walk the plan; on any failure nothing remains."""
+        try:
+            self.supervisor.run()
+        except BaseException:
+            self.fail()
+            raise
+
+    def fail(self):
+        """Kill, undo, poststop hooks, remove: what a failed create leaves is nothing."""
+        self.supervisor.unwind()
+        try:
+            destroy(self.container)
+        except (OSError, Error):
+            pass
+
+
+# what the plan depends on besides config and facts; kept so that start and explain can compile it again
+REPEATED = ("gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket")
+_NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt"), ("PID", "pid"), ("USER", "user"),
+             ("UTS", "uts"))
+
+
+def _load(bundle):
+    try:
+        return load.load(bundle)
+    except OSError as err:
+        raise Error(f"{bundle}: {err.strerror.lower()}", errno=err.errno) from None
+
+
+def refuse(config, host, globals_):
+    """What this build or this host cannot do, said before anything is made."""
+    if globals_.get("systemd-cgroup"):
+        raise Error("systemd cgroup driver is not available in this build: run without --systemd-cgroup")
+    from .host.cgroup.resources import refuse_limits
+
+    refuse_limits(config)
+    process = config["process"]
+    if process.get("selinuxLabel") and not host.selinux:
+        raise Error("config.json: /process/selinuxLabel: selinux label is specified in config, but selinux is disabled "
+                    "or not supported", pointer="/process/selinuxLabel")
+    if config.get("linux", {}).get("netDevices"):
+        raise Error("config.json: /linux/netDevices: network devices are not supported by this build",
+                    pointer="/linux/netDevices")
+    if config.get("linux", {}).get("intelRdt"):
+        raise Error("config.json: /linux/intelRdt: intelRdt is not supported by this build", pointer="/linux/intelRdt")
+    kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
+    if host.euid != 0 and "user" not in kinds:
+        raise Error("rootless container requires user namespaces", pointer="/linux/namespaces",
+                    hint="`pyrunc spec --rootless` writes a config that has them")
+
+
+def cgroup_path(config, host, container_id):
+    """The group in the cgroup2 tree, or None where there is no such tree (or, rootless, no right to it)."""
+    from .host.cgroup.v2 import path_for
+
+    if host.cgroup not in ("v2", "hybrid") or (host.euid != 0 and not config.get("linux", {}).get("cgroupsPath")):
+        return None
+    return path_for(config.get("linux", {}).get("cgroupsPath", ""), host.cgroup_own, container_id)
+
+
+def _filter(config):
+    """(BPF, flags, (listener, metadata)) of linux.seccomp, or None when it is absent or empty."""
+    section = config.get("linux", {}).get("seccomp")
+    if not section:
+        return None
+    from .seccomp import compile as seccomp
+
+    return seccomp.filter_of(section)
+
+
+def preserved(options):
+    """--preserve-fds N: 3 to 3+N-1 (after those of LISTEN_FDS); each must be open."""
+    count = options.get("preserve-fds") or 0
+    first = 3 + listen_fds()
+    for i in range(count):
+        try:
+            posix.fstat(first + i)
+        except OSError as err:
+            raise Error(f"unable to stat preserved-fd {i} (of {count}): {err.strerror.lower()}", errno=err.errno) from None
+    return count
+
+
+def environment(name):
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+
+
+def listen_fds():
+    """LISTEN_FDS of systemd's socket activation, sd_listen_fds(3): only if LISTEN_PID says they are for us."""
+    count, pid = environment("LISTEN_FDS"), environment("LISTEN_PID")
+    if not (count.isascii() and count.isdigit() and pid == str(posix.getpid())):
+        return 0
+    return int(count)
+
+
+def _readlink(fd):
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return ""
+
+
+def _has_own_pid(config):
+    return any([ns["type"] == "pid" and not ns.get("path") for ns in config.get("linux", {}).get("namespaces", [])])
+
+
+def _host_mounts(config, rootfs):
+    """Without a mount namespace the mounts are made on the host, so delete has to take them away: innermost first."""
+    kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
+    if "mount" in kinds:
+        return []
+    from .plan.rootfs import normal
+
+    return [rootfs + normal(m["destination"]) for m in config.get("mounts", [])][::-1]
+
+
+# --- start ---
+
+
+def start(container):
+    """Open the gate and wait until execve has succeeded, or say why not (a failing startContainer hook too)."""
+    status = container.status()
+    if status != "created":
+        raise Error({
+            "stopped": "cannot start a container that has stopped",
+            "running": "cannot start an already running container",
+        }.get(status, f"cannot start a container in the {status} state"))
+    results = posix.open(state.STATUS_FIFO, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=container.dirfd)
+    try:
+        try:
+            gate = posix.open(state.FIFO, posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=container.dirfd)
+        except OSError as err:
+            if err.errno != ENXIO:
+                raise
+            raise Error("cannot start a container that has stopped") from None
+        posix.write(gate, b"0")
+        posix.close(gate)
+        posix.unlink(state.FIFO, dir_fd=container.dirfd)
+        _await_exec(container, results)
+    finally:
+        posix.close(results)
+
+
+def _await_exec(container, results):
+    said = False
+    while True:
+        record = kernel.read_timeout(results, 16)
+        if not record:
+            if not said:
+                raise Error("container init died before it could execute the process")
+            return
+        seq, index, step = [int.from_bytes(record[i:i + 4], "little") for i in (0, 4, 12)]
+        if seq == SAY_FAIL:
+            err = -int.from_bytes(record[8:12], "little", signed=True)
+            raise _worded(container, index, err, step)
+        said = seq == SAY_EXEC
+
+
+def _worded(container, index, err, step):
+    """The plan that init runs is compiled again from what create was given: the same inputs, the same plan."""
+    plan = recompile(container)
+    ops = plan.child_ops()
+    return words.error(plan, ops[index], err, step) if index < len(ops) else Error(f"init failed: {posix.strerror(err)}")
+
+
+def recompile(container):
+    config = container.config()
+    request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
+               "cgroup": container.data["cgroup"], "bpf": _filter(config), **container.data.get("request", {})}
+    return compiler.compile(config, facts.load(container.data["facts"]), request)
+
+
+def poststart(container):
+    """After the process runs. A failing hook kills the container."""
+    listed = container.config().get("hooks", {}).get("poststart")
+    if not listed:
+        return
+    from .host import hooks
+
+    try:
+        hooks.run("poststart", listed, hook_state(container, "running", container.pid()))
+    except Error:
+        pidfd = container.open_pidfd()
+        if pidfd is not None:
+            kill_and_wait(container, pidfd)
+        raise
+
+
+def hook_state(container, status, pid):
+    from .host import hooks
+
+    return hooks.state_for(container.id, status, pid, container.data.get("bundle", ""), container.data.get("annotations"))
+
+
+# --- the end ---
+
+
+def kill_and_wait(container, pidfd, timeout_ms=10000):
+    """SIGKILL to init and, where it shares its pid namespace, to everything in its cgroup; wait for the end."""
+    import _signal
+
+    try:
+        _signal.pidfd_send_signal(pidfd, 9)
+    except OSError:
+        pass
+    group = container.cgroup()
+    if group is not None and container.data.get("pid_shared") and group.exists():
+        group.kill()
+    if not kernel.wait_exit(pidfd, timeout_ms):
+        raise Error("container init still running")
+
+
+def destroy(container):
+    """Take everything of a stopped container away; returns the errors of poststop hooks, which stop nothing."""
+    group = container.cgroup() if container.data else None
+    if group is not None and group.exists():
+        group.kill()
+        group.remove()
+    for path in container.data.get("mounts", []):
+        try:
+            kernel.umount(path)
+        except OSError:
+            pass
+    listed = []
+    if container.data and container.has(state.CONFIG):
+        listed = container.config().get("hooks", {}).get("poststop", [])
+    stopped = hook_state(container, "stopped", None) if listed else None
+    container.remove()
+    if not listed:
+        return []
+    from .host import hooks
+
+    return list(hooks.run_each("poststop", listed, stopped))

@@ -1,0 +1,96 @@
+"""What went wrong, for people: (op, step, errno) of a failed op -> one line. Text belongs to the parent (design.md 1)."""
+
+import posix
+
+from ..errors import Error
+from .optable import STEPS
+
+STEP_WORDS = {
+    "open": "open", "create": "create", "clone": "open_tree", "move": "move_mount", "attr": "mount_setattr",
+    "fsopen": "fsopen", "fsconfig": "fsconfig", "fscreate": "fsconfig", "fsmount": "fsmount", "stat": "stat",
+    "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
+    "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
+}
+EPERM, ENOENT, EACCES, EXDEV, EISDIR, ENOTDIR, ELOOP = 1, 2, 13, 18, 21, 20, 40
+
+
+def error(plan, op, errno, step):
+    """The Error for op having failed with errno in step (a number of csrc/plan.h enum step)."""
+    name = STEPS[step] if step < len(STEPS) else "none"
+    special = SPECIAL.get(op.name)
+    text = special(op, errno, name) if special else None
+    if text is None:
+        where = STEP_WORDS.get(name, op.name.lower())
+        text = f"{subject(op)}: {where}: {posix.strerror(errno).lower()}"
+    pointer = op.source if op.source.startswith("/") else None
+    prefix = f"config.json: {pointer}: " if pointer else ""
+    return Error(f"{prefix}{text}", hint=hint(op, errno), pointer=pointer, errno=errno)
+
+
+def subject(op):
+    """The op and the name it is about: `mount sysfs on "sys"`, `sysctl "net.x"`."""
+    _, args = op.signature()
+    for key in ("path", "type", "name"):
+        if key in args:
+            return f'{op.name.lower()} "{op.args[args.index(key)]}"'
+    return op.name.lower()
+
+
+def hint(op, errno):
+    if op.name in ("FSMOUNT", "ATTACH") and errno == EPERM:
+        return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
+    if op.name == "SCHED" and errno == EPERM:
+        return "SCHED_DEADLINE needs all CPUs: it is refused under a restricted cpuset"
+    return None
+
+
+def _lookup(op, errno, step):
+    name = op.args[0][0] if len(op.args[0]) == 1 and "/" in op.args[0][0] else op.args[0][0].rsplit("/", 1)[-1] if op.args[0] else ""
+    if errno == ENOENT and not (len(op.args[0]) == 1 and "/" in name):
+        return f'exec: "{name}": executable file not found in $PATH'
+    return f'exec: "{name}": {"is a directory" if errno == EISDIR else posix.strerror(errno).lower()}'
+
+
+def _exec(op, errno, step):
+    return f'exec: "{op.args[0][0]}": {posix.strerror(errno).lower()}'
+
+
+def _hook(op, errno, step):
+    kind, _, number = op.source[len("/hooks/"):].partition("/")
+    what = {
+        "exit": f"exit status {errno}",
+        "signalled": f"signal {errno}",
+        "timeout": f"hook ran past specified timeout of {op.args[3]}.0s",
+        "exec": f"fork/exec {op.args[0]}: {posix.strerror(errno).lower()}",
+    }.get(step, posix.strerror(errno).lower())
+    return f"error running {kind} hook #{number}: {what}"
+
+
+def _attach(op, errno, step):
+    if step in ("symlink", "notdir"):
+        return f'filesystem "{op.args[0]}" must be mounted on ordinary directory'
+    return f'mount on "/{op.args[0]}": {STEP_WORDS.get(step, step)}: {posix.strerror(errno).lower()}'
+
+
+def _cwd(op, errno, step):
+    if errno == EXDEV:
+        return "current working directory is outside of container mount namespace root -- possible container breakout"
+    return f"chdir: {posix.strerror(errno).lower()}"
+
+
+def _sysctl(op, errno, step):
+    return f'write sysctl "{op.args[0][4:]}" value "{op.args[1]}": {posix.strerror(errno).lower()}'
+
+
+def _fsmount(op, errno, step):
+    return f"mount {op.args[0]}: {STEP_WORDS.get(step, step)} {','.join(op.args[1])}: {posix.strerror(errno).lower()}"
+
+
+def _apparmor(op, errno, step):
+    return f"apply label {op.args[1]!r}: {posix.strerror(errno).lower()}"
+
+
+SPECIAL = {
+    "LOOKUP": _lookup, "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd,
+    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor,
+}

@@ -1,0 +1,252 @@
+"""The state directory: one directory per container, a lock, two files, and the status read off the kernel.
+
+    <root>/<id>/           0711, locked by flock on itself
+        state.json         written to a temporary name and renamed
+        config.json        what create was given: exec's template; later edits of the bundle change nothing
+        exec.fifo          there while the container is "created"
+        status.fifo        by which `start` learns that execve succeeded or why not
+
+`state.json` is written before anything else is made and says what will be made, so that whoever finds the directory
+after a crash can undo all of it (delete -f).
+"""
+
+import posix
+
+from . import kernel
+from .config.load import parse
+from .errors import Error
+from .jsonio import dumps, loads
+
+OCI_VERSION = "1.3.0"
+STATE, CONFIG, FIFO, STATUS_FIFO = "state.json", "config.json", "exec.fifo", "status.fifo"
+O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
+ENOENT, EEXIST, ENXIO = 2, 17, 6
+_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+
+
+def check_id(container):
+    """runc's grammar: one or more of A-Z a-z 0-9 _ + - . and neither `.` nor `..`."""
+    if not container:
+        raise Error("container id cannot be empty")
+    if not _ID.issuperset(container) or container in (".", "..") or len(container) > 255:
+        raise Error("invalid container ID format")
+
+
+class Container:
+    """One state directory, opened. `data` is state.json, {} when there is none (a creation that was cut short)."""
+
+    __slots__ = ("root", "id", "path", "dirfd", "data")
+
+    def __init__(self, root, container, dirfd):
+        self.root = root
+        self.id = container
+        self.path = f"{root}/{container}"
+        self.dirfd = dirfd
+        self.data = {}
+
+    # --- files ---
+
+    def read(self, name):
+        fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=self.dirfd)
+        try:
+            parts = [posix.read(fd, 1 << 20)]
+            while parts[-1]:
+                parts.append(posix.read(fd, 1 << 20))
+            return b"".join(parts)
+        finally:
+            posix.close(fd)
+
+    def write(self, name, data):
+        temporary = f"{name}-{posix.getpid()}"
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
+        fd = posix.open(temporary, flags, 0o600, dir_fd=self.dirfd)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[posix.write(fd, view):]
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, name, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd)
+
+    def save(self):
+        self.write(STATE, dumps(self.data).encode("utf-8", "surrogateescape"))
+
+    def config(self):
+        return parse(self.read(CONFIG))
+
+    def has(self, name):
+        try:
+            posix.stat(name, dir_fd=self.dirfd, follow_symlinks=False)
+            return True
+        except OSError:
+            return False
+
+    # --- lock ---
+
+    def lock(self, wait_ms=10000):
+        """Serialise callers. The directory may have gone, or been replaced, while we waited: then there is no such container."""
+        if not kernel.flock(self.dirfd, wait_ms):
+            raise Error(f"container {self.id} is busy: another command holds its lock")
+        try:
+            same = posix.stat(self.path).st_ino == posix.fstat(self.dirfd).st_ino
+        except OSError:
+            same = False
+        if not same:
+            raise missing()
+        self.data = _load(self)
+
+    # --- what it is doing ---
+
+    def pid(self):
+        return self.data.get("init_process_pid", 0)
+
+    def open_pidfd(self):
+        """A pidfd of init, or None when it has ended; the start time tells it from a later process with its pid."""
+        pid = self.pid()
+        if pid <= 0:
+            return None
+        try:
+            fd = posix.pidfd_open(pid)
+        except OSError:
+            return None
+        if start_time(pid) != self.data.get("init_process_start"):
+            posix.close(fd)
+            return None
+        return fd
+
+    def alive(self):
+        pid = self.pid()
+        return pid > 0 and start_time(pid) == self.data.get("init_process_start")
+
+    def status(self):
+        """paused, stopped, created or running: the first that holds (compat.md 3.5)."""
+        group = self.cgroup()
+        if group is not None and self.pid() and group.exists() and group.frozen():
+            return "paused"
+        if not self.alive():
+            return "stopped"
+        return "created" if self.has(FIFO) else "running"
+
+    def cgroup(self):
+        """Its group in the cgroup2 tree, or None."""
+        relative = self.data.get("cgroup")
+        if relative is None:
+            return None
+        from .host.cgroup.v2 import Cgroup
+
+        return Cgroup(self.data["facts"]["cgroup_root"], relative)
+
+    def describe(self):
+        """The OCI state, runtime.md#state, with runc's additions."""
+        status = self.status()
+        out = {
+            "ociVersion": OCI_VERSION,
+            "id": self.id,
+            "pid": 0 if status == "stopped" else self.pid(),
+            "status": status,
+            "bundle": self.data.get("bundle", ""),
+            "rootfs": self.data.get("rootfs", ""),
+            "created": self.data.get("created", ""),
+        }
+        if self.data.get("annotations"):
+            out["annotations"] = self.data["annotations"]
+        out["owner"] = ""
+        return out
+
+    def remove(self):
+        """Take the directory away: known names only, never a recursive delete (CVE-2022-21658)."""
+        for name in posix.listdir(self.dirfd):
+            if name == "notify":
+                _remove_notify(self.dirfd)
+            else:
+                posix.unlink(name, dir_fd=self.dirfd)
+        posix.rmdir(self.path)
+
+
+def _remove_notify(dirfd):
+    try:
+        posix.unlink("notify/notify.sock", dir_fd=dirfd)
+    except OSError:
+        pass
+    posix.rmdir("notify", dir_fd=dirfd)
+
+
+def start_time(pid):
+    """Field 22 of /proc/PID/stat in clock ticks since boot, or None when it has ended (also as a zombie)."""
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fields = posix.read(fd, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    finally:
+        posix.close(fd)
+    if not fields or fields[0] in (b"Z", b"X", b"x"):
+        return None
+    return int(fields[19])
+
+
+def missing():
+    return Error("container does not exist", errno=ENOENT)
+
+
+def create(root, container):
+    """Make the directory, locked. Refused when there is one."""
+    check_id(container)
+    _make_root(root)
+    path = f"{root}/{container}"
+    try:
+        posix.mkdir(path, 0o711)
+    except FileExistsError:
+        raise Error("container with given ID already exists", errno=EEXIST) from None
+    except OSError as err:
+        raise Error(f"create state directory {path}: {err.strerror.lower()}", errno=err.errno) from None
+    made = Container(root, container, posix.open(path, O_DIR))
+    kernel.flock(made.dirfd, 10000)
+    return made
+
+
+def _make_root(root):
+    try:
+        posix.mkdir(root, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_root(root.rpartition("/")[0] or "/")
+        _make_root(root)
+    except OSError as err:
+        raise Error(f"create state root {root}: {err.strerror.lower()}", errno=err.errno) from None
+
+
+def load(root, container, partial=False):
+    """An existing container. `partial`: also one whose state.json was never written."""
+    check_id(container)
+    try:
+        dirfd = posix.open(f"{root}/{container}", O_DIR)
+    except OSError as err:
+        if err.errno == ENOENT:
+            raise missing() from None
+        raise Error(f"{root}/{container}: {err.strerror.lower()}", errno=err.errno) from None
+    found = Container(root, container, dirfd)
+    found.data = _load(found)
+    if not found.data and not partial:
+        raise missing()
+    return found
+
+
+def _load(container):
+    try:
+        return loads(container.read(STATE), STATE)
+    except OSError:
+        return {}
+
+
+def every(root):
+    """Ids under the root, sorted; none when there is no root."""
+    try:
+        names = posix.listdir(root)
+    except FileNotFoundError:
+        return []
+    return sorted([name for name in names if _ID.issuperset(name) and name not in (".", "..")])

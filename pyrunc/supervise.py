@@ -1,0 +1,356 @@
+"""Walk a plan: do the host's ops, spawn init, serve its SYNCs, and undo everything when something fails.
+
+The host never acts on what the child says beyond (seq, op, errno, descriptor): the plan is ours, and so is the text of
+every error. Each action that leaves something behind pushes its inverse; the stack is run backwards on failure, and
+each inverse tolerates finding nothing. Called by commands/create, run and exec.
+"""
+
+import posix
+
+from . import kernel
+from .config.names import NAMESPACES
+from .errors import Error, from_oserror
+from .plan import words
+from .plan.encode import encode
+from .plan.optable import SAY_EXEC, SAY_FAIL
+
+O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
+NSFS_MAGIC, PROC_MAGIC = 0x6E736673, 0x9FA0
+EPERM, ESRCH = 1, 3
+
+
+class Supervisor:
+    """One walk. `host` is what the commands know and the plan does not: see the fields.
+
+    container  state.Container (create, run) or of exec's target     config  checked config
+    console    callable(master fd) taking ownership of the pty, or None
+    created    callable(pid) at CREATED: writes state.json
+    """
+
+    __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
+                 "pidfd", "ops", "first", "bundle")
+
+    def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
+        self.plan = plan
+        self.container = container
+        self.config = config
+        self.bundle = bundle
+        self.created = created
+        self.console = console
+        self.pidfd_socket = pidfd_socket
+        self.fds = {}
+        self.undo = []
+        self.sock = -1
+        self.pid = self.first = 0
+        self.pidfd = -1
+        self.ops = None
+
+    # --- the walk ---
+
+    def run(self):
+        """Up to the last SYNC answered. What was made stays made: `undo` is the caller's from here on."""
+        for op in self.plan.ops:
+            if op.role == "H" and not op.index > self._spawn_index():
+                self.act(op)
+        self._serve()
+
+    def _spawn_index(self):
+        for op in self.plan.ops:
+            if op.name == "SPAWN":
+                return op.index
+        raise ValueError("a plan without SPAWN")
+
+    def act(self, op):
+        """One host op; its OSError becomes one line that names the property."""
+        try:
+            ACTIONS[op.name](self, op)
+        except OSError as err:
+            where = f"config.json: {op.source}: " if op.source.startswith("/") else ""
+            raise self._worded(where, op, err) from None
+
+    def _worded(self, where, op, err):
+        what = err.filename if isinstance(err.filename, str) else op.name.lower()
+        out = from_oserror(err, f"{where}{what}")
+        out.pointer = op.source if op.source.startswith("/") else None
+        return out
+
+    def _serve(self):
+        """Answer SYNC after SYNC. The plan says which comes next; anything else ends the child."""
+        expected = [op for op in self.plan.ops if op.name == "SYNC"]
+        for sync in expected:
+            message = self._next()
+            seq, _, _, _, pid, fds = message
+            if seq != sync.args[0] or len(fds) != (1 if sync.slots[0] else 0):
+                raise Error("init is out of step with its plan")
+            if sync.role == "I":
+                self._adopt(pid)
+            else:
+                self.pid = pid
+            if fds:
+                self.fds[sync.slots[0]] = fds[0]
+            for op in self._host_ops_after(sync):
+                self.act(op)
+            kernel.send(self.sock, seq, 0, [self.fds[slot] for slot in sync.slots[1:] if slot])
+
+    def _host_ops_after(self, sync):
+        ops = []
+        for op in self.plan.ops[sync.index + 1:]:
+            if op.role != "H":
+                break
+            ops.append(op)
+        return ops
+
+    def _next(self):
+        """The next record; a failure, or an end without one, raises."""
+        message = kernel.receive(self.sock)
+        if message is None:
+            raise self._died()
+        if message[0] == SAY_FAIL:
+            raise self._failed(message)
+        return message
+
+    def _failed(self, message):
+        _, index, err, step, _, _ = message
+        if self.ops is None or index >= len(self.ops):
+            return Error(f"init could not load its plan: {posix.strerror(-err).lower()}", errno=-err)
+        return words.error(self.plan, self.ops[index], -err, step)
+
+    def _died(self):
+        return Error("container init died during its setup (killed, or out of memory: memory limit too low?)")
+
+    def await_exec(self):
+        """run: after the last SYNC, the end of file that follows SAY_EXEC is execve having succeeded."""
+        said = False
+        while True:
+            message = kernel.receive(self.sock)
+            if message is None:
+                posix.close(self.sock)
+                self.sock = -1
+                if not said:
+                    raise self._died()
+                return
+            if message[0] == SAY_FAIL:
+                raise self._failed(message)
+            said = message[0] == SAY_EXEC
+
+    def _adopt(self, pid):
+        """The kernel says who speaks: this is init. The first process, if another, has done its part and is reaped."""
+        if self.pid == pid and self.pidfd >= 0:
+            return
+        if self.first and pid != self.first:
+            _reap(self.first)
+            posix.close(self.pidfd)
+            self.pidfd = posix.pidfd_open(pid)
+            self.first = 0
+        self.pid = pid
+
+    # --- failing ---
+
+    def unwind(self):
+        """Kill what was spawned, then every inverse, newest first; one that fails does not stop the others."""
+        if self.sock >= 0:
+            posix.close(self.sock)
+            self.sock = -1
+        for pid in {self.first, self.pid}:
+            if pid:
+                try:
+                    posix.kill(pid, 9)
+                except OSError:
+                    pass
+                _reap(pid)
+        while self.undo:
+            try:
+                self.undo.pop()()
+            except (OSError, Error):
+                pass
+
+
+def _reap(pid):
+    try:
+        posix.waitpid(pid, 0)
+    except OSError:
+        pass
+
+
+# --- the actions, named as in plan/hostops.py ---
+
+
+def _cgroup(sup, op):
+    from .host.cgroup.v2 import Cgroup
+
+    group = Cgroup(sup.container.data["facts"]["cgroup_root"], op.args[0])
+    made = group.create()
+    sup.undo.append(lambda: (group.kill(), group.undo(made) if made else None))
+    sup.fds["cgroup"] = group.dirfd()
+
+
+def _devices(sup, op):
+    from .host.cgroup import device_filter, devices
+
+    device_filter.apply(sup.fds["cgroup"], devices.rules(sup.config), fresh=True)
+
+
+def _openns(sup, op):
+    path, kind = op.args
+    fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC | posix.O_NONBLOCK)
+    sup.fds[op.slots[0]] = fd
+    if kernel.fd_magic(fd) != NSFS_MAGIC or _ns_type(fd) != NAMESPACES[kind][1]:
+        raise Error(f"config.json: {op.source}/path: {path} is not a {kind} namespace", pointer=op.source + "/path")
+
+
+def _ns_type(fd):
+    """`net` of the `net:[4026531840]` an nsfs descriptor links to."""
+    return posix.readlink(f"/proc/self/fd/{fd}").partition(":")[0].replace("_for_children", "")
+
+
+def _openpid(sup, op):
+    sup.fds[op.slots[0]] = sup.container.open_pidfd()
+
+
+def _hostproc(sup, op):
+    sup.fds[op.slots[0]] = posix.open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
+
+
+def _tree(sup, op):
+    path, flags, set_, clear, propagation = op.args
+    sup.fds[op.slots[0]] = kernel.open_tree(path, flags, set_, clear, propagation)
+
+
+def _setattr(sup, op):
+    kernel.mount_setattr(sup.fds[op.slots[0]], *op.args)
+
+
+def _userns(sup, op):
+    sup.fds[op.slots[0]] = kernel.userns(*op.args)
+
+
+def _idmap(sup, op):
+    kernel.idmap(sup.fds[op.slots[0]], sup.fds[op.slots[1]], op.args[0])
+
+
+def _hostdir(sup, op):
+    sup.fds[op.slots[0]] = posix.open(op.args[0], O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+
+
+def _fifo(sup, op):
+    for slot, name in (("gate", "exec.fifo"), ("status", "status.fifo")):
+        posix.mkfifo(name, 0o600, dir_fd=sup.container.dirfd)
+        sup.fds[slot] = posix.open(name, posix.O_RDWR | O_CLOEXEC | O_NOFOLLOW, dir_fd=sup.container.dirfd)
+
+
+def _memfd(sup, op):
+    sup.fds[op.slots[0]] = kernel.memfd(op.slots[0], b"", sealed=False)
+
+
+def _notifydir(sup, op):
+    posix.mkdir("notify", 0o755, dir_fd=sup.container.dirfd)
+
+
+def _spawn(sup, op):
+    data, born, sup.ops = encode(sup.plan)
+    sup.sock, theirs = kernel.socketpair()
+    plan_fd = kernel.memfd("pyrunc:plan", data)
+    flags, base, affinity = op.args
+    cgroup = sup.fds.get(op.slots[0], -1) if op.slots[0] else -1
+    try:
+        fds = [theirs, plan_fd, *[sup.fds[slot] for slot in born]]
+        sup.pid, sup.pidfd = kernel.spawn(fds, base, cgroup, flags, affinity)
+    finally:
+        posix.close(theirs)
+        posix.close(plan_fd)
+    sup.first = sup.pid
+    # the trees and the rest are init's now; ours would keep mounts alive for as long as we wait
+    for slot in born:
+        posix.close(sup.fds.pop(slot))
+
+
+def _maps(sup, op):
+    from .host import idmap
+
+    idmap.write(sup.pid, *op.args)
+
+
+def _timens(sup, op):
+    _proc_write(sup.pid, "timens_offsets", op.args[0])
+
+
+def _proc_write(pid, name, text):
+    fd = posix.open(f"/proc/{pid}/{name}", posix.O_WRONLY | O_CLOEXEC)
+    try:
+        posix.write(fd, text.encode())
+    finally:
+        posix.close(fd)
+
+
+def _hooks(sup, op):
+    from .host import hooks
+
+    hooks.run(op.args[0], sup.config["hooks"][op.args[0]], _state(sup, "creating", sup.pid))
+
+
+def _state(sup, status, pid):
+    from .host import hooks
+
+    return hooks.state_for(sup.container.id, status, pid, sup.bundle, sup.config.get("annotations"))
+
+
+def _state_json(sup, op):
+    from .jsonio import dumps
+
+    text = dumps(_state(sup, op.args[0], _inner_pid(sup.pid))).encode("utf-8", "surrogateescape")
+    sup.fds[op.slots[0]] = kernel.memfd("pyrunc:state", text)
+
+
+def _inner_pid(pid):
+    """The pid as its own pid namespace has it: the last of NSpid."""
+    fd = posix.open(f"/proc/{pid}/status", posix.O_RDONLY | O_CLOEXEC)
+    try:
+        for line in posix.read(fd, 16384).splitlines():
+            if line.startswith(b"NSpid:"):
+                return int(line.split()[-1])
+    finally:
+        posix.close(fd)
+    return pid
+
+
+def _console(sup, op):
+    sup.console(sup.fds.pop("master"))
+
+
+def _rlimits(sup, op):
+    for resource, soft, hard in op.args[0]:
+        try:
+            kernel.prlimit(sup.pid, resource, soft, hard)
+        except OSError as err:
+            if err.errno != EPERM:
+                raise
+            raise Error(
+                f"config.json: /process/rlimits: setrlimit {resource}: operation not permitted",
+                hint="raising a hard limit needs CAP_SYS_RESOURCE",
+                pointer="/process/rlimits", errno=EPERM,
+            ) from None
+
+
+def _agent(sup, op):
+    from .host import seccomp_agent
+
+    path, metadata = op.args[0]
+    state = _state(sup, "creating", sup.pid)
+    seccomp_agent.send(path, sup.fds.pop("notify"), {"pid": sup.pid, "metadata": metadata, "state": state})
+
+
+def _pidfd(sup, op):
+    sup.pidfd_socket(sup.pidfd, op.args[0])
+
+
+def _created(sup, op):
+    sup.created(sup.pid)
+
+
+ACTIONS = {
+    "CGROUP": _cgroup, "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
+    "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
+    "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens, "HOOKS": _hooks,
+    "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,
+    "CREATED": _created,
+}
