@@ -1,0 +1,52 @@
+"""Put a container's device rules into force: load the eBPF program and attach it to the cgroup2 directory.
+
+Called by the supervisor before the process is born into the group, so that no device is open to it even for a moment,
+and by an update, where the new program takes the place of the old one in a single step. The inverse of attaching is
+removing the group; nothing has to be undone by hand, and nothing outlives the group.
+"""
+
+import posix
+
+from pyrunc import kernel_bpf
+from pyrunc.errors import from_oserror
+from pyrunc.host.cgroup import devices
+
+
+def apply(dirfd, rules, fresh=False, may_fail=False):
+    """Enforce `rules` (devices.rules) on the group behind `dirfd`. True if a program is attached now.
+
+    fresh     the group was just created: nothing can be attached to it, so nobody is asked
+    may_fail  the caller is in a user namespace, where bpf(2) is denied; the group is then left unfiltered, which is
+              harmless: an unprivileged user's device nodes are bind mounts of what it may open anyway
+    """
+    needless = devices.permits_everything(devices.policy(rules))
+    if needless and fresh:
+        return False
+    try:
+        old = [] if fresh else kernel_bpf.device_query(dirfd)
+        if needless and not old:
+            return False
+        _install(dirfd, devices.program(rules), old)
+        return True
+    except OSError as err:
+        if may_fail or needless:
+            return False
+        raise from_oserror(err, f"device rules: {err.filename}")
+
+
+def _install(dirfd, code, old):
+    """One old program is replaced without a window; several (or none) get the new one beside them before they go."""
+    program = kernel_bpf.device_load(code)
+    opened = []
+    try:
+        for program_id in old:
+            opened.append(kernel_bpf.device_open(program_id))
+        if len(opened) == 1:
+            kernel_bpf.device_attach(dirfd, program, replace=opened[0])
+            return
+        kernel_bpf.device_attach(dirfd, program)
+        for fd in opened:
+            kernel_bpf.device_detach(dirfd, fd)
+    finally:
+        for fd in opened + [program]:
+            posix.close(fd)
