@@ -147,3 +147,4 @@ def read_timeout(fd, size, timeout_ms=-1):
 def subreaper(on):
     """prctl(2) PR_SET_CHILD_SUBREAPER."""
     check(lib.k_subreaper(1 if on else 0), "prctl PR_SET_CHILD_SUBREAPER")
+

@@ -57,7 +57,7 @@ class Making:
         self.facts = facts.probe()
         refuse(self.config, self.facts, globals_)
         group = cgroup_path(self.config, self.facts, container_id)
-        bpf = _filter(self.config)
+        bpf = seccomp_filter(self.config)
         self.container = state.create(globals_["root"], container_id)
         try:
             request = self._request(options, container_id, bundle, group, bpf, gate, detach)
@@ -74,7 +74,7 @@ class Making:
         return {
             "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "bpf": bpf,
             "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
-            "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options),
+            "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds()),
             "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")),
             "pidfd_socket": options.get("pidfd-socket"),
         }
@@ -164,7 +164,7 @@ def cgroup_path(config, host, container_id):
     return path_for(config.get("linux", {}).get("cgroupsPath", ""), host.cgroup_own, container_id)
 
 
-def _filter(config):
+def seccomp_filter(config):
     """(BPF, flags, (listener, metadata)) of linux.seccomp, or None when it is absent or empty."""
     section = config.get("linux", {}).get("seccomp")
     if not section:
@@ -174,10 +174,10 @@ def _filter(config):
     return seccomp.filter_of(section)
 
 
-def preserved(options):
-    """--preserve-fds N: 3 to 3+N-1 (after those of LISTEN_FDS); each must be open."""
+def preserved(options, sockets):
+    """--preserve-fds N: as many from 3 on, after the `sockets` of LISTEN_FDS; each must be open."""
     count = options.get("preserve-fds") or 0
-    first = 3 + listen_fds()
+    first = 3 + sockets
     for i in range(count):
         try:
             posix.fstat(first + i)
@@ -271,7 +271,7 @@ def _worded(container, index, err, step):
 def recompile(container):
     config = container.config()
     request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
-               "cgroup": container.data["cgroup"], "bpf": _filter(config), **container.data.get("request", {})}
+               "cgroup": container.data["cgroup"], "bpf": seccomp_filter(config), **container.data.get("request", {})}
     return compiler.compile(config, facts.load(container.data["facts"]), request)
 
 

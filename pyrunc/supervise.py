@@ -347,10 +347,22 @@ def _created(sup, op):
     sup.created(sup.pid)
 
 
+def _cgroup_of(sup, op):
+    """exec is born into the group init is in *now*: a nested manager may have moved it below the container's own."""
+    group = sup.container.cgroup()
+    if group is None or not group.exists():
+        raise Error("the container's cgroup is gone")
+    sup.fds["cgroup"] = group.dirfd()
+
+
+def _execed(sup, op):
+    """Nothing is recorded of an exec; the op marks where the process is complete."""
+
+
 ACTIONS = {
     "CGROUP": _cgroup, "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
     "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,
-    "CREATED": _created,
+    "CREATED": _created, "CGROUP_OF": _cgroup_of, "EXECED": _execed,
 }

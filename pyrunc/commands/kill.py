@@ -15,6 +15,8 @@ LOCK_WAIT_MS = 2000
 
 def run(globals_, options, args):
     number = signal_number(args[1] if len(args) > 1 else "SIGTERM")
+    if number is None:
+        raise Error(f'unknown signal "{args[1]}"')
     container = state.load(globals_["root"], args[0])
     try:
         # a create or start in progress first comes to its end; one that hangs does not keep the signal back

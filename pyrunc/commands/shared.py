@@ -19,26 +19,32 @@ CREATE_OPTIONS = (
 def make(globals_, options, container_id, gate, foreground=None):
     """A container, made and recorded. `foreground` is a console.Foreground that takes the pty instead of a socket."""
     pid_file = lifecycle.absolute(options["pid-file"]) if options.get("pid-file") else None
-    takes = _console(options, foreground)
-    pidfd_socket = _pidfd_socket(options)
+    takes = console_of(options, foreground)
+    pidfd_socket = pidfd_socket_of(options)
     making = lifecycle.Making(
         globals_, options, container_id, gate, detach=foreground is None, console=takes, pidfd_socket=pidfd_socket
     )
     making.run()
     if pid_file:
-        from ..host import pidfile
-
         try:
-            pidfile.write(pid_file, making.supervisor.pid)
-        except BaseException as err:
+            write_pid_file(pid_file, making.supervisor.pid)
+        except BaseException:
             making.fail()
-            if isinstance(err, OSError):
-                raise Error(f"write pid file {pid_file}: {err.strerror.lower()}", errno=err.errno) from None
             raise
     return making
 
 
-def _console(options, foreground):
+def write_pid_file(path, pid):
+    """After success only: callers take the file's existence for it."""
+    from ..host import pidfile
+
+    try:
+        pidfile.write(path, pid)
+    except OSError as err:
+        raise Error(f"write pid file {path}: {err.strerror.lower()}", errno=err.errno) from None
+
+
+def console_of(options, foreground):
     """Connected before anything exists: an unreachable socket must fail while there is nothing to undo."""
     if foreground is not None:
         return foreground.take
@@ -56,7 +62,7 @@ def _console(options, foreground):
     return send
 
 
-def _pidfd_socket(options):
+def pidfd_socket_of(options):
     if not options.get("pidfd-socket"):
         return None
     from ..host import console

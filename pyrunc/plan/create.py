@@ -66,7 +66,7 @@ def _host(plan, config, facts, request, ns):
     if request.get("cgroup") is not None:
         plan.add("H", "CGROUP", ("cgroup",), (request["cgroup"],), source="/linux/cgroupsPath")
         if "devices" in resources or facts.privileged:
-            plan.add("H", "DEVICES", ("cgroup",), (resources.get("devices", []),), source="/linux/resources/devices")
+            plan.add("H", "DEVICES", ("cgroup",), (resources.get("devices", []),), source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     acquire(plan, ns)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
@@ -173,6 +173,7 @@ def _process(plan, config, facts, request):
 
 def ready(plan, proc):
     """Init is set up but for execve: no signal follows from the supervisor's end any more; limits are set last."""
+    plan.source = "default: ready"
     plan.sync("I")
     limits = [(RLIMITS[r["type"]], r["soft"], r["hard"]) for r in proc.get("rlimits", [])]
     if limits:

@@ -29,4 +29,6 @@ HOST = {
     "AGENT": ((("notify", "notify", False),), ("listener",)),
     "PIDFD": ((), ("name",)),
     "CREATED": ((), ()),
+    "CGROUP_OF": ((("cgroup", "cgroup", True),), ("path",)),
+    "EXECED": ((), ()),
 }

@@ -1,0 +1,137 @@
+"""`exec ID CMD…`: another process in a container, from the process create was given, changed by the options."""
+
+from .. import facts, foreground, lifecycle, state, supervise
+from ..config import load
+from ..config.names import decimal
+from ..errors import Error
+from ..plan import exec as compiler
+from . import shared
+
+USAGE = "exec [options] CONTAINER COMMAND [ARG...] | exec -p process.json CONTAINER"
+ARGS = (1, None)
+STOP_AT_ID = True
+OPTIONS = (
+    (("console-socket", None), "str", None, "AF_UNIX socket that receives the pty's master"),
+    (("pidfd-socket", None), "str", None, "AF_UNIX socket that receives a pidfd of the process"),
+    (("pid-file", None), "str", None, "file to write the process's pid to"),
+    (("detach", "d"), "flag", False, "detach from the process"),
+    (("process", "p"), "str", None, "file with the whole process object"),
+    (("cwd", None), "str", None, "working directory"),
+    (("env", "e"), "list", None, "NAME=VALUE, may be repeated"),
+    (("tty", "t"), "flag", False, "allocate a terminal"),
+    (("user", "u"), "str", None, "UID[:GID]"),
+    (("additional-gids", "g"), "list", None, "additional group id, may be repeated"),
+    (("process-label", None), "str", None, "SELinux label"),
+    (("apparmor", None), "str", None, "AppArmor profile"),
+    (("no-new-privs", None), "flag", False, "set no_new_privs"),
+    (("cap", "c"), "list", None, "add a capability, may be repeated"),
+    (("preserve-fds", None), "int", 0, "count of additional descriptors to pass on"),
+    (("ignore-paused", None), "flag", False, "also in a paused container"),
+    (("no-subreaper", None), "flag", False, "ignored"),
+)
+U32 = 4294967295
+
+
+def run(globals_, options, args):
+    container = state.load(globals_["root"], args[0])
+    _check_status(container, options)
+    config = container.config()
+    config["process"] = _process(config["process"], options, args[1:])
+    from ..host.console import check_stdio
+
+    check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])
+    request = {
+        "id": container.id, "bpf": lifecycle.seccomp_filter(config), "preserve": lifecycle.preserved(options, 0),
+        "detach": options["detach"], "cgroup": container.data["cgroup"], "pidfd_socket": options["pidfd-socket"],
+    }
+    plan = compiler.compile(config, facts.load(container.data["facts"]), request)
+    front = None if options["detach"] else foreground.Foreground(False)
+    try:
+        return _supervise(container, config, plan, options, front)
+    finally:
+        if front:
+            front.close()
+
+
+def _supervise(container, config, plan, options, front):
+    pid_file = lifecycle.absolute(options["pid-file"]) if options["pid-file"] else None
+    walk = supervise.Supervisor(
+        plan, container, config, container.data["bundle"], None,
+        shared.console_of(options, front), shared.pidfd_socket_of(options),
+    )
+    try:
+        walk.run()
+        walk.await_exec()
+        if pid_file:
+            shared.write_pid_file(pid_file, walk.pid)
+    except BaseException:
+        walk.unwind()
+        raise
+    return front.wait(walk) if front else 0
+
+
+def _check_status(container, options):
+    status = container.status()
+    if status == "stopped":
+        raise Error("cannot exec in a stopped container")
+    if status == "paused" and not options["ignore-paused"]:
+        raise Error("cannot exec in a paused container (use --ignore-paused to override)")
+
+
+def _process(template, options, command):
+    """The template with the options applied; --process replaces it whole but for what it leaves out."""
+    if options["process"]:
+        process = load.load_process(options["process"])
+        for key in ("capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "ioPriority", "scheduler"):
+            if not process.get(key) and key in template:
+                process[key] = template[key]
+        process.setdefault("user", {"uid": 0, "gid": 0})
+        process.setdefault("noNewPrivileges", template.get("noNewPrivileges", False))
+        return process
+    if not command:
+        raise Error("exec args cannot be empty")
+    process = {**template, "args": command, "terminal": options["tty"]}
+    process["env"] = template.get("env", []) + (options["env"] or [])
+    if options["cwd"]:
+        process["cwd"] = options["cwd"]
+    if not process["cwd"].startswith("/"):
+        raise Error("Cwd must be an absolute path")
+    process["user"] = _user(template["user"], options)
+    for option, key in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
+        if options[option]:
+            process[key] = options[option]
+    if options["no-new-privs"]:
+        process["noNewPrivileges"] = True
+    if options["cap"]:
+        process["capabilities"] = _capabilities(template.get("capabilities") or {}, options["cap"])
+    return process
+
+
+def _user(template, options):
+    """UID[:GID], ASCII digits only (CVE-2016-3697, CVE-2026-30892); without a GID the template's stays."""
+    user = dict(template)
+    if options["user"] is not None:
+        uid, colon, gid = options["user"].partition(":")
+        user["uid"] = _id(uid, "bad uid")
+        if colon:
+            user["gid"] = _id(gid, "bad gid")
+    if options["additional-gids"]:
+        user["additionalGids"] = user.get("additionalGids", []) + [_id(g, "bad gid") for g in options["additional-gids"]]
+    return user
+
+
+def _id(text, message):
+    value = decimal(text, U32 - 1)
+    if value is None:
+        raise Error(f"{message}: {text!r} is no number between 0 and {U32 - 1}")
+    return value
+
+
+def _capabilities(template, added):
+    """To bounding, effective and permitted; to ambient only with an inheritable set; never to inheritable
+    (CVE-2022-29162)."""
+    out = {key: list(template.get(key, [])) for key in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+    keys = ["bounding", "effective", "permitted"] + (["ambient"] if template.get("inheritable") else [])
+    for key in keys:
+        out[key] += [cap for cap in added if cap not in out[key]]
+    return out

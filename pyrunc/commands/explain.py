@@ -1,0 +1,59 @@
+"""`explain`: the plan of a bundle or of a container, op by op; needs no root and touches nothing."""
+
+import posix
+
+from .. import facts, lifecycle, state
+from ..config import load
+from ..errors import Error
+from ..jsonio import dumps
+from ..plan import create as compiler
+from ..plan import explain
+
+USAGE = "explain [-b BUNDLE | --id ID] [--format text|json] [--facts NAME|FILE]"
+ARGS = (0, 0)
+OPTIONS = (
+    (("bundle", "b"), "str", None, "path to the bundle, by default the current directory"),
+    (("id", None), "str", None, "explain the plan a container was made by"),
+    (("format", "f"), "str", "text", "text or json"),
+    (("facts", None), "str", None, "another host: " + ", ".join(facts.NAMED) + ", or a JSON file"),
+)
+
+
+def run(globals_, options, args):
+    if options["format"] not in ("text", "json"):
+        raise Error("invalid format option")
+    if options["id"]:
+        plan = lifecycle.recompile(state.load(globals_["root"], options["id"]))
+    else:
+        plan = _of_bundle(lifecycle.absolute(options["bundle"] or "."), options["facts"])
+    out = explain.text(plan) if options["format"] == "text" else dumps(explain.data(plan), indent=2) + "\n"
+    posix.write(1, out.encode("utf-8", "surrogateescape"))
+    return 0
+
+
+def _of_bundle(bundle, name):
+    config, _ = load.load(bundle)
+    host = host_facts(config, name)
+    request = {
+        "id": "ID", "bundle": bundle, "state": "STATE", "gate": True, "detach": True,
+        "cgroup": lifecycle.cgroup_path(config, host, "ID"), "bpf": _filter(config),
+    }
+    return compiler.compile(config, host, request)
+
+
+def host_facts(config, name):
+    """Named, from a file, or this host as root would see it unless the config is a rootless one."""
+    if name in facts.NAMED:
+        return facts.named(name)
+    if name:
+        return facts.load(load.load_json(name))
+    host = facts.probe()
+    rootless = any([ns["type"] == "user" for ns in config.get("linux", {}).get("namespaces", [])])
+    if host.euid and not rootless:
+        return facts.Facts(**{**host.dump(), "euid": 0, "egid": 0, "userns": False})
+    return host
+
+
+def _filter(config):
+    """The filter's place in the plan; its code is compiled where libseccomp is."""
+    return lifecycle.seccomp_filter(config)

@@ -1,0 +1,64 @@
+"""`run ID`: create and start in one; in the foreground wait for its end, pass its signals and its terminal on.
+
+The same plan as create, without the gate: the last answer lets init execute, and the socket's end says that it has.
+"""
+
+import posix
+
+from .. import foreground, lifecycle, log, state
+from ..errors import Error
+from . import shared
+
+USAGE = "run [options] CONTAINER"
+ARGS = (1, 1)
+OPTIONS = shared.CREATE_OPTIONS + (
+    (("detach", "d"), "flag", False, "detach from the container's process"),
+    (("keep", None), "flag", False, "do not delete the container after it exits"),
+    (("no-subreaper", None), "flag", False, "do not adopt the container's orphans"),
+)
+
+
+def run(globals_, options, args):
+    if options.get("detach"):
+        making = shared.make(globals_, options, args[0], gate=False)
+        _started(making)
+        return 0
+    with_tty = foreground.Foreground(not options.get("no-subreaper"))
+    try:
+        making = shared.make(globals_, options, args[0], gate=False, foreground=with_tty)
+        _started(making)
+        return with_tty.wait(making.supervisor)
+    finally:
+        with_tty.close()
+        _end(globals_["root"], args[0], locals().get("making"), options.get("keep"))
+
+
+def _started(making):
+    """execve has succeeded, or nothing of the container is left."""
+    try:
+        making.supervisor.await_exec()
+    except BaseException:
+        making.fail()
+        raise
+    posix.close(making.container.dirfd)
+    making.container.dirfd = posix.open(making.container.path, state.O_DIR)
+    lifecycle.poststart(making.container)
+
+
+def _end(root, container_id, making, keep):
+    """Its process is gone: take the rest away, unless somebody else (delete -f) has already done so."""
+    if making is None or keep:
+        return
+    container = making.container
+    try:
+        container.lock()
+        pidfd = container.open_pidfd()
+        if pidfd is not None:
+            lifecycle.kill_and_wait(container, pidfd)
+        for error in lifecycle.destroy(container):
+            log.warning(error.message)
+    except Error as err:
+        if err.message != "container does not exist":
+            raise
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,58 @@
+"""A command that stays until the container's process ends: signals forwarded, terminal passed through, status returned.
+
+Signals are blocked and read from a signalfd before init is spawned, so none is lost; the loop itself is in C
+(csrc/shim_tty.c) and no Python handler ever runs. Used by run and exec.
+"""
+
+import posix
+
+from . import kernel, kernel_tty
+
+
+class Foreground:
+    """`close` restores whatever was changed and may be called at any time, more than once."""
+
+    __slots__ = ("sigfd", "master", "tty", "saved", "subreaper")
+
+    def __init__(self, subreaper):
+        self.master = self.tty = -1
+        self.saved = None
+        self.subreaper = subreaper
+        if subreaper:
+            kernel.subreaper(True)
+        self.sigfd = kernel_tty.prepare()
+
+    def take(self, master):
+        """The container's pty: raw mode on our terminal, its size copied, before the process runs."""
+        self.master = master
+        kernel_tty.clear_onlcr(master)
+        self.tty = _find_tty()
+        if self.tty >= 0:
+            kernel_tty.copy_size(self.tty, master)
+            self.saved = kernel_tty.raw(self.tty)
+
+    def wait(self, supervisor):
+        """Exit code as a shell has it: the process's status, or 128 + the signal that killed it."""
+        status = kernel_tty.wait(
+            self.sigfd, supervisor.pidfd, supervisor.pid, self.master, self.tty, self.subreaper
+        )
+        return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
+
+    def close(self):
+        if self.saved is not None:
+            kernel_tty.restore(self.tty, self.saved)
+            self.saved = None
+        if self.sigfd >= 0:
+            kernel_tty.cancel(self.sigfd)
+            self.sigfd = -1
+
+
+def _find_tty():
+    """Our caller's terminal: one of stderr, stdout, stdin, else /dev/tty; -1 if there is none."""
+    for fd in (2, 1, 0):
+        if posix.isatty(fd):
+            return fd
+    try:
+        return posix.open("/dev/tty", posix.O_RDWR | posix.O_CLOEXEC)
+    except OSError:
+        return -1

@@ -1,0 +1,56 @@
+"""Terminals and waiting in the foreground (csrc/shim_tty.c), for host/console.py and the verbs run and exec."""
+
+from pyrunc._native import ffi, lib
+
+from .kernel import check
+
+_MODE_SIZE = 128  # room for a struct termios
+
+
+def raw(fd):
+    """Set the terminal raw (termios(3)), except that it still makes "\\r\\n" of "\\n". Returns its former mode."""
+    saved = ffi.new("char[]", _MODE_SIZE)
+    return bytes(ffi.buffer(saved, check(lib.tty_raw(fd, saved, _MODE_SIZE), "set terminal raw")))
+
+
+def restore(fd, mode):
+    """Set back the mode that `raw` returned."""
+    check(lib.tty_restore(fd, mode, len(mode)), "restore terminal")
+
+
+def clear_onlcr(fd):
+    """Let a pty pass on "\\n" as it is; the terminal it is shown on makes the carriage return."""
+    check(lib.tty_clear_onlcr(fd), "clear ONLCR")
+
+
+def copy_size(source, target):
+    """Give terminal `target` the window size of `source` (ioctl_tty(2)); one that doesn't know its size is no model."""
+    check(lib.tty_copy_size(source, target), "copy window size")
+
+
+def set_size(fd, rows, cols):
+    """ioctl TIOCSWINSZ."""
+    check(lib.tty_set_size(fd, rows, cols), "set window size")
+
+
+def prepare():
+    """Block all signals and return the signalfd(2) that collects them for `wait`. Call it before the process exists."""
+    return check(lib.fg_prepare(), "signalfd")
+
+
+def cancel(sigfd):
+    """Undo `prepare`: signals have their usual effect again, those collected and not yet passed on at once."""
+    check(lib.fg_cancel(sigfd), "unblock signals")
+
+
+def wait(sigfd, pidfd, pid, master=-1, tty=-1, reap_all=False, extra=-1):
+    """Wait for our child `pid`, passing signals on to it and, with a `master`, copying fd 0 to it and it to fd 1.
+
+    tty       our caller's terminal, whose size the master follows
+    reap_all  wait for all other children too (a subreaper must)
+    extra     return when this descriptor is readable; call again to go on
+    Returns the wait status, or None because of `extra`.
+    """
+    task = ffi.new("struct fg_task *", (sigfd, pidfd, pid, master, tty, 1 if reap_all else 0, extra))
+    wstatus = ffi.new("int *")
+    return None if check(lib.fg_wait(task, wstatus), "wait for process") else wstatus[0]

@@ -1,0 +1,81 @@
+"""The exec script: a process joins a running container. Shorter than create: no tree is made, only entered.
+
+M joins the namespaces of the container's init through one pidfd, forks into its pid namespace, and the child takes on
+credentials in the same order as init did (security.py), with one difference pinned to runc's: the AppArmor profile is
+set after the user has changed.
+"""
+
+from ..config.names import NAMESPACES
+from . import process, security
+from .create import ready
+from .namespaces import EPERM, Namespaces
+from .script import Plan
+
+ENOSYS = 38
+SIGKILL = 9
+CGROUP_NS = NAMESPACES["cgroup"][0]
+
+
+def compile(config, facts, request):
+    """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach,
+    has_cgroup, no_new_keyring."""
+    linux, proc = config.get("linux", {}), config["process"]
+    ns = Namespaces(linux)
+    plan = Plan(3 + request.get("preserve", 0))
+    env = process.environment(proc, {})
+    plan.add("H", "OPENPID", ("init",), source="container's init")
+    if request.get("cgroup") is not None:
+        plan.add("H", "CGROUP_OF", ("cgroup",), (request["cgroup"],), source="/linux/cgroupsPath")
+    if "oomScoreAdj" in proc:
+        plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
+    plan.add("H", "SPAWN", ("cgroup" if request.get("cgroup") is not None else None,), (0, plan.base, b""), source="exec")
+    plan.add("M", "SIGRESET", source="default: signals")
+    plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
+    plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
+    if "oomScoreAdj" in proc:
+        plan.add("M", "OOM", ("hostproc",), (str(proc["oomScoreAdj"]),), source="/process/oomScoreAdj")
+    _join(plan, ns)
+    plan.add("M", "FORK", source="container's pid namespace")
+    _inside(plan, proc, linux, env, facts, request)
+    return plan
+
+
+def _join(plan, ns):
+    """Namespaces the container owns come after its user namespace, others before it; what EPERM refused comes again."""
+    plan.source = "/linux/namespaces"
+    joined = [kind for kind in NAMESPACES if ns.private(kind) and kind != "user"]
+    first = [kind for kind in joined if kind in ns.joined] if ns.private("user") else []
+    retry = [(kind, plan.add("M", "SETNS", ("init",), (NAMESPACES[kind][0],), (EPERM,))) for kind in first]
+    if ns.private("user"):
+        plan.add("M", "SETNS", ("init",), (NAMESPACES["user"][0],))
+    rest = sum([NAMESPACES[kind][0] for kind in joined if kind not in first])
+    if rest:
+        plan.add("M", "SETNS", ("init",), (rest,))
+    for kind, op in retry:
+        plan.add("M", "SETNS", ("init",), (NAMESPACES[kind][0],), unless=op)
+    if ns.private("user"):
+        plan.add("M", "BECOME", (), (0, 0))
+
+
+def _inside(plan, proc, linux, env, facts, request):
+    plan.add("I", "SETSID", source="default: session")
+    if not request.get("no_new_keyring"):
+        plan.add("I", "KEYRING", (), (f"_ses.{request['id']}", 0), (ENOSYS,), source="default: keyring")
+    plan.add("I", "OPENROOT", ("root",), source="container's root")
+    if proc.get("apparmorProfile") or proc.get("selinuxLabel"):
+        plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
+    if proc.get("terminal"):
+        process.terminal(plan, proc, False)
+    elif request.get("detach"):
+        plan.add("I", "CHOWN_STDIO", (), (proc["user"].get("uid", 0),), source="/process/user/uid")
+    if request.get("pidfd_socket"):
+        plan.sync("I")
+        plan.add("H", "PIDFD", (), ("setns",), source="--pidfd-socket")
+    plan.add("I", "UMASK", (), (proc["user"].get("umask", 0o022),), source="/process/user/umask")
+    process.scheduling(plan, proc, linux)
+    if proc.get("selinuxLabel"):
+        security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
+    security.credentials(plan, proc, env, request.get("bpf"), facts, (), late_apparmor=proc.get("apparmorProfile"))
+    ready(plan, proc)
+    plan.add("H", "EXECED", source="exec")
+    plan.add("I", "EXEC", (None,), (proc["args"], env), source="/process/args")
