@@ -1,0 +1,176 @@
+"""The verifier: what must hold for every plan, whatever the config (security.md 9). Pure; returns the broken rules.
+
+The compilers are trusted to emit the right ops; this is what makes the class of mistake impossible to ship: a property
+test runs it over generated configs, and deleting an op or a flag from a plan must be noticed here.
+"""
+
+from .optable import ATTACH_REAL_DIR, OPS
+
+PHASES = ("clean", "ns", "fs", "sys", "cred", "gate", "exec")
+CHANGE_ROOT = ("PIVOT", "MOVEROOT", "CHROOT")
+CLONE_NEWUSER = 0x10000000
+
+
+def violations(plan):
+    """[(rule number of security.md 9 or a word, op index, what)]; empty for a legal plan."""
+    found = []
+    for rule in RULES:
+        found += [(rule.__name__[1:], index, what) for index, what in rule(plan)]
+    return found
+
+
+def _paths_are_relative(plan):
+    """1, 2: a path op of init names a root slot and a path without a leading slash or parent step."""
+    for op in plan.child_ops():
+        slots, args = op.signature()
+        if "path" not in args or op.name in ("TREE", "HOOK"):
+            continue
+        path = op.args[args.index("path")]
+        if path.startswith("/"):
+            yield op.index, f"{op.name} with the absolute path {path!r}"
+        if not any([kind in ("root", "proc") and name for (_, kind, _), name in zip(slots, op.slots)]):
+            yield op.index, f"{op.name} on a path without a root slot"
+
+
+def _proc_is_detached(plan):
+    """3: what is written below /proc goes through a slot of kind proc."""
+    for op in plan.child_ops():
+        if op.name in ("SYSCTL", "LABEL") and _maker(plan, op.slots[0]) != "NEWPROC":
+            yield op.index, f"{op.name} through something else than a detached proc"
+        if op.name == "OOM" and _maker(plan, op.slots[0]) != "HOSTPROC":
+            yield op.index, "OOM through something else than the host's proc"
+
+
+def _masks_have_a_verified_source(plan):
+    """4: /dev/null is proved to be one."""
+    for op in plan.child_ops():
+        if op.name == "MASK" and _maker(plan, op.slots[1]) != "DEVNULL":
+            yield op.index, "MASK without a verified /dev/null"
+
+
+def _proc_and_sys_are_real(plan):
+    """5: a procfs or sysfs is attached where no symlink leads."""
+    made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name == "FSMOUNT"}
+    for op in plan.child_ops():
+        if op.name == "ATTACH" and made.get(op.slots[0]) in ("proc", "sysfs") and not op.args[1] & ATTACH_REAL_DIR:
+            yield op.index, f"{made[op.slots[0]]} attached without ATTACH_REAL_DIR"
+
+
+def _slots_are_typed(plan):
+    """6: filled once (or again in place of a failure), before use, with what the op takes."""
+    kinds = {}
+    for op in plan.ops:
+        for (name, kind, made), slot in zip(op.signature()[0], op.slots):
+            if slot is None:
+                continue
+            if made:
+                if slot in kinds and op.unless is None:
+                    yield op.index, f"{slot} is filled twice"
+                kinds[slot] = kind
+            elif slot not in kinds and op.name != "SYNC":
+                yield op.index, f"{op.name}: {slot} is used before it is filled"
+            elif kind not in ("any", kinds.get(slot)) and not (kind == "tree" and kinds.get(slot) in ("tty", "tree")):
+                yield op.index, f"{op.name}: {slot} is a {kinds.get(slot)}, not a {kind}"
+        if op.name == "SYNC":  # filled by the host's ops that follow
+            kinds.update({slot: "memfd" for slot in op.slots[1:] if slot and slot not in kinds})
+
+
+def _phases_do_not_go_back(plan):
+    """The order of phases: clean ns fs sys cred gate exec."""
+    last = 0
+    for op in plan.child_ops():
+        phase = OPS[op.name][2]
+        if phase == "any":
+            continue
+        now = PHASES.index(phase)
+        if now < last:
+            yield op.index, f"{op.name} of phase {phase} after phase {PHASES[last]}"
+        last = max(last, now)
+
+
+def _dumpable_brackets_the_maps(plan):
+    """7: not traceable before the first setns; traceable only around the writing of the maps."""
+    state = 1
+    for op in plan.child_ops():
+        if op.name == "DUMPABLE":
+            state = op.args[0]
+        elif op.name in ("SETNS", "FORK", "ROOT", "EXEC") and state:
+            yield op.index, f"{op.name} while traceable"
+        elif op.name == "SYNC" and state and not any([o.name == "MAPS" for o in plan.ops[op.index:op.index + 2]]):
+            yield op.index, "SYNC while traceable"
+
+
+def _signals_come_first(plan):
+    """8"""
+    first = plan.child_ops()[0]
+    if first.name != "SIGRESET":
+        yield first.index, f"{first.name} before SIGRESET"
+
+
+def _seccomp_order(plan):
+    """10: after NNP, or before the last CAPS; after it only ops that need no more than a filter must leave."""
+    ops = plan.child_ops()
+    filters = [op for op in ops if op.name == "SECCOMP"]
+    if len(filters) > 1:
+        yield filters[1].index, "two filters"
+    for op in filters:
+        nnp = any([o.name == "NNP" and o.index < op.index for o in ops])
+        caps = [o.index for o in ops if o.name == "CAPS"]
+        if nnp and caps and caps[-1] > op.index:
+            yield op.index, "CAPS after SECCOMP although no-new-privileges is set"
+        if not nnp and caps and caps[-1] < op.index:
+            yield op.index, "SECCOMP after the last CAPS without no-new-privileges"
+        for later in ops:
+            if later.index > op.index and not OPS[later.name][5]:
+                yield later.index, f"{later.name} after SECCOMP"
+
+
+def _ids_order(plan):
+    """Bounding set and groups before the user; capabilities after."""
+    at = {}
+    for op in plan.child_ops():
+        at.setdefault(op.name, op.index)
+    for first, then in (("BOUND", "SETID"), ("SETGROUPS", "SETID"), ("KEEPCAPS", "SETID"), ("SETID", "CAPS")):
+        if first in at and then in at and at[first] > at[then]:
+            yield at[first], f"{first} after {then}"
+
+
+def _cwd_is_verified(plan):
+    """11: after the last CHDIR."""
+    ops = [op.name for op in plan.child_ops()]
+    if "VERIFY_CWD" not in ops or "CHDIR" in ops[ops.index("VERIFY_CWD"):]:
+        yield plan.ops[-1].index, "working directory not verified after the last CHDIR"
+
+
+def _sealed_before_exec(plan):
+    """12: SEAL, and after it nothing that opens."""
+    names = [op.name for op in plan.child_ops()]
+    if "SEAL" not in names or names[-1] != "EXEC":
+        yield plan.ops[-1].index, "no SEAL before EXEC"
+        return
+    after = names[names.index("SEAL") + 1:]
+    for name in after:
+        if name not in ("SECCOMP", "CAPS", "AMBIENT", "SYNC", "GATE", "HOOK", "CLOSE", "EXEC"):
+            yield plan.ops[-1].index, f"{name} after SEAL"
+
+
+def _root_changes_once(plan):
+    """No mount of the host is visible when the process runs: the root is changed, once, before phase sys."""
+    changes = [op.index for op in plan.child_ops() if op.name in CHANGE_ROOT]
+    entered = any([op.name == "OPENROOT" for op in plan.child_ops()])
+    if len(changes) != (0 if entered else 1):
+        yield plan.ops[-1].index, f"the root changes {len(changes)} times"
+
+
+def _maker(plan, slot):
+    for op in plan.ops:
+        if slot in op.produced():
+            return op.name
+    return None
+
+
+RULES = (
+    _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
+    _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _seccomp_order, _ids_order,
+    _cwd_is_verified, _sealed_before_exec, _root_changes_once,
+)
