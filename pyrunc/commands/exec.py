@@ -96,7 +96,7 @@ def _process(template, options, command):
         process["cwd"] = options["cwd"]
     if not process["cwd"].startswith("/"):
         raise Error("Cwd must be an absolute path")
-    process["user"] = _user(template["user"], options)
+    process["user"] = _user(template.get("user", {}), options)
     for option, key in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
         if options[option]:
             process[key] = options[option]

@@ -61,7 +61,7 @@ def _slots_are_typed(plan):
     kinds = {}
     for op in plan.ops:
         for (name, kind, made), slot in zip(op.signature()[0], op.slots):
-            if slot is None:
+            if slot is None or (made and op.name == "SYNC"):  # filled by the host's op that follows
                 continue
             if made:
                 if slot in kinds and op.unless is None:
@@ -71,8 +71,6 @@ def _slots_are_typed(plan):
                 yield op.index, f"{op.name}: {slot} is used before it is filled"
             elif kind not in ("any", kinds.get(slot)) and not (kind == "tree" and kinds.get(slot) in ("tty", "tree")):
                 yield op.index, f"{op.name}: {slot} is a {kinds.get(slot)}, not a {kind}"
-        if op.name == "SYNC":  # filled by the host's ops that follow
-            kinds.update({slot: "memfd" for slot in op.slots[1:] if slot and slot not in kinds})
 
 
 def _phases_do_not_go_back(plan):

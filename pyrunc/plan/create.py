@@ -20,6 +20,7 @@ KEYRING_PERMS = 0x80000   # KEY_USR_SEARCH, added to what the kernel gives; 0x8 
 
 
 def compile(config, facts, request):
+    config = {**config, "process": {"user": {}, **config["process"]}}
     linux = config.get("linux", {})
     ns = Namespaces(linux)
     plan = Plan(3 + request.get("preserve", 0) + request.get("listen_fds", 0))
@@ -75,11 +76,7 @@ def _host(plan, config, facts, request, ns):
 
 
 def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
-    if ns.private("mount"):
-        rootfs.acquire(plan, role, config, mounts, request["bundle"], facts, ns)
-    else:
-        path = rootfs.join(request["bundle"], config["root"]["path"])
-        plan.add("H", "HOSTDIR", ("root",), (path,), source="/root/path")
+    rootfs.acquire(plan, role, config, mounts, request["bundle"], facts, ns)
     devices.acquire(plan, role, config, by_bind)
     if request.get("notify"):
         plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19), source="NOTIFY_SOCKET")

@@ -19,7 +19,7 @@ CGROUP_NS = NAMESPACES["cgroup"][0]
 def compile(config, facts, request):
     """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach,
     has_cgroup, no_new_keyring."""
-    linux, proc = config.get("linux", {}), config["process"]
+    linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
     ns = Namespaces(linux)
     plan = Plan(3 + request.get("preserve", 0))
     env = process.environment(proc, {})

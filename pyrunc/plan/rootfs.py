@@ -75,7 +75,10 @@ def acquire(plan, role, config, all_mounts, bundle, facts, ns):
     """TREE ops: the root and every bind source. role H when privileged, else M or I."""
     base = PROPAGATION.get(config.get("linux", {}).get("rootfsPropagation", ""), mountopts.MS_SLAVE)
     root = join(bundle, config["root"]["path"])
-    plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base), source="/root/path")
+    if ns.private("mount"):
+        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base), source="/root/path")
+    else:  # mounts land on the host, below this directory; delete takes them away
+        plan.add("H", "HOSTDIR", ("root",), (root,), source="/root/path")
     for mount in all_mounts:
         plan.source = mount.at
         if mount.kind == "bind":

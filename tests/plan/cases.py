@@ -1,0 +1,116 @@
+"""The configs whose plans are kept as goldens: name -> (patch of the default config, facts, request).
+
+A patch is a function that changes the dict; the default is what `pyrunc spec` writes, without a terminal.
+"""
+
+import copy
+
+from pyrunc.config import defaults
+
+BPF = (bytes(8), 4, None)
+
+
+def base():
+    config = copy.deepcopy(defaults.config(True))
+    config["process"]["terminal"] = False
+    return config
+
+
+def put(**changes):
+    """put(process__cwd="/x"): set keys, `__` descending."""
+
+    def patch(config):
+        for path, value in changes.items():
+            at = config
+            *parents, last = path.split("__")
+            for part in parents:
+                at = at.setdefault(part, {})
+            at[last] = value
+
+    return patch
+
+
+def namespaces(*kinds, **paths):
+    return put(linux__namespaces=[{"type": k} for k in kinds] + [{"type": k, "path": p} for k, p in paths.items()])
+
+
+def mount(*mounts):
+    def patch(config):
+        config["mounts"] += mounts
+
+    return patch
+
+
+def both(*patches):
+    def patch(config):
+        for one in patches:
+            one(config)
+
+    return patch
+
+
+def userns(config):
+    config["linux"]["namespaces"].append({"type": "user"})
+    for key in ("uidMappings", "gidMappings"):
+        config["linux"][key] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
+def bind(options, source="/srv/data", destination="/data", **more):
+    return {"destination": destination, "type": "bind", "source": source, "options": options, **more}
+
+
+HOOK = {"path": "/bin/hook", "args": ["hook", "x"], "env": ["A=b"], "timeout": 3}
+MAPS = [{"containerID": 0, "hostID": 1000, "size": 10}]
+ALL_CAPS = {key: ["CAP_KILL", "CAP_CHOWN"] for key in ("bounding", "effective", "inheritable", "permitted", "ambient")}
+
+CASES = {
+    "default": (put(), "root-v2", {}),
+    "default-hybrid": (put(), "root-hybrid", {}),
+    "default-run": (put(), "root-v2", {"gate": False, "detach": False}),
+    "without-cgroup": (put(), "none", {"cgroup": None}),
+    "terminal": (put(process__terminal=True, process__consoleSize={"height": 24, "width": 80}), "root-v2", {}),
+    "user-namespace": (userns, "root-v2", {}),
+    "rootless": (userns, "rootless-v2", {"cgroup": None}),
+    "joined-network": (namespaces("pid", "mount", "uts", "ipc", network="/run/netns/a"), "root-v2", {}),
+    "joined-user": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
+    "joined-pid": (namespaces("mount", pid="/proc/9/ns/pid"), "root-v2", {}),
+    "time": (both(namespaces("pid", "mount", "time"), put(linux__timeOffsets={"boottime": {"secs": 5}})), "root-v2", {}),
+    "no-mount-namespace": (
+        both(namespaces("pid"), put(linux__maskedPaths=[], linux__readonlyPaths=[], root__readonly=False, mounts=[],
+                                    hostname="")), "root-v2", {}),
+    "bind-read-only": (mount(bind(["bind", "ro"])), "root-v2", {}),
+    "bind-recursive": (mount(bind(["rbind", "rro", "rprivate", "noexec"])), "root-v2", {}),
+    "bind-relative": (mount(bind(["bind"], source="data")), "root-v2", {}),
+    "bind-idmap": (mount(bind(["bind", "idmap"], uidMappings=MAPS, gidMappings=MAPS)), "root-v2", {}),
+    "bind-idmap-own": (both(userns, mount(bind(["rbind", "ridmap"]))), "root-v2", {}),
+    "tmpfs-read-only": (mount({"destination": "/x", "type": "tmpfs", "options": ["ro", "size=1m"]}), "root-v2", {}),
+    "tmpfs-copy-up": (mount({"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]}), "root-v2", {}),
+    "own-dev": (mount(bind(["rbind"], "/dev", "/dev")), "root-v2", {}),
+    "devices": (
+        put(linux__devices=[
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438, "uid": 1, "gid": 2},
+            {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
+            {"path": "/run/pipe", "type": "p"},
+        ]), "root-v2", {}),
+    "sysctl": (put(linux__sysctl={"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1"}), "root-v2", {}),
+    "seccomp": (put(), "root-v2", {"bpf": BPF}),
+    "seccomp-privileged": (put(process__noNewPrivileges=False), "root-v2", {"bpf": BPF}),
+    "seccomp-notify": (put(), "root-v2", {"bpf": (bytes(8), 0, ("/run/agent.sock", ""))}),
+    "user": (put(process__user={"uid": 1000, "gid": 1000, "additionalGids": [5], "umask": 63}, process__cwd="/home"),
+             "root-v2", {}),
+    "capabilities": (put(process__capabilities=ALL_CAPS), "root-v2", {}),
+    "no-capabilities": (lambda config: config["process"].pop("capabilities"), "root-v2", {}),
+    "scheduling": (
+        put(process__scheduler={"policy": "SCHED_FIFO", "priority": 3},
+            process__ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 4}, process__oomScoreAdj=100,
+            linux__personality={"domain": "LINUX32"},
+            linux__memoryPolicy={"mode": "MPOL_BIND", "nodes": "0-1", "flags": ["MPOL_F_STATIC_NODES"]}),
+        "root-v2", {}),
+    "hooks": (put(hooks={kind: [HOOK] for kind in (
+        "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")}), "root-v2", {}),
+    "security-modules": (put(process__apparmorProfile="p", process__selinuxLabel="l"), "root-lsm", {}),
+    "propagation-shared": (put(linux__rootfsPropagation="rshared"), "root-v2", {}),
+    "preserved": (put(), "root-v2", {"preserve": 2, "listen_fds": 1, "notify": True}),
+    "no-pivot": (put(), "root-v2", {"no_pivot": True, "no_new_keyring": True}),
+    "relative-command": (put(process__args=["./run", "x"]), "root-v2", {}),
+}

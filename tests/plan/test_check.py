@@ -1,0 +1,93 @@
+"""The verifier notices the mistake it is there for: each mutation of a legal plan breaks the rule it guards."""
+
+import pytest
+from hypothesis import given, settings
+
+from pyrunc import facts
+from pyrunc.errors import Error
+from pyrunc.plan import check, create, encode
+from tests import strategies
+from tests.plan.test_goldens import plan_of
+
+
+def drop(plan, name, nth=0):
+    ops = [op for op in plan.ops if op.name == name]
+    plan.ops.remove(ops[nth])
+    return plan
+
+
+def change(plan, name, arg, value, nth=0):
+    op = [op for op in plan.ops if op.name == name][nth]
+    args = list(op.args)
+    args[arg] = value
+    op.args = tuple(args)
+    return plan
+
+
+def move_first(plan, name):
+    op = [op for op in plan.ops if op.name == name][0]
+    plan.ops.remove(op)
+    first = next(i for i, o in enumerate(plan.ops) if o.role != "H")
+    plan.ops.insert(first, op)
+    for index, each in enumerate(plan.ops):
+        each.index = index
+    return plan
+
+
+MUTATIONS = {
+    "signals_come_first": lambda: drop(plan_of("default"), "SIGRESET"),
+    "dumpable_brackets_the_maps": lambda: drop(plan_of("user-namespace"), "DUMPABLE", 2),
+    "paths_are_relative": lambda: change(plan_of("default"), "ATTACH", 0, "/proc"),
+    "proc_and_sys_are_real": lambda: change(plan_of("default"), "ATTACH", 1, 0),
+    "masks_have_a_verified_source": lambda: drop(plan_of("default"), "DEVNULL"),
+    "proc_is_detached": lambda: drop(plan_of("sysctl"), "NEWPROC"),
+    "slots_are_typed": lambda: drop(plan_of("default"), "ROOT"),
+    "phases_do_not_go_back": lambda: move_first(plan_of("default"), "SETID"),
+    "ids_order": lambda: move_first(plan_of("default"), "SETID"),
+    "cwd_is_verified": lambda: drop(plan_of("default"), "VERIFY_CWD"),
+    "sealed_before_exec": lambda: drop(plan_of("default"), "SEAL"),
+    "root_changes_once": lambda: drop(plan_of("default"), "PIVOT"),
+    "seccomp_order": lambda: drop(drop(plan_of("seccomp-privileged"), "CAPS", 1), "AMBIENT"),
+}
+
+
+@pytest.mark.parametrize("rule", MUTATIONS)
+def test_the_verifier_notices_what_the_rule_is_for(rule):
+    assert rule in {name for name, _, _ in check.violations(MUTATIONS[rule]())}
+
+
+def test_every_rule_has_a_mutation():
+    assert {rule.__name__[1:] for rule in check.RULES} == set(MUTATIONS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(strategies.configs())
+def test_no_config_compiles_to_an_illegal_plan(config):
+    for host in ("root-v2", "root-hybrid"):
+        request = {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "/c1", "bpf": None, "gate": True}
+        try:
+            plan = create.compile(config, facts.named(host), request)
+        except Error:
+            continue
+        assert check.violations(plan) == []
+        encode.encode(plan)
+
+
+@settings(max_examples=200, deadline=None)
+@given(strategies.configs())
+def test_the_capabilities_of_the_plan_are_no_more_than_the_config_asks(config):
+    plan = create.compile(
+        config, facts.named("root-v2"),
+        {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "/c1", "bpf": None, "gate": True},
+    )
+    asked = config["process"].get("capabilities")
+    last = [op for op in plan.child_ops() if op.name == "CAPS"][-1:]
+    if asked is None:
+        assert not last
+        return
+    from pyrunc.plan.security import mask
+
+    effective, permitted, inheritable = [int.from_bytes(last[0].args[0][i:i + 8], "little") for i in (0, 8, 16)]
+    assert (effective, permitted, inheritable) == tuple(
+        mask(asked.get(key)) for key in ("effective", "permitted", "inheritable")
+    )

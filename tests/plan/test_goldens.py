@@ -1,0 +1,47 @@
+"""The plan of each case, as `explain` prints it, is the one that was reviewed. PYRUNC_GOLDENS=write renews them."""
+
+import os
+import pathlib
+
+import pytest
+
+from pyrunc import facts
+from pyrunc.plan import check, create, encode, explain
+from tests.plan.cases import CASES, base
+
+GOLDENS = pathlib.Path(__file__).parent / "goldens"
+
+
+def plan_of(name):
+    patch, host, request = CASES[name]
+    config = base()
+    patch(config)
+    full = {"id": "c1", "bundle": "/bundle", "state": "/run/pyrunc/c1", "cgroup": "/c1", "bpf": None, "gate": True,
+            "detach": True, **request}
+    return create.compile(config, facts.named(host), full)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_plan_is_the_one_that_was_reviewed(name):
+    text = explain.text(plan_of(name))
+    golden = GOLDENS / f"{name}.txt"
+    if os.environ.get("PYRUNC_GOLDENS") == "write":
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_plan_breaks_no_rule(name):
+    assert check.violations(plan_of(name)) == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_plan_fits_into_bytes(name):
+    data, born, ops = encode.encode(plan_of(name))
+    assert int.from_bytes(data[8:12], "little") == len(data)
+    assert int.from_bytes(data[12:16], "little") == len(ops)
+    assert int.from_bytes(data[16:20], "little") == len(born)
+
+
+def test_no_golden_is_left_over():
+    assert {path.stem for path in GOLDENS.iterdir()} == set(CASES)
