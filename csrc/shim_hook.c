@@ -237,7 +237,7 @@ static int follow(int pidfd, struct stream streams[2], int timeout_seconds)
 			if (watch[0].revents)
 				return killed;
 		}
-		if (left == 0 && !killed) { /* asked before poll: a hook that prints without end must not outlive its time */
+		if (left == 0 && !killed) { /* not n == 0: a hook that prints without end has its time too */
 			syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0U);
 			killed = 1;
 			deadline = -1;

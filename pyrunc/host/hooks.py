@@ -1,0 +1,88 @@
+"""Hooks that run in the runtime's namespaces: prestart, createRuntime, poststart, poststop (compat.md 3.6).
+
+Called by supervise (the first two, at a SYNC) and lifecycle (the others). createContainer and startContainer run in the
+container's namespaces: init runs them (op HOOK), here is only the state they get.
+
+As runc: in the order listed, argv and env exactly as given, cwd ours unless said otherwise, the state on stdin, killed
+when the timeout is over, and then the hook itself only. Unlike runc we don't wait for what a hook left running with our
+pipes open, and stdin is a sealed memfd, so that a hook which reads neither all nor any of it makes no difference.
+"""
+
+from _signal import strsignal
+from posix import close
+
+from .. import kernel, kernel_hook
+from ..errors import Error
+from ..jsonio import dumps
+from ..state import OCI_VERSION
+
+
+def state_for(container_id, status, pid, bundle, annotations=None):
+    """The OCI state (runtime.md#state). pid None: there's no process any more, and no such key."""
+    state = {"ociVersion": OCI_VERSION, "id": container_id, "status": status}
+    if pid is not None:
+        state["pid"] = pid
+    state["bundle"] = bundle
+    if annotations:
+        state["annotations"] = annotations
+    return state
+
+
+def run(kind, hooks, state, cwd=None):
+    """Run hooks of one kind; the first that fails ends it with an Error."""
+    text = dumps(state).encode()
+    for index, hook in enumerate(hooks):
+        error = _run_one(kind, index, hook, text, cwd)
+        if error is not None:
+            raise error
+
+
+def run_each(kind, hooks, state, cwd=None):
+    """Run all hooks of one kind, whether others fail or not. Returns their Errors; the caller warns (poststop)."""
+    text = dumps(state).encode()
+    errors = [_run_one(kind, index, hook, text, cwd) for index, hook in enumerate(hooks)]
+    return [error for error in errors if error is not None]
+
+
+def _run_one(kind, index, hook, text, cwd):
+    """None, or the Error of a hook that failed."""
+    path, timeout = hook["path"], hook.get("timeout", 0)
+    errno = 0
+    try:
+        # one for each hook: they would share its offset, and a hook may leave a reader behind
+        stdin = kernel.memfd("pyrunc:state", text)
+        try:
+            result = kernel_hook.run(path, hook.get("args") or [path], hook.get("env", ()), stdin, cwd, timeout)
+        finally:
+            close(stdin)
+        reason = failure(*result, timeout)
+    except OSError as err:
+        errno, reason = err.errno, f"{err.filename}: {err.strerror.lower()}"
+    if reason is None:
+        return None
+    return Error(f"error running {kind} hook #{index}: {reason}", pointer=f"/hooks/{kind}/{index}", errno=errno)
+
+
+def failure(wstatus, killed, out, err, timeout):
+    """Why it failed, in runc's words; None if it did not."""
+    if killed:
+        return f"hook ran past specified timeout of {timeout}.0s"
+    if wstatus == 0:
+        return None
+    return f"{status_text(wstatus)}, stdout: {_shown(*out)}, stderr: {_shown(*err)}"
+
+
+def status_text(wstatus):
+    """A wait status as Go prints it: `exit status 1`, `signal: killed (core dumped)`."""
+    number = wstatus & 0x7F
+    if number == 0:
+        return f"exit status {wstatus >> 8 & 0xFF}"
+    name = (strsignal(number) or f"signal {number}").lower()
+    return f"signal: {name}{' (core dumped)' if wstatus & 0x80 else ''}"
+
+
+def _shown(data, total):
+    """The end of a stream on one line: an error message is one line, and no terminal obeys it."""
+    text = data.decode("utf-8", "replace").rstrip("\n")
+    plain = "".join([c if c.isprintable() else repr(c)[1:-1] for c in text])
+    return f"... {plain}" if total > len(data) else plain
