@@ -1,0 +1,552 @@
+"""Mounts, devices, masked and read-only paths, as the container's own mountinfo has them (compat.md 2.2, 2.4, 2.5)."""
+
+import os
+import subprocess
+
+import pytest
+from kit.bundle import Dir, File, Link, Node, add_mounts, bind, caps, mount, namespaces, place, userns, without_mount
+from kit.observe import mount_at, mounts
+
+known_bad = pytest.mark.runc_known_bad
+EROFS, ENOENT, EACCES, EPERM = 30, 2, 13, 1
+
+
+def attempt(*what):
+    """A config patch that makes the container try each "op:path" (see probe.c)."""
+    return {"process": {"args": ["/bin/probe", "try", *what]}}
+
+
+def errnos(result):
+    return [entry["errno"] for entry in result.ok().json()]
+
+
+@pytest.fixture
+def source(rt):
+    """A host directory to bind, with a mount of its own below (source/sub)."""
+    path = rt.base / "source"
+    (path / "sub").mkdir(parents=True)
+    (path / "file").write_text("of the host")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", f"t-{rt.token}", path / "sub"], check=True)
+    (path / "sub" / "deep").write_text("deep")
+    yield path
+    subprocess.run(["umount", "-l", path / "sub"], check=True)
+
+
+@pytest.fixture
+def plain(rt):
+    """A host directory to bind, with nothing mounted below."""
+    path = rt.base / "plain"
+    path.mkdir()
+    (path / "file").write_text("of the host")
+    os.chown(path / "file", 7, 8)
+    return path
+
+
+def options_at(rt, point, *patches, rootfs=None):
+    seen = rt.container(*patches, rootfs=rootfs).probe()
+    return mount_at(seen, point)
+
+
+# --- the default tree
+
+def test_the_default_mounts_are_there_in_order_with_their_options(rt):
+    seen = rt.container().probe()
+    assert [m.point for m in mounts(seen)][:7] == ["/", "/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys"]
+    assert mount_at(seen, "/dev/shm").options >= {"rw", "nosuid", "nodev", "noexec"}
+    assert mount_at(seen, "/dev").options == {"rw", "nosuid"}
+    assert mount_at(seen, "/dev").super_options >= {"mode=755", "size=65536k"}
+    assert mount_at(seen, "/dev/pts").super_options >= {"gid=5", "mode=620", "ptmxmode=666"}
+    assert mount_at(seen, "/sys").options >= {"ro", "nosuid", "nodev", "noexec"}
+
+
+def test_nothing_of_the_hosts_tree_is_mounted_or_reachable(rt, canary):
+    seen = rt.container().probe()
+    ours = {"/", "/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys"}
+    masked = ("/proc/", "/sys/")
+    assert [m for m in mounts(seen) if m.point not in ours and not m.point.startswith(masked)] == []
+    assert sorted(seen["top"]) == ["bin", "dev", "etc", "mnt", "proc", "root", "sys", "tmp"]
+
+
+def test_every_mount_belongs_to_the_containers_root(rt):
+    """No entry's parent lies outside but the root's own: the old root is really gone."""
+    lines = mounts(rt.container().probe())
+    ids = {m.id for m in lines}
+    assert [m.point for m in lines if m.parent not in ids] == ["/"]
+
+
+def test_the_read_only_root_is_read_only_and_its_mounts_are_not(rt):
+    result = rt.container({"root": {"readonly": True}}, attempt("create:/x", "create:/dev/shm/x", "create:/etc/passwd")).run()
+    assert errnos(result) == [EROFS, 0, EROFS]
+
+
+def test_the_writable_root_is_writable(rt):
+    container = rt.container(attempt("create:/x"))
+    assert errnos(container.run()) == [0]
+    assert (container.rootfs / "x").exists()
+
+
+# --- options
+
+FLAGS = {"nosuid": "nosuid", "nodev": "nodev", "noexec": "noexec", "ro": "ro", "noatime": "noatime",
+         "nodiratime": "nodiratime", "relatime": "relatime"}
+PLAIN = [(option, shown) for option, shown in FLAGS.items()]
+
+
+@pytest.mark.parametrize("option, shown", PLAIN, ids=[option for option, _ in PLAIN])
+def test_a_plain_option_on_tmpfs(rt, option, shown):
+    assert shown in options_at(rt, "/mnt", add_mounts(mount("/mnt", "tmpfs", "tmpfs", [option]))).options
+
+
+@pytest.mark.parametrize("option, shown", PLAIN, ids=[option for option, _ in PLAIN])
+def test_a_plain_option_on_a_bind_mount(rt, source, option, shown):
+    assert shown in options_at(rt, "/mnt", add_mounts(bind(source, "/mnt", option))).options
+
+
+@pytest.mark.parametrize("options, absent", [
+    (["ro", "rw"], "ro"), (["nosuid", "suid"], "nosuid"), (["nodev", "dev"], "nodev"), (["noexec", "exec"], "noexec"),
+    (["noatime", "atime"], "noatime"), (["nodiratime", "diratime"], "nodiratime"), pytest.param(["rw", "defaults"], "ro", marks=known_bad("gives `defaults` to tmpfs as data")),
+])
+def test_of_two_opposite_options_the_later_wins(rt, options, absent):
+    found = options_at(rt, "/mnt", add_mounts(mount("/mnt", "tmpfs", "tmpfs", options))).options
+    assert absent not in found
+
+
+@known_bad("1.1 knows fewer options")
+@pytest.mark.parametrize("option, shown", [("sync", "sync"), ("dirsync", "dirsync"), ("lazytime", "lazytime"),
+                                           ("strictatime", None), ("loud", None), ("silent", None), ("iversion", None),
+                                           ("nomand", None), ("async", None), ("nolazytime", None),
+                                           ("noiversion", None)])
+def test_options_of_the_superblock(rt, option, shown):
+    found = options_at(rt, "/mnt", add_mounts(mount("/mnt", "tmpfs", "tmpfs", [option])))
+    assert shown is None or shown in found.super_options | found.options
+    if option == "strictatime":
+        assert not found.options & {"relatime", "noatime"}
+
+
+@known_bad("1.1 does not know nosymfollow")
+def test_nosymfollow_keeps_symlinks_from_being_followed(rt, source):
+    os.symlink("file", source / "link")
+    result = rt.container(add_mounts(bind(source, "/mnt", "nosymfollow")), attempt("read:/mnt/link", "read:/mnt/file")).run()
+    assert errnos(result) == [40, 0]
+
+
+def test_data_goes_to_the_file_system(rt):
+    found = options_at(rt, "/mnt", add_mounts(mount("/mnt", "tmpfs", "tmpfs", ["size=1m", "mode=0700", "nr_inodes=77"])))
+    assert found.super_options >= {"size=1024k", "mode=700", "nr_inodes=77"}
+
+
+def test_a_tmpfs_takes_the_mode_of_the_directory_it_covers(rt):
+    result = rt.container(add_mounts(mount("/covered", "tmpfs", "tmpfs")), attempt("stat:/covered"),
+                          rootfs={"covered": Dir(0o1750)}).run()
+    assert result.ok().json()[0]["mode"] == 0o1750
+
+
+def test_a_read_only_tmpfs_is_read_only(rt):
+    assert errnos(rt.container(add_mounts(mount("/mnt", "tmpfs", "tmpfs", ["ro"])), attempt("create:/mnt/x")).run()) == [EROFS]
+
+
+def test_mounts_below_a_read_only_tmpfs_work(rt, source):
+    patch = add_mounts(mount("/mnt", "tmpfs", "tmpfs", ["ro"]), bind(source, "/mnt/inner"))
+    assert errnos(rt.container(patch, attempt("read:/mnt/inner/file", "create:/mnt/x")).run()) == [0, EROFS]
+
+
+def test_a_read_only_dev_is_filled_first(rt):
+    def readonly(config):
+        config["mounts"][1]["options"].append("ro")
+    result = rt.container(readonly, attempt("stat:/dev/null", "create:/dev/x", "write:/dev/null")).run()
+    assert errnos(result) == [0, EROFS, 0]
+
+
+RECURSIVE = [("rro", "ro"), ("rnosuid", "nosuid"), ("rnodev", "nodev"), ("rnoexec", "noexec"), ("rnoatime", "noatime"),
+             ("rnodiratime", "nodiratime"), ("rrelatime", "relatime"), ("rnosymfollow", "nosymfollow")]
+
+
+@pytest.mark.parametrize("option, shown", [
+    pytest.param(option, shown, marks=known_bad("1.1 does not know it") if "sym" in option else ())
+    for option, shown in RECURSIVE])
+def test_a_recursive_option_reaches_every_mount_below(rt, source, option, shown):
+    seen = rt.container(add_mounts(bind(source, "/mnt", "rbind", option))).probe()
+    assert shown in mount_at(seen, "/mnt").options and shown in mount_at(seen, "/mnt/sub").options
+
+
+@known_bad("1.1 gives EINVAL for ratime")
+@pytest.mark.parametrize("set_, clear, shown", [("ro", "rrw", "ro"), ("nosuid", "rsuid", "nosuid"), ("nodev", "rdev", "nodev"),
+                                                ("noexec", "rexec", "noexec"), ("nodiratime", "rdiratime", "nodiratime"),
+                                                ("noatime", "ratime", "noatime"), ("noatime", "rstrictatime", "noatime")])
+def test_a_recursive_clearing_option_reaches_every_mount_below(rt, source, set_, clear, shown):
+    subprocess.run(["mount", "-o", f"remount,bind,{set_}", source / "sub"], check=True)
+    seen = rt.container(add_mounts(bind(source, "/mnt", "rbind", clear))).probe()
+    assert shown not in mount_at(seen, "/mnt/sub").options
+    subprocess.run(["mount", "-o", "remount,bind,rw", source / "sub"], check=True)
+
+
+def test_a_plain_ro_on_an_rbind_leaves_the_mounts_below_writable(rt, source):
+    result = rt.container(add_mounts(bind(source, "/mnt", "rbind", "ro")),
+                          attempt("create:/mnt/x", "create:/mnt/sub/x", "create:/mnt/sub/deep")).run()
+    assert errnos(result) == [EROFS, 0, 0]
+
+
+# --- bind mounts
+
+def test_a_bind_without_rbind_does_not_bring_the_mounts_below(rt, source):
+    result = rt.container(add_mounts(bind(source, "/mnt")), attempt("read:/mnt/file", "read:/mnt/sub/deep")).run()
+    assert errnos(result) == [0, ENOENT]
+
+
+def test_an_rbind_brings_the_mounts_below(rt, source):
+    assert errnos(rt.container(add_mounts(bind(source, "/mnt", "rbind")), attempt("read:/mnt/sub/deep")).run()) == [0]
+
+
+def test_a_bind_makes_its_missing_destination_a_directory_or_file_as_the_source_is(rt, source):
+    container = rt.container(add_mounts(bind(source, "/new/deep/dir"), bind(source / "file", "/new/other/file")),
+                             attempt("read:/new/deep/dir/file", "read:/new/other/file"))
+    result = container.run().ok().json()
+    assert [entry["data"] for entry in result] == ["of the host"] * 2
+    assert (container.rootfs / "new/deep/dir").stat().st_mode & 0o777 == 0o755
+    file = (container.rootfs / "new/other/file").stat()
+    assert file.st_size == 0 and file.st_mode & 0o777 in (0o644, 0o755)
+
+
+def test_a_relative_bind_source_is_relative_to_the_bundle(rt):
+    container = rt.container(add_mounts(bind("here", "/mnt")), attempt("read:/mnt/x"))
+    (container.bundle.path / "here").mkdir()
+    (container.bundle.path / "here/x").write_text("x")
+    assert errnos(container.run()) == [0]
+
+
+def test_a_bind_over_a_file_of_the_image(rt, source):
+    result = rt.container(add_mounts(bind(source / "file", "/etc/passwd")), attempt("read:/etc/passwd")).run().ok()
+    assert result.json()[0]["data"] == "of the host"
+
+
+def test_a_read_only_bind_is_read_only_inside_and_writable_outside(rt, source):
+    assert errnos(rt.container(add_mounts(bind(source, "/mnt", "ro")), attempt("create:/mnt/x")).run()) == [EROFS]
+    (source / "x").write_text("")
+
+
+def test_a_bind_remount_sets_exactly_the_flags_asked_for(rt, source):
+    """compat.md 2.2: inherited flags are dropped once any option is given (source noexec + ro gives only ro)."""
+    subprocess.run(["mount", "-o", "remount,bind,noexec", source / "sub"], check=True)
+    with_option = options_at(rt, "/mnt", add_mounts(bind(source / "sub", "/mnt", "ro"))).options
+    without = options_at(rt, "/mnt", add_mounts(bind(source / "sub", "/mnt"))).options
+    assert "noexec" not in with_option and "ro" in with_option
+    assert "noexec" in without
+
+
+def test_a_bind_source_that_is_a_symlink_is_followed(rt, source):
+    os.symlink(source, rt.base / "link")
+    assert errnos(rt.container(add_mounts(bind(rt.base / "link", "/mnt")), attempt("read:/mnt/file")).run()) == [0]
+
+
+def test_a_destination_behind_symlinks_stays_inside_the_root(rt, source, canary):
+    rootfs = {"abs": Link("/target"), "up": Link("../../../../target"), "host": Link(canary.path), "target": Dir()}
+    for name in ("abs", "up"):
+        container = rt.container(add_mounts(bind(source, f"/{name}/made")), attempt("read:/target/made/file"), rootfs=rootfs)
+        assert errnos(container.run()) == [0]
+    container = rt.container(add_mounts(bind(source, "/host/made")), attempt(f"read:{canary}/made/file"), rootfs=rootfs)
+    assert errnos(container.run()) == [0]
+    canary.hostdiff()
+
+
+def test_dots_in_a_destination_stay_inside_the_root(rt, source, canary):
+    container = rt.container(add_mounts(bind(source, "/mnt/../../../../mnt/./x")), attempt("read:/mnt/x/file"))
+    assert errnos(container.run()) == [0]
+
+
+def test_mounts_are_made_in_the_order_of_the_list(rt, source):
+    patch = add_mounts(bind(source, "/mnt"), mount("/mnt/sub", "tmpfs", "tmpfs"), bind(source / "file", "/mnt/sub/f"))
+    assert errnos(rt.container(patch, attempt("read:/mnt/sub/f", "read:/mnt/file")).run()) == [0, 0]
+    patch = add_mounts(bind(source, "/mnt/below"), mount("/mnt", "tmpfs", "tmpfs"))
+    assert errnos(rt.container(patch, attempt("read:/mnt/below/file")).run()) == [ENOENT]
+
+
+def test_a_relative_destination_counts_from_the_root(rt, source):
+    assert errnos(rt.container(add_mounts(bind(source, "mnt")), attempt("read:/mnt/file")).run()) == [0]
+
+
+def test_names_with_blanks_newlines_and_commas_work(rt, source):
+    for name in ("with blank", "with\nnewline", "with,comma", "ünïcödé", "\\040", "%s"):
+        (source / name).mkdir()
+        (source / name / "f").write_text("x")
+        patch = add_mounts(bind(source / name, f"/mnt/{name}"))
+        assert errnos(rt.container(patch, attempt(f"read:/mnt/{name}/f")).run()) == [0], name
+
+
+# --- propagation
+
+PROPAGATION = {"private": {"private"}, "slave": {"master"}, "shared": {"shared"}, "unbindable": {"unbindable"}}
+
+
+@pytest.mark.parametrize("option", PROPAGATION)
+def test_a_propagation_option_on_a_bind_mount(rt, source, option):
+    subprocess.run(["mount", "--make-shared", source / "sub"], check=True)
+    found = options_at(rt, "/mnt", add_mounts(bind(source / "sub", "/mnt", option))).propagation
+    assert found >= PROPAGATION[option] if option != "private" else found == {"private"}
+    subprocess.run(["mount", "--make-private", source / "sub"], check=True)
+
+
+@pytest.mark.parametrize("option", ["rprivate", "rslave", "rshared", "runbindable"])
+def test_a_recursive_propagation_option_reaches_the_mounts_below(rt, source, option):
+    subprocess.run(["mount", "--make-shared", source / "sub"], check=True)
+    seen = rt.container(add_mounts(bind(source, "/mnt", "rbind", option))).probe()
+    assert mount_at(seen, "/mnt/sub").propagation >= PROPAGATION[option[1:]]
+    subprocess.run(["mount", "--make-private", source / "sub"], check=True)
+
+
+@known_bad("1.1 sets it on the old root only")
+@pytest.mark.parametrize("propagation, expected", [
+    (None, {"private"}), ("private", {"private"}), ("rprivate", {"private"}), ("slave", {"private", "master"}),
+    ("rslave", {"private", "master"}), ("shared", {"shared"}), ("rshared", {"shared"}), ("unbindable", {"unbindable"})])
+def test_rootfs_propagation_shows_on_the_root(rt, propagation, expected):
+    patches = [{"linux": {"rootfsPropagation": propagation}}] if propagation else []
+    found = mount_at(rt.container(*patches).probe(), "/").propagation
+    assert found & expected, found
+    if propagation in (None, "private", "rprivate"):
+        assert "shared" not in found and "master" not in found
+
+
+def test_no_mount_of_a_container_reaches_the_host(rt, host):
+    before = len(open("/proc/self/mountinfo").read().splitlines())
+    for propagation in (None, "shared", "rslave"):
+        patches = [{"linux": {"rootfsPropagation": propagation}}] if propagation else []
+        container = rt.container({"process": {"args": ["/bin/sh", "-c", "mount -t tmpfs x /mnt; exec sleep 1000"]}},
+                                 caps("CAP_SYS_ADMIN"), *patches).up()
+        ours = [line for line in open("/proc/self/mountinfo") if container.id in line]
+        assert ours == []
+        container.delete("-f").ok()
+    assert len(open("/proc/self/mountinfo").read().splitlines()) <= before + 1
+
+
+# --- tmpcopyup, idmap
+
+def test_tmpcopyup_fills_the_tmpfs_with_what_it_covers(rt):
+    rootfs = {"data/file": File("content", 0o644, 5, 6), "data/dir/inner": "inner", "data/link": Link("file"),
+              "data/empty": Dir(0o711, 7, 8)}
+    what = ("read:/data/file", "stat:/data/file", "read:/data/dir/inner", "lstat:/data/link", "stat:/data/empty",
+            "create:/data/new")
+    container = rt.container(add_mounts(mount("/data", "tmpfs", "tmpfs", ["tmpcopyup"])), attempt(*what), rootfs=rootfs)
+    file, st, inner, link, empty, new = container.run().ok().json()
+    assert file["data"] == "content" and inner["data"] == "inner" and link["type"] == "link"
+    assert (st["mode"], st["uid"], st["gid"]) == (0o644, 5, 6)
+    assert (empty["mode"], empty["uid"], empty["gid"]) == (0o711, 7, 8)
+    assert new["errno"] == 0 and not (container.rootfs / "data/new").exists()
+
+
+def test_a_read_only_tmpcopyup_is_filled_and_read_only(rt):
+    container = rt.container(add_mounts(mount("/data", "tmpfs", "tmpfs", ["tmpcopyup", "ro"])),
+                             attempt("read:/data/file", "create:/data/x"), rootfs={"data/file": "x"})
+    assert errnos(container.run()) == [0, EROFS]
+
+
+def idmapped(source, destination, *options, host=200000, container=0, size=65536):
+    line = [{"containerID": container, "hostID": host, "size": size}]
+    return mount(destination, source, "bind", list(options), uidMappings=line, gidMappings=line)
+
+
+@known_bad("1.1 has no id-mapped mounts")
+@pytest.mark.parametrize("options", [("bind", "idmap"), ("bind",), ("rbind", "ridmap")])
+def test_an_idmapped_mount_shifts_the_owners(rt, source, options):
+    os.chown(source / "file", 7, 8)
+    container = rt.container(add_mounts(idmapped(source, "/mnt", *options)), attempt("stat:/mnt/file", "stat:/mnt/sub/deep"))
+    result = container.run().ok().json()
+    assert (result[0]["uid"], result[0]["gid"]) == (200007, 200008)
+    if "ridmap" in options:
+        assert result[1]["uid"] == 200000
+
+
+@known_bad("1.1 has no id-mapped mounts")
+def test_an_idmapped_mount_in_a_user_namespace_shows_the_hosts_ids_inside(rt, plain):
+    container = rt.container(userns(), add_mounts(idmapped(plain, "/mnt", "bind", "idmap", host=100000)),
+                             attempt("stat:/mnt/file"))
+    entry = container.run().ok().json()[0]
+    assert (entry["uid"], entry["gid"]) == (7, 8)
+
+
+@known_bad("1.1 has no id-mapped mounts")
+def test_the_idmap_option_without_mappings_takes_the_containers_user_namespace(rt, plain):
+    container = rt.container(userns(), add_mounts(mount("/mnt", plain, "bind", ["bind", "idmap"])), attempt("stat:/mnt/file"))
+    entry = container.run().ok().json()[0]
+    assert (entry["uid"], entry["gid"]) == (7, 8)
+
+
+@known_bad("1.1 has no id-mapped mounts")
+@pytest.mark.parametrize("entry", [
+    mount("/mnt", "/etc", "bind", ["bind", "idmap"]),
+    mount("/mnt", "/etc", "bind", ["bind"], uidMappings=[{"containerID": 0, "hostID": 1, "size": 1}]),
+    mount("/mnt", "tmpfs", "tmpfs", [], uidMappings=[{"containerID": 0, "hostID": 1, "size": 1}],
+          gidMappings=[{"containerID": 0, "hostID": 1, "size": 1}]),
+], ids=["idmap without mappings or user namespace", "only uids", "not a bind"])
+def test_an_idmapped_mount_that_cannot_be_is_refused(rt, entry):
+    rt.container(add_mounts(entry)).create().failed()
+
+
+# --- devices
+
+def test_the_default_devices_are_there_with_mode_0666(rt):
+    devices = rt.container().probe()["dev"]
+    expected = {"null": "1:3", "zero": "1:5", "full": "1:7", "random": "1:8", "urandom": "1:9", "tty": "5:0"}
+    for name, rdev in expected.items():
+        found = devices[name]
+        assert (found["type"], found["rdev"], found["mode"], found["uid"], found["gid"]) == ("char", rdev, 0o666, 0, 0), name
+    links = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+             "ptmx": "pts/ptmx"}
+    assert {name: devices[name]["link"] for name in links} == links
+    assert set(devices) - {"core"} == expected.keys() | links.keys() | {"pts", "shm", "mqueue"}
+
+
+def test_the_default_devices_are_usable(rt):
+    result = rt.container(attempt("write:/dev/null", "read:/dev/zero", "read:/dev/urandom", "stat:/dev/ptmx")).run()
+    assert errnos(result) == [0, 0, 0, 0]
+
+
+def test_devices_of_the_config_are_made_as_asked(rt):
+    devices = [{"type": "c", "path": "/dev/mine", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 5, "gid": 6},
+               {"type": "b", "path": "/dev/deep/block", "major": 7, "minor": 99, "fileMode": 0o600},
+               {"type": "p", "path": "/dev/pipe", "fileMode": 0o622},
+               {"type": "u", "path": "/dev/unbuffered", "major": 1, "minor": 9}]
+    container = rt.container({"linux": {"devices": devices}}, attempt(
+        "stat:/dev/mine", "stat:/dev/deep/block", "stat:/dev/pipe", "stat:/dev/unbuffered"))
+    found = [(e["type"], e["rdev"], e["mode"], e["uid"], e["gid"]) for e in container.run().ok().json()]
+    assert found == [("char", "1:5", 0o640, 5, 6), ("block", "7:99", 0o600, 0, 0), ("fifo", "0:0", 0o622, 0, 0),
+                     ("char", "1:9", 0o666, 0, 0)]
+
+
+def test_a_device_mode_is_not_cut_by_the_callers_umask(rt):
+    result = rt.container(attempt("stat:/dev/null", "stat:/dev/shm")).run(preexec=lambda: os.umask(0o077)).ok().json()
+    assert result[0]["mode"] == 0o666
+
+
+def test_a_device_given_in_the_config_replaces_the_default_one(rt):
+    device = {"type": "c", "path": "/dev/zero", "major": 1, "minor": 5, "fileMode": 0o600}
+    assert rt.container({"linux": {"devices": [device]}}, attempt("stat:/dev/zero")).run().ok().json()[0]["mode"] == 0o600
+
+
+def test_a_device_outside_dev_is_made_too(rt):
+    device = {"type": "c", "path": "/opt/zero", "major": 1, "minor": 5}
+    assert errnos(rt.container({"linux": {"devices": [device]}}, attempt("read:/opt/zero")).run()) == [0]
+
+
+@known_bad("accepts whatever is there")
+def test_another_node_in_the_place_of_a_device_is_refused(rt):
+    device = {"type": "c", "path": "/opt/zero", "major": 1, "minor": 5}
+    rt.container({"linux": {"devices": [device]}}, rootfs={"opt/zero": "a file"}).create().failed("/opt/zero")
+
+
+def test_the_same_node_in_the_place_of_a_device_is_accepted(rt):
+    device = {"type": "c", "path": "/opt/zero", "major": 1, "minor": 5}
+    container = rt.container({"linux": {"devices": [device]}}, attempt("stat:/opt/zero"), rootfs={"opt/zero": Node("c", 1, 5)})
+    assert container.run().ok().json()[0]["rdev"] == "1:5"
+
+
+def test_devices_that_are_not_allowed_cannot_be_opened(rt):
+    devices = [{"type": "b", "path": "/dev/loop77", "major": 7, "minor": 77}, {"type": "c", "path": "/dev/mem", "major": 1, "minor": 1},
+               {"type": "c", "path": "/dev/kmsg", "major": 1, "minor": 11}]
+    container = rt.container(caps("CAP_SYS_RAWIO", "CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SYSLOG"), {"linux": {"devices": devices}},
+                             attempt("read:/dev/loop77", "read:/dev/mem", "read:/dev/kmsg", "read:/dev/zero"))
+    assert errnos(container.run()) == [EPERM, EPERM, EPERM, 0]
+
+
+def test_a_device_rule_opens_exactly_what_it_names(rt):
+    rules = [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}]
+    devices = [{"type": "c", "path": "/dev/kmsg", "major": 1, "minor": 11}, {"type": "c", "path": "/dev/mem", "major": 1, "minor": 1}]
+    container = rt.container(caps("CAP_SYS_RAWIO", "CAP_SYSLOG"), {"linux": {"devices": devices, "resources": {"devices": rules}}},
+                             attempt("read:/dev/kmsg", "write:/dev/kmsg", "read:/dev/mem"))
+    assert errnos(container.run()) == [0, EPERM, EPERM]
+
+
+def test_devices_are_bound_from_the_host_in_a_user_namespace(rt):
+    result = rt.container(userns(), attempt("write:/dev/null", "read:/dev/zero", "stat:/dev/null", "statfs:/dev/null")).run()
+    entries = result.ok().json()
+    assert [entry["errno"] for entry in entries] == [0] * 4
+    assert entries[2]["rdev"] == "1:3" and entries[2]["uid"] == 65534
+
+
+def test_a_bind_mounted_dev_gets_no_devices_and_no_links(rt):
+    directory = rt.base / "dev"
+    place(directory / "null", Node("c", 1, 3))
+
+    def replace(config):
+        without_mount("/dev")(config)
+        config["mounts"].append(bind(directory, "/dev"))
+    rt.container(replace, {"process": {"args": ["/bin/true"]}}).run().ok()
+    assert os.listdir(directory) == ["null"]
+
+
+def test_without_a_dev_mount_the_nodes_are_made_in_the_rootfs(rt):
+    container = rt.container(without_mount("/dev"), attempt("write:/dev/null", "lstat:/dev/fd"))
+    assert errnos(container.run()) == [0, 0]
+
+
+# --- masked and read-only paths
+
+def test_masked_files_read_as_empty_and_masked_directories_have_nothing(rt):
+    masked = {"linux": {"maskedPaths": ["/proc/kcore", "/etc/passwd", "/etc/dir", "/sys/firmware", "/none", "/etc/passwd"]}}
+    container = rt.container(masked, attempt("read:/etc/passwd", "dir:/etc/dir", "dir:/sys/firmware", "create:/etc/dir/x",
+                                             "stat:/etc/passwd"), rootfs={"etc/dir/inner": "x"})
+    passwd, directory, firmware, inside, st = container.run().ok().json()
+    assert passwd["data"] == "" and directory["rc"] == 0 and firmware["rc"] == 0 and inside["errno"] == EROFS
+    assert st["rdev"] == "1:3"
+
+
+def test_readonly_paths_are_read_only_with_all_below(rt, source):
+    patch = add_mounts(bind(source, "/mnt", "rbind"))
+    container = rt.container(patch, {"linux": {"readonlyPaths": ["/mnt", "/etc", "/none", "/proc/sys"]}}, attempt(
+        "create:/mnt/x", "create:/etc/x", "write:/proc/sys/kernel/msgmax", "read:/etc/passwd"))
+    assert errnos(container.run()) == [EROFS, EROFS, EROFS, 0]
+
+
+def test_readonly_paths_keep_the_flags_they_had(rt):
+    patch = add_mounts(mount("/mnt", "tmpfs", "tmpfs", ["nosuid", "nodev", "noexec", "noatime"]))
+    found = options_at(rt, "/mnt", patch, {"linux": {"readonlyPaths": ["/mnt"]}})
+    assert found.options >= {"ro", "nosuid", "nodev", "noexec", "noatime"}
+
+
+def test_a_masked_path_behind_a_symlink_stays_inside_the_root(rt, canary):
+    container = rt.container({"linux": {"maskedPaths": ["/out/secret"]}}, attempt("read:/out/secret"),
+                             rootfs={"out": Link(canary.path)})
+    container.run().ok()
+    assert (canary.path / "secret").read_text() == canary.SECRET
+
+
+# --- other kinds and settings
+
+def test_no_pivot_gives_the_same_view(rt):
+    seen = rt.container().run("--no-pivot").ok().json()
+    assert mount_at(seen, "/proc").type == "proc" and "etc" in seen["top"]
+
+
+@known_bad("1.5 leaves the tmpfs over cgroup v1 writable")
+def test_a_cgroup_mount_works_and_is_read_only_when_asked(rt):
+    container = rt.container(add_mounts(mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"])),
+                             attempt("dir:/sys/fs/cgroup", "mkdir:/sys/fs/cgroup/x"))
+    entries = container.run().ok().json()
+    assert entries[0]["rc"] > 0 and entries[1]["errno"] in (EROFS, EPERM, EACCES)
+
+
+def test_sysctls_are_set_in_the_containers_namespaces_only(rt, host):
+    sysctl = {"kernel.msgmax": "9999", "kernel.shm_rmid_forced": "1", "net.ipv4.ip_forward": "1", "fs.mqueue.msg_max": "77",
+              "net/ipv4/ip_default_ttl": "77"}
+    container = rt.container({"linux": {"sysctl": sysctl}}, attempt(*(
+        f"read:/proc/sys/{key.replace('.', '/')}" for key in sysctl)))
+    assert [entry["data"].strip() for entry in container.run().ok().json()] == list(sysctl.values())
+
+
+def test_a_sysctl_key_with_slashes_may_hold_a_dot(rt):
+    """`net/ipv4/conf/eth0.1/forwarding`: the first separator decides (compat.md 2.5); lo stands in for eth0.1."""
+    container = rt.container({"linux": {"sysctl": {"net/ipv4/conf/lo/forwarding": "1"}}},
+                             attempt("read:/proc/sys/net/ipv4/conf/lo/forwarding"))
+    assert container.run().ok().json()[0]["data"] == "1\n"
+
+
+def test_loopback_is_up_in_a_new_network_namespace(rt):
+    assert rt.container(attempt("lo-up:")).run().ok().json()[0]["rc"] == 1
+
+
+@known_bad("1.1 makes them silently writable")
+@pytest.mark.parametrize("patch", [{"root": {"readonly": True}}], ids=["readonly root"])
+def test_a_read_only_root_without_an_own_mount_namespace_is_refused(rt, host, patch):
+    def bare(config):
+        config["linux"].pop("maskedPaths")
+        config["linux"].pop("readonlyPaths")
+        config["mounts"] = []
+    rt.container(namespaces("pid", "network", "ipc", "uts"), bare, patch).create().failed()
