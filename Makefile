@@ -1,0 +1,55 @@
+# Two commands on a bare Debian 12, as root: `make run` and `make test`. Everything they need they install.
+
+# The real interpreter: a shim on PATH (a shell script) would cost more than the whole of pyrunc.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3 /usr/local/bin/python3) python3)
+VENV   := build/venv
+PYRUNC := $(VENV)/bin/pyrunc
+SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.py') setup.py pyproject.toml
+RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 busybox-static
+TEST_PACKAGES := $(RUN_PACKAGES) runc strace procps
+
+.PHONY: run test build bench bundle clean
+
+# $(call packages,NAMES): apt-get only what is missing
+define packages
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends $$missing; fi
+endef
+
+run: run-packages build bundle
+	$(PYRUNC) run --bundle build/bundle pyrunc-demo
+
+run-packages:
+	$(call packages,$(RUN_PACKAGES))
+
+test-packages:
+	$(call packages,$(TEST_PACKAGES))
+
+build: $(PYRUNC)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pytest>=7.2' 'hypothesis>=6.67'
+
+$(PYRUNC): $(VENV)/bin/python $(SOURCES)
+	rm -rf build/lib* build/generated
+	$(VENV)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall .
+	touch $(PYRUNC)
+
+bundle: build
+	rm -rf build/bundle
+	mkdir -p build/bundle/rootfs/bin
+	cp /bin/busybox build/bundle/rootfs/bin/busybox
+	for a in sh ps cat hostname grep ls id; do ln -s busybox build/bundle/rootfs/bin/$$a; done
+	$(PYRUNC) spec --bundle build/bundle
+	$(VENV)/bin/python tests/demo.py build/bundle/config.json
+
+test: test-packages build
+	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests
+
+bench: test-packages build
+	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python tests/perf/bench.py
+
+clean:
+	rm -rf build

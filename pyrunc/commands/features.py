@@ -1,0 +1,43 @@
+"""`features`: what this runtime knows, as features.md has it. The booleans mean pyrunc, not this host."""
+
+from .. import __version__
+from ..config import mountopts, names
+from ..jsonio import dumps
+
+USAGE = "features"
+ARGS = (0, 0)
+OPTIONS = ()
+
+
+def run(globals_, options, args):
+    print(dumps(features(), indent=4))
+    return 0
+
+
+def features():
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": list(names.HOOKS),
+        "mountOptions": mountopts.NAMES,
+        "linux": {
+            "namespaces": sorted(names.NAMESPACES),
+            "capabilities": list(names.CAPABILITIES),
+            "cgroup": {"v1": False, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "seccomp": {
+                "enabled": True,
+                "actions": sorted(names.SECCOMP_ACTIONS),
+                "operators": sorted(names.SECCOMP_OPERATORS),
+                "archs": sorted(names.SECCOMP_ARCHS),
+                "knownFlags": sorted(names.SECCOMP_FLAGS),
+                "supportedFlags": sorted(names.SECCOMP_FLAGS),
+            },
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "intelRdt": {"enabled": False},
+            "memoryPolicy": {"modes": sorted(names.MEMORY_POLICIES), "flags": sorted(names.MEMORY_POLICY_FLAGS)},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": False},
+        },
+        "annotations": {"io.pyrunc.version": __version__},
+    }
