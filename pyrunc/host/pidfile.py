@@ -1,0 +1,51 @@
+"""--pid-file: the pid of the container's process, for conmon, containerd and docker (compat.md 1.4, 1.7).
+
+Its existence is the sign of success, so it is the last thing made, complete when it appears (written beside, renamed),
+and never left behind by a failure. Called by create, run and exec.
+"""
+
+import posix
+
+from ..errors import from_oserror
+
+_FLAGS = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+def write(path, pid, dirfd=None):
+    """Write it, without a newline (go-runc parses the whole content), mode 0666 less umask.
+
+    path  absolute, or relative to dirfd: the caller's working directory, not the bundle
+    Returns the inverse.
+    """
+    head, slash, name = path.rpartition("/")
+    beside = f"{head}{slash}.{name}"
+    try:
+        _create(beside, str(pid).encode(), dirfd)
+        try:
+            posix.rename(beside, path, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+        except OSError:
+            _remove(beside, dirfd)
+            raise
+    except OSError as err:
+        raise from_oserror(err, f"pid-file {path}") from None
+    return lambda: _remove(path, dirfd)
+
+
+def _create(path, data, dirfd):
+    """O_EXCL: never write through what somebody put there. What a killed pyrunc left there is taken away first."""
+    try:
+        fd = posix.open(path, _FLAGS, 0o666, dir_fd=dirfd)
+    except FileExistsError:
+        posix.unlink(path, dir_fd=dirfd)
+        fd = posix.open(path, _FLAGS, 0o666, dir_fd=dirfd)
+    try:
+        posix.write(fd, data)
+    finally:
+        posix.close(fd)
+
+
+def _remove(path, dirfd):
+    try:
+        posix.unlink(path, dir_fd=dirfd)
+    except FileNotFoundError:
+        pass
