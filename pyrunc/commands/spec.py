@@ -10,7 +10,7 @@ USAGE = "spec [-b DIR] [--rootless]"
 ARGS = (0, 0)
 OPTIONS = (
     (("bundle", "b"), "str", "", "directory to write config.json to (default: the current one)"),
-    (("rootless",), "flag", False, "write a config that works without root"),
+    (("rootless", None), "flag", False, "write a config that works without root"),
 )
 
 # Only the root of a mounted cgroup2 has it: on a hybrid host /sys/fs/cgroup is a tmpfs.
