@@ -52,7 +52,7 @@ def path_fault(pointer, path, section, what="path"):
 
 def shown(text):
     """Text from a config inside a one-line message: short, and without control characters."""
-    short = text if len(text) <= 80 else text[:77] + "..."
+    short = text if len(text) <= 160 else text[:157] + "..."
     return short if short.isprintable() else ascii(short)[1:-1]
 
 

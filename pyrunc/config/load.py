@@ -10,6 +10,7 @@ import posix
 from .. import jsonio
 from ..errors import Error
 from . import rules, schema_gen
+from .fault import shown
 
 NAME = "config.json"
 
@@ -82,7 +83,8 @@ def load_json(path):
 def _refuse(name, found):
     if found is not None:
         pointer, message = found
-        raise Error(f"{name}: {pointer}: {message}" if pointer else f"{name}: {message}", pointer=pointer)
+        place = shown(pointer) + ": " if pointer else ""
+        raise Error(f"{name}: {place}{message}", pointer=pointer)
 
 
 def _object(value, name):

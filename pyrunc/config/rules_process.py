@@ -4,7 +4,7 @@ Each rule takes the process, whose types are right, and yields faults with point
 """
 
 from . import cpulist, names
-from .fault import Fault, path_fault
+from .fault import Fault, path_fault, shown
 
 PROCESS = "config.md#process"
 POSIX = "config.md#posix-process"
@@ -13,7 +13,7 @@ USER = "config.md#posix-platform-user"
 
 NO_ID = 0xFFFFFFFF  # (uid_t)-1: "leave it as it is" to setresuid(2) and chown(2)
 NGROUPS_MAX = 65536
-RESOURCES_WITH_NICE = {"SCHED_OTHER": True, "SCHED_BATCH": True}
+WITH_NICE = {"SCHED_OTHER": True, "SCHED_BATCH": True}
 REAL_TIME = {"SCHED_FIFO": True, "SCHED_RR": True}
 
 
@@ -69,7 +69,7 @@ def rlimits(process):
     for index, limit in enumerate(process.get("rlimits", ())):
         name, pointer = limit["type"], f"/rlimits/{index}"
         if name not in names.RLIMITS:
-            yield Fault(pointer + "/type", f'wrong rlimit value: "{name[:64]}"', POSIX)
+            yield Fault(pointer + "/type", f'wrong rlimit value: "{shown(name)}"', POSIX)
         elif name in seen:
             yield Fault(pointer + "/type", f"duplicated rlimit {name}", POSIX)
         seen[name] = True
@@ -83,7 +83,7 @@ def scheduler(process):
         return
     policy, nice, priority = found["policy"], found.get("nice", 0), found.get("priority", 0)
     times = [found.get(name, 0) for name in ("runtime", "deadline", "period")]
-    if policy in RESOURCES_WITH_NICE and not -20 <= nice <= 19:
+    if policy in WITH_NICE and not -20 <= nice <= 19:
         yield Fault("/scheduler/nice", f"invalid scheduler.nice: {nice} when scheduler.policy is {policy}", LINUX)
     if policy in REAL_TIME:
         if not 1 <= priority <= 99:
