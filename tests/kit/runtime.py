@@ -217,9 +217,9 @@ class Container:
         self.rootfs = bundle.rootfs
         self.running = None
 
-    def create(self, *args, **how):
+    def create(self, *args, timeout=TIMEOUT, **how):
         self.running = self.rt.spawn("create", "--bundle", self.bundle.path, *args, self.id, **how)
-        return self.running.wait()
+        return self.running.wait(timeout)
 
     def run(self, *args, timeout=TIMEOUT, **how):
         """Foreground `run`, unless args hold -d."""
