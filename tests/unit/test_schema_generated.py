@@ -144,6 +144,19 @@ def test_at_every_place_both_agree_on_every_oddity(part):
                 agree(document_with(path, oddity))
 
 
+def test_every_required_property_is_missed_by_name():
+    missed = 0
+    for path, node in PLACES:
+        for name in node.get("required", ()):
+            value = minimal(node)
+            del value[name]
+            pointer, message = agree(document_with(path, value))
+            assert pointer == schema.pointer(path)
+            assert message == node.get("x-missing", {}).get(name, f'property "{name}" is required')
+            missed += 1
+    assert missed > 40
+
+
 def test_the_places_reach_the_whole_schema():
     reached = {path for path, _node in PLACES}
     assert ("linux", "seccomp", "syscalls", 0, "args", 0, "index") in reached
