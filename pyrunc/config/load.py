@@ -55,10 +55,15 @@ def check(config, need_process=True, name=NAME):
 def load_process(path):
     """The checked process object of `exec --process FILE`."""
     process = _object(load_json(path), path)
-    _refuse(path, schema_gen.check_process(process))
-    fault = rules.first_of_process(process)
-    _refuse(path, fault and (fault.pointer, fault.message))
+    check_process(process, path)
     return process
+
+
+def check_process(process, name):
+    """Refuse a process object (of a file, or made of exec's options) at its first fault."""
+    _refuse(name, schema_gen.check_process(process))
+    fault = rules.first_of_process(process)
+    _refuse(name, fault and (fault.pointer, fault.message))
 
 
 def load_resources(path):
@@ -102,8 +107,9 @@ def _read_file(path, name):
     except (OSError, ValueError) as err:  # ValueError: NUL in the path
         raise Error(f"{name}: {_reason(err)}") from None
     try:
-        if posix.fstat(fd).st_mode & _S_IFMT != _S_IFREG:
-            raise Error(f"{name}: not a regular file")
+        kind = posix.fstat(fd).st_mode & _S_IFMT
+        if kind != _S_IFREG:
+            raise Error(f"{name}: {'is a directory' if kind == 0o040000 else 'not a regular file'}")
         return _read_fd(fd)
     except OSError as err:
         raise Error(f"{name}: {_reason(err)}") from None

@@ -96,7 +96,7 @@ def test_a_device_is_refused(tmp_path, target):
 
 def test_a_directory_is_refused(tmp_path):
     (tmp_path / "config.json").mkdir()
-    assert refusal(str(tmp_path)).message == "config.json: not a regular file"
+    assert refusal(str(tmp_path)).message == "config.json: is a directory"
 
 
 def test_a_symlink_loop_is_refused(tmp_path):
