@@ -22,3 +22,4 @@ int k_flock(int fd, int exclusive, int wait_ms);
 int k_wait_pid(int pidfd, int timeout_ms);
 int k_read_timeout(int fd, uint8_t *buf, size_t len, int timeout_ms);
 int k_subreaper(int on);
+int k_nstype(int fd);

@@ -1,6 +1,6 @@
 /* Terminals and waiting in the foreground. See shim_tty.c. Plain C, read by cffi. Results: >= 0, or -errno. */
 
-/* Set a terminal raw; its former state (of the returned length) goes to saved. Stops us first if we're a background job. */
+/* Set a terminal raw; its former state (of the returned length) goes to saved. A background job is stopped first. */
 int tty_raw(int fd, char *saved, int size);
 int tty_restore(int fd, const char *saved, int size);
 /* Let "\n" leave the pty as "\n": the host's terminal makes the carriage return. */

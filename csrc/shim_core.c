@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -243,6 +244,12 @@ int k_read_timeout(int fd, uint8_t *buf, size_t len, int timeout_ms)
 	if (ret <= 0)
 		return ret < 0 ? ret : -ETIMEDOUT;
 	return ret_errno(read(fd, buf, len));
+}
+
+/* The CLONE_NEW* flag of a namespace's descriptor. The link text of a bind-mounted one is just its path. */
+int k_nstype(int fd)
+{
+	return ret_errno(ioctl(fd, _IO(0xb7, 3) /* NS_GET_NSTYPE */));
 }
 
 int k_subreaper(int on)

@@ -1,7 +1,7 @@
 /*
  * Terminals, and the foreground: wait for one process, pass signals on to it, and copy its terminal.
  *
- * `run` and `exec` without --detach spend their life in fg_wait. It is one poll loop in C, entered with the GIL released:
+ * `run` and `exec` without --detach spend their life in fg_wait: one poll loop in C, entered with the GIL released.
  * Python's own signal handlers would run between bytecodes only, and never while a call blocks (security.md section 8).
  * Called by pyrunc/kernel_tty.py.
  *
@@ -70,7 +70,7 @@ int tty_raw(int fd, char *saved, int size)
 		return -errno;
 	memcpy(saved, &mode, sizeof(mode));
 	cfmakeraw(&mode);
-	mode.c_oflag |= OPOST; /* the carriage returns are ours to make, see tty_clear_onlcr; containerd/console does so too */
+	mode.c_oflag |= OPOST; /* the carriage returns are ours to make, see tty_clear_onlcr; runc does so too */
 	sigttou(SIG_UNBLOCK, &before); /* in the background: stop here until `fg`, leave the shell's terminal alone */
 	int result = set_mode(fd, &mode);
 	sigprocmask(SIG_SETMASK, &before, NULL);
@@ -136,7 +136,9 @@ static struct end own_end(int fd, int access)
 	if (fstat(fd, &st) < 0)
 		return end;
 	end.socket = S_ISSOCK(st.st_mode);
-	bool terminal = S_ISCHR(st.st_mode) && isatty(fd) && ioctl(fd, TIOCGPTN, &number) < 0; /* a master: opens a new pty */
+	bool terminal = S_ISCHR(st.st_mode) && isatty(fd);
+	if (terminal && ioctl(fd, TIOCGPTN, &number) == 0)
+		terminal = false; /* a master: opening it again makes another pty */
 	if (S_ISFIFO(st.st_mode) || terminal) {
 		char path[40];
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -209,7 +211,7 @@ static void read_input(void)
 {
 	int result = fill(&fg.in);
 	if (result == -EIO)
-		fg.in.paused = true; /* the terminal is another job's now (SIGTTIN is blocked); SIGCONT tells when it's ours */
+		fg.in.paused = true; /* the terminal is another job's now (SIGTTIN is blocked), SIGCONT says when not */
 	else if (result < 0)
 		fg.in.deaf = true;
 }
@@ -252,7 +254,7 @@ static void open_ends(const struct fg_task *t)
 	if (t->master >= 0) {
 		fg.in.from = own_end(0, O_RDONLY);
 		fg.out.to = own_end(1, O_WRONLY);
-		fcntl(t->master, F_SETFL, O_NONBLOCK); /* a pty has no other status flags, and the description is ours alone */
+		fcntl(t->master, F_SETFL, O_NONBLOCK); /* the description is ours alone, and has no other flags */
 		if (t->tty >= 0)
 			tty_copy_size(t->tty, t->master);
 	}
@@ -329,7 +331,7 @@ static void handle_signal(const struct fg_task *t, const struct signalfd_siginfo
 	if (fg.ended)
 		fg.quit = fg.quit || number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT;
 	else
-		syscall(SYS_pidfd_send_signal, t->pidfd, number, NULL, 0U); /* ESRCH: it has just ended, the pidfd will say */
+		syscall(SYS_pidfd_send_signal, t->pidfd, number, NULL, 0U); /* ESRCH: it has ended, the pidfd says so */
 }
 
 static void handle_signals(const struct fg_task *t)

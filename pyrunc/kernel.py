@@ -148,3 +148,7 @@ def subreaper(on):
     """prctl(2) PR_SET_CHILD_SUBREAPER."""
     check(lib.k_subreaper(1 if on else 0), "prctl PR_SET_CHILD_SUBREAPER")
 
+
+def nstype(fd):
+    """ioctl_ns(2) NS_GET_NSTYPE: the CLONE_NEW* flag of an nsfs descriptor."""
+    return check(lib.k_nstype(fd), "ioctl NS_GET_NSTYPE")

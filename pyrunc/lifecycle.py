@@ -9,6 +9,7 @@ import time
 from . import facts, kernel, state, supervise
 from .config import load
 from .errors import Error
+from .host.console import check_stdio
 from .plan import create as compiler
 from .plan import words
 from .plan.optable import SAY_EXEC, SAY_FAIL
@@ -50,9 +51,11 @@ class Making:
 
     __slots__ = ("container", "config", "facts", "plan", "supervisor")
 
-    def __init__(self, globals_, options, container_id, gate, detach, console=None, pidfd_socket=None):
+    def __init__(self, globals_, options, container_id, gate, detach, console, pidfd_socket):
         bundle = absolute(options.get("bundle") or ".")
         self.config, raw = _load(bundle)
+        check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
+        console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
         self.facts = facts.probe()
         refuse(self.config, self.facts, globals_)
@@ -127,6 +130,10 @@ _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt")
 
 
 def _load(bundle):
+    try:
+        posix.stat(bundle)
+    except OSError as err:
+        raise Error(f"bundle {bundle}: {err.strerror.lower()}", errno=err.errno) from None
     try:
         return load.load(bundle)
     except OSError as err:

@@ -93,7 +93,8 @@ class Container:
             same = False
         if not same:
             raise missing()
-        self.data = _load(self)
+        if self.data:
+            self.data = _load(self)
 
     # --- what it is doing ---
 
@@ -230,17 +231,30 @@ def load(root, container, partial=False):
             raise missing() from None
         raise Error(f"{root}/{container}: {err.strerror.lower()}", errno=err.errno) from None
     found = Container(root, container, dirfd)
+    if partial:
+        try:
+            found.data = _load(found)
+        except Error:
+            found.data = {}
+        return found
     found.data = _load(found)
-    if not found.data and not partial:
+    if not found.data:
         raise missing()
     return found
 
 
 def _load(container):
+    """state.json, {} when there is none; a damaged one is an Error that says how to get rid of the container."""
     try:
-        return loads(container.read(STATE), STATE)
+        data = loads(container.read(STATE), STATE)
     except OSError:
         return {}
+    except Error as err:
+        data = err
+    if type(data) is not dict or type(data.get("facts")) is not dict or "init_process_pid" not in data:
+        reason = data.message if isinstance(data, Error) else "not what pyrunc wrote"
+        raise Error(f"container {container.id}: state.json is damaged: {reason}", hint="`delete --force` removes it")
+    return data
 
 
 def every(root):

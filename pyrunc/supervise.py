@@ -194,13 +194,8 @@ def _openns(sup, op):
     path, kind = op.args
     fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC | posix.O_NONBLOCK)
     sup.fds[op.slots[0]] = fd
-    if kernel.fd_magic(fd) != NSFS_MAGIC or _ns_type(fd) != NAMESPACES[kind][1]:
+    if kernel.fd_magic(fd) != NSFS_MAGIC or kernel.nstype(fd) != NAMESPACES[kind][0]:
         raise Error(f"config.json: {op.source}/path: {path} is not a {kind} namespace", pointer=op.source + "/path")
-
-
-def _ns_type(fd):
-    """`net` of the `net:[4026531840]` an nsfs descriptor links to."""
-    return posix.readlink(f"/proc/self/fd/{fd}").partition(":")[0].replace("_for_children", "")
 
 
 def _openpid(sup, op):

@@ -243,7 +243,9 @@ int op_LOOKUP(struct init *in, struct plan_op *op)
 			in->exec_path = *candidate;
 			return 0;
 		}
-		if (ret != -ENOENT && ret != -ENOTDIR && worst == -ENOENT)
+		if (!candidate[1] && worst == -ENOENT)
+			worst = ret; /* the only one, or the last of a PATH on which nothing else was */
+		else if (ret != -ENOENT && ret != -ENOTDIR && worst == -ENOENT)
 			worst = ret;
 	}
 	return worst;

@@ -37,6 +37,7 @@ def run(globals_, options, args):
     _check_status(container, options)
     config = container.config()
     config["process"] = _process(config["process"], options, args[1:])
+    load.check_process(config["process"], "exec")
     from ..host.console import check_stdio
 
     check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])

@@ -19,10 +19,9 @@ CREATE_OPTIONS = (
 def make(globals_, options, container_id, gate, foreground=None):
     """A container, made and recorded. `foreground` is a console.Foreground that takes the pty instead of a socket."""
     pid_file = lifecycle.absolute(options["pid-file"]) if options.get("pid-file") else None
-    takes = console_of(options, foreground)
-    pidfd_socket = pidfd_socket_of(options)
     making = lifecycle.Making(
-        globals_, options, container_id, gate, detach=foreground is None, console=takes, pidfd_socket=pidfd_socket
+        globals_, options, container_id, gate, detach=foreground is None,
+        console=lambda: console_of(options, foreground), pidfd_socket=lambda: pidfd_socket_of(options),
     )
     making.run()
     if pid_file:

@@ -32,7 +32,7 @@ def subject(op):
     _, args = op.signature()
     for key in ("path", "type", "name"):
         if key in args:
-            return f'{op.name.lower()} "{op.args[args.index(key)]}"'
+            return f'{op.name.lower()} "{"/" if key == "path" else ""}{op.args[args.index(key)]}"'
     return op.name.lower()
 
 

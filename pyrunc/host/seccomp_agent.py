@@ -1,0 +1,60 @@
+"""Hand a container's seccomp listener to its agent (config-linux.md#the-container-process-state).
+
+Called by the supervisor at the SYNC after the filter is loaded: until the agent has the descriptor, init waits. One
+connection, one message, then the connection is closed: the agent owns the listener and nobody else may hold it.
+"""
+
+import _socket
+import posix
+import sys
+
+from pyrunc import jsonio
+from pyrunc.errors import Error
+
+TIMEOUT = 10.0  # an agent that doesn't even accept must not hang create for good
+SUN_PATH = 107
+
+
+def send(listener_path, notify_fd, process):
+    """Send the listener. Takes the descriptor over: it is closed in any case.
+
+    process  {"pid", "metadata", "state"}: pid of the container's process in our pid namespace, listenerMetadata, and
+             the OCI state, whose status is `creating` for init and `running` for exec
+    """
+    try:
+        message = {"ociVersion": process["state"]["ociVersion"], "fds": ["seccompFd"], "pid": process["pid"]}
+        if process.get("metadata"):
+            message["metadata"] = process["metadata"]
+        message["state"] = process["state"]
+        _deliver(listener_path, jsonio.dumps(message).encode("utf-8", "surrogateescape"), notify_fd)
+    except OSError as err:
+        cause = (err.strerror or str(err)).lower()
+        raise Error(f'seccomp listener "{listener_path}": {cause}', errno=err.errno or 0,
+                    pointer="/linux/seccomp/listenerPath", hint="is the seccomp agent running?")
+    finally:
+        posix.close(notify_fd)
+
+
+def _deliver(path, data, fd):
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        sock.settimeout(TIMEOUT)
+        _connect(sock, path.encode("utf-8", "surrogateescape"))
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
+        sent = sock.sendmsg([data], [rights])
+        sock.sendall(data[sent:])
+    finally:
+        sock.close()
+
+
+def _connect(sock, path):
+    """connect(2), also to a path that is longer than sun_path: through a descriptor of its directory."""
+    if len(path) <= SUN_PATH:
+        sock.connect(path)
+        return
+    directory, _, name = path.rpartition(b"/")
+    at = posix.open(directory or b"/", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        sock.connect(b"/proc/self/fd/%d/%s" % (at, name))
+    finally:
+        posix.close(at)
