@@ -63,6 +63,7 @@ static void open_missing_stdio(void)
             die("/dev/null", strerror(errno));
 }
 
+#ifndef PYRUNC_EXEC
 // Inherited descriptors are marked, not closed: --preserve-fds and LISTEN_FDS may want some of them, and which is known
 // only after the arguments are parsed. Nothing reaches a container unless its mark is taken off by name.
 static void mark_inherited_cloexec(void)
@@ -79,6 +80,7 @@ static void mark_inherited_cloexec(void)
     }
     closedir(dir);
 }
+#endif
 
 // A closed pipe or a full file must come back as an error, so that what was begun is undone; and a parent that ignores
 // SIGCHLD must not make our waits fail. Init resets every disposition before the container sees it.
@@ -96,8 +98,7 @@ int main(int argc, char **argv)
     static const char *const fixed[] = {PYRUNC_PYTHON, "-I", "-S", "-B", "-X", "utf8", PYRUNC_PLATLIB "/pyrunc/__main__.py"};
     enum { N = sizeof fixed / sizeof *fixed };
 
-    open_missing_stdio();
-    mark_inherited_cloexec();
+    open_missing_stdio(); // nothing is marked: an exec lies between us and who knows what --preserve-fds wants
     set_signals();
     const char **args = calloc((size_t)argc + N + 1, sizeof *args);
     if (!args)

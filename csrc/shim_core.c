@@ -203,6 +203,11 @@ int k_prlimit(int pid, int resource, uint64_t soft, uint64_t hard)
 	return ret_errno(syscall(SYS_prlimit64, pid, resource, &limit, NULL));
 }
 
+int k_getrlimit(int pid, int resource, uint64_t out[2])
+{
+	return ret_errno(syscall(SYS_prlimit64, pid, resource, NULL, out));
+}
+
 /* flock with a limit: the lock is held by commands that end; a hook that hangs must not hang everybody else. */
 int k_flock(int fd, int exclusive, int wait_ms)
 {

@@ -14,8 +14,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -37,25 +37,21 @@ struct stream {
 	long long *total;
 };
 
-/* What the child needs, all prepared by the parent. */
+/* What the child needs, prepared by the parent, and what it has to say, which the parent reads: they share memory. */
 struct child {
 	const char *path;
 	char *const *argv;
 	char *const *envp;
 	const char *cwd;
-	int in, out, err, report;
-};
-
-struct failure {
-	int step;
-	int error;
+	int in, out, err;
+	int step, error;
 };
 
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
-    *fd = -1;
+	*fd = -1;
 }
 
 int sigchld_default(void)
@@ -70,7 +66,13 @@ int sigchld_default(void)
 	return sigaction(SIGCHLD, &action, NULL) < 0 ? -errno : 0;
 }
 
-/* --- the child: only system calls, on memory of its own (no CLONE_VM) ------------------------------------------- */
+/*
+ * --- the child: only system calls ---
+ *
+ * CLONE_VM, because copying Python's page tables and the faults afterwards cost more than all the rest. So it runs on a
+ * stack of its own (CLONE_VM without one corrupts the parent), and CLONE_VFORK holds the parent until it has become the
+ * program or has ended: what it wrote to struct child is there then. Signal handlers and descriptors are copies.
+ */
 
 /* Every disposition to default, raw: SIG_IGN survives execve, and glibc keeps 32 and 33 to itself. */
 static void reset_signals(void)
@@ -82,65 +84,56 @@ static void reset_signals(void)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
 }
 
-/* Move an fd out of the way of 0 to 3, where the child's final table goes. */
+/* Move an fd out of the way of 0 to 2, where the child's final table goes. */
 static int lift(int *fd)
 {
-	if (*fd < 0 || *fd > 3)
+	if (*fd < 0 || *fd > 2)
 		return 0;
-    *fd = fcntl(*fd, F_DUPFD_CLOEXEC, 4);
+	*fd = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
 	return *fd < 0 ? -1 : 0;
 }
 
 static int arrange_fds(struct child *c)
 {
-	if (lift(&c->in) || lift(&c->out) || lift(&c->err) || lift(&c->report))
+	if (lift(&c->in) || lift(&c->out) || lift(&c->err))
 		return -1;
 	if (c->in >= 0 && dup2(c->in, 0) < 0)
 		return -1;
-	if (dup2(c->out, 1) < 0 || dup2(c->err, 2) < 0 || dup3(c->report, 3, O_CLOEXEC) < 0)
+	if (dup2(c->out, 1) < 0 || dup2(c->err, 2) < 0)
 		return -1;
-	c->report = 3;
-	return (int)syscall(SYS_close_range, 4U, ~0U, 0U);
+	return (int)syscall(SYS_close_range, 3U, ~0U, 0U);
 }
 
-static _Noreturn void run_child(struct child *c)
+static int run_child(void *arg)
 {
-	struct failure failure = {STEP_EXEC, 0};
+	struct child *c = arg;
 	reset_signals();
 	if (arrange_fds(c) == 0) {
 		if (c->cwd && chdir(c->cwd) < 0)
-			failure.step = STEP_CHDIR;
+			c->step = STEP_CHDIR;
 		else
 			execve(c->path, c->argv, c->envp);
 	}
-	failure.error = errno;
-	if (write(c->report, &failure, sizeof(failure)) < 0)
-		_exit(126);
+	c->error = errno;
 	_exit(127);
 }
 
 /* --- the parent -------------------------------------------------------------------------------------------------- */
 
 /*
- * clone3 without CLONE_VM is a fork: raw CLONE_VM without a stack of its own corrupts the parent. CLONE_VFORK lets the
- * child exec before we run on, so its report is there when we look. All signals are blocked meanwhile: none of
- * Python's handlers may run in the child before it has reset them.
+ * Start it; all signals are blocked meanwhile, for none of Python's handlers may run in the child before it has reset
+ * them. Returns the pid, or -errno with c->step telling where.
  */
 static int spawn(struct child *c, int *pidfd)
 {
+	_Alignas(16) char stack[16384];
 	uint64_t all = ~0ULL, before = 0;
-	struct clone_args args = {
-		.flags = CLONE_VFORK | CLONE_PIDFD,
-		.pidfd = (uintptr_t)pidfd,
-		.exit_signal = SIGCHLD,
-	};
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
-	long pid = syscall(SYS_clone3, &args, sizeof(args));
-	if (pid == 0)
-		run_child(c);
-	int error = pid < 0 ? errno : 0;
+	int pid = clone(run_child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, pidfd);
+	if (pid < 0)
+		c->error = errno;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
-	return pid < 0 ? -error : (int)pid;
+	return pid;
 }
 
 static int reap(int pid, int *wstatus)
@@ -151,32 +144,22 @@ static int reap(int pid, int *wstatus)
 	return 0;
 }
 
-/* The child's report: nothing (EOF) when it has become the program. */
-static int read_failure(int fd, struct failure *failure)
-{
-	ssize_t n;
-	do
-		n = read(fd, failure, sizeof(*failure));
-	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof(*failure);
-}
-
 /* Keep the last `cap` bytes of what was written. */
 static void keep(struct stream *s, const char *data, int n)
 {
 	int drop = *s->len + n - s->cap;
-    *s->total += n;
+	*s->total += n;
 	if (n >= s->cap) {
 		memcpy(s->kept, data + n - s->cap, (size_t)s->cap);
-        *s->len = s->cap;
+		*s->len = s->cap;
 		return;
 	}
 	if (drop > 0) {
 		memmove(s->kept, s->kept + drop, (size_t)(*s->len - drop));
-        *s->len -= drop;
+		*s->len -= drop;
 	}
 	memcpy(s->kept + *s->len, data, (size_t)n);
-    *s->len += n;
+	*s->len += n;
 }
 
 /* Read what is there, at most `reads` times; at EOF stop listening. */
@@ -253,28 +236,24 @@ static int read_end(const int pipe_fds[2])
 int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd,
 			 int timeout_seconds, struct hook_report *r)
 {
-	int out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1}, pidfd = -1, pid, result;
-	struct failure failure;
+	int out[2] = {-1, -1}, err[2] = {-1, -1}, pidfd = -1, pid, result;
 	memset(r, 0, sizeof(*r));
 	result = sigchld_default();
 	if (result < 0)
 		return result;
-	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 || pipe2(report, O_CLOEXEC) < 0 || read_end(out) < 0
-		|| read_end(err) < 0) {
+	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 || read_end(out) < 0 || read_end(err) < 0) {
 		result = -errno;
 		goto done;
 	}
-	struct child child = {path, argv, envp, cwd, stdin_fd, out[1], err[1], report[1]};
-	result = pid = spawn(&child, &pidfd);
-	if (result < 0)
-		goto done;
+	struct child child = {path, argv, envp, cwd, stdin_fd, out[1], err[1], STEP_EXEC, 0};
+	pid = spawn(&child, &pidfd);
 	close_fd(&out[1]);
 	close_fd(&err[1]);
-	close_fd(&report[1]);
-	if (read_failure(report[0], &failure)) {
-		r->step = failure.step;
-		reap(pid, &r->wstatus);
-		result = -failure.error;
+	if (child.error) {
+		r->step = child.step;
+		result = -child.error;
+		if (pid > 0)
+			reap(pid, &r->wstatus);
 		goto done;
 	}
 	struct stream streams[2] = {
@@ -287,15 +266,13 @@ int hook_run(const char *path, char *const argv[], char *const envp[], int stdin
 		result = killed;
 	for (int i = 0; i < 2; i++) { /* what still lies in the pipes (64 KiB each), but no survivor's endless stream */
 		listen_to(&streams[i], 32);
-        *(i ? &err[0] : &out[0]) = streams[i].fd;
+		*(i ? &err[0] : &out[0]) = streams[i].fd;
 	}
 done:
 	close_fd(&out[0]);
 	close_fd(&out[1]);
 	close_fd(&err[0]);
 	close_fd(&err[1]);
-	close_fd(&report[0]);
-	close_fd(&report[1]);
 	close_fd(&pidfd);
 	return result;
 }

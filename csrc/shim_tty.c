@@ -38,7 +38,7 @@ static void close_fd(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
-    *fd = -1;
+	*fd = -1;
 }
 
 /* --- modes and sizes --------------------------------------------------------------------------------------------- */
@@ -417,7 +417,7 @@ static int finish(const struct fg_task *t, int *wstatus)
 	if (t->master >= 0)
 		drain(t);
 	close_ends();
-    *wstatus = fg.wstatus;
+	*wstatus = fg.wstatus;
 	return result;
 }
 

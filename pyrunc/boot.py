@@ -20,6 +20,7 @@ def main(argv):
     code = 1
     try:
         code = _command(argv) or 0
+        log.flush()
         sys.stdout.flush()
     except BrokenPipeError:
         code = 1

@@ -31,11 +31,16 @@ class Foreground:
             kernel_tty.copy_size(self.tty, master)
             self.saved = kernel_tty.raw(self.tty)
 
-    def wait(self, supervisor):
+    def wait(self, supervisor, proxy=None):
         """Exit code as a shell has it: the process's status, or 128 + the signal that killed it."""
-        status = kernel_tty.wait(
-            self.sigfd, supervisor.pidfd, supervisor.pid, self.master, self.tty, self.subreaper
-        )
+        status = None
+        while status is None:
+            status = kernel_tty.wait(
+                self.sigfd, supervisor.pidfd, supervisor.pid, self.master, self.tty, self.subreaper,
+                proxy.fileno() if proxy else -1,
+            )
+            if status is None and proxy.step():
+                proxy = None
         return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
 
     def close(self):

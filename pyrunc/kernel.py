@@ -152,3 +152,10 @@ def subreaper(on):
 def nstype(fd):
     """ioctl_ns(2) NS_GET_NSTYPE: the CLONE_NEW* flag of an nsfs descriptor."""
     return check(lib.k_nstype(fd), "ioctl NS_GET_NSTYPE")
+
+
+def getrlimit(pid, resource):
+    """prlimit(2), reading: (soft, hard)."""
+    out = ffi.new("uint64_t[2]")
+    check(lib.k_getrlimit(pid, resource, out), "prlimit")
+    return out[0], out[1]

@@ -49,11 +49,13 @@ def check_rootfs(config, bundle):
 class Making:
     """A container being made: the directory, its config and facts, the supervisor, and how to take it all back."""
 
-    __slots__ = ("container", "config", "facts", "plan", "supervisor")
+    __slots__ = ("container", "config", "facts", "plan", "supervisor", "proxy")
 
     def __init__(self, globals_, options, container_id, gate, detach, console, pidfd_socket):
         bundle = absolute(options.get("bundle") or ".")
+        self.proxy = None
         self.config, raw = _load(bundle)
+        posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
@@ -69,6 +71,7 @@ class Making:
         except BaseException:
             self.container.remove()
             raise
+        _warn(self.config)
         self.supervisor = supervise.Supervisor(
             self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
         )
@@ -105,6 +108,8 @@ class Making:
         data["namespace_paths"] = {f"NEW{k}": f"/proc/{pid}/ns/{v}" for k, v in _NS_PATHS}
         data["created"] = now()
         self.container.save()
+        if not data["request"].get("gate"):  # run: the process goes as soon as this is answered
+            self.proxy = notify_proxy(self.container)
 
     def run(self):
         """Walk the plan; on any failure nothing remains."""
@@ -138,6 +143,17 @@ def _load(bundle):
         return load.load(bundle)
     except OSError as err:
         raise Error(f"{bundle}: {err.strerror.lower()}", errno=err.errno) from None
+
+
+def _warn(config):
+    """Capabilities nobody knows are left out, as runc does; once, with their names."""
+    from . import log
+    from .config.names import CAPABILITIES
+
+    sets = (config["process"].get("capabilities") or {}).values()
+    unknown = sorted({name for names in sets for name in names or [] if name not in CAPABILITIES})
+    if unknown:
+        log.warning(f"ignoring unknown capabilities: {', '.join(unknown)}")
 
 
 def refuse(config, host, globals_):
@@ -226,6 +242,25 @@ def _host_mounts(config, rootfs):
     return [rootfs + normal(m["destination"]) for m in config.get("mounts", [])][::-1]
 
 
+def notify_proxy(container):
+    """What passes the container's READY= on to NOTIFY_SOCKET, or None."""
+    address = environment("NOTIFY_SOCKET")
+    if not address:
+        return None
+    from .host import notify
+
+    return notify.open_proxy(address, container.dirfd)
+
+
+def wait_ready(container, proxy):
+    """Detached: until the container says it is ready, or has ended."""
+    pidfd = container.open_pidfd()
+    if pidfd is None:
+        proxy.close()
+    else:
+        proxy.wait_ready(container.pid(), pidfd)
+
+
 # --- start ---
 
 
@@ -237,6 +272,7 @@ def start(container):
             "stopped": "cannot start a container that has stopped",
             "running": "cannot start an already running container",
         }.get(status, f"cannot start a container in the {status} state"))
+    proxy = notify_proxy(container)
     results = posix.open(state.STATUS_FIFO, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=container.dirfd)
     try:
         try:
@@ -249,6 +285,8 @@ def start(container):
         posix.close(gate)
         posix.unlink(state.FIFO, dir_fd=container.dirfd)
         _await_exec(container, results)
+        if proxy:
+            wait_ready(container, proxy)
     finally:
         posix.close(results)
 

@@ -1,7 +1,7 @@
 """The log: text or one JSON object a line, to stderr or a file that callers parse (compat.md 1.4).
 
 containerd takes the last line of level error, podman the whole file as one object: so with JSON to a file, warnings are
-left out unless --debug asks for them, and a failure is exactly one line.
+held back until the command has succeeded, and a failure is exactly one line.
 """
 
 import posix
@@ -11,6 +11,7 @@ from .jsonio import dumps
 
 
 class _Log:
+    pending = []  # warnings held back: a failure must be the log's only line
     fd = 2
     json = False
     debug = False
@@ -33,8 +34,16 @@ def error(message, **more):
 
 
 def warning(message):
-    if not (_Log.json and _Log.fd != 2) or _Log.debug:
+    if _Log.json and _Log.fd != 2 and not _Log.debug:
+        _Log.pending.append(message)
+    else:
         _put("warning", message, {})
+
+
+def flush():
+    """The command has succeeded: what it warned of may be logged."""
+    while _Log.pending:
+        _put("warning", _Log.pending.pop(0), {})
 
 
 def debug(message):

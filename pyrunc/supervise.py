@@ -16,7 +16,7 @@ from .plan.optable import SAY_EXEC, SAY_FAIL
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, PROC_MAGIC = 0x6E736673, 0x9FA0
-EPERM, ESRCH = 1, 3
+EPERM, RLIMIT_NOFILE = 1, 7
 
 
 class Supervisor:
@@ -113,7 +113,12 @@ class Supervisor:
         _, index, err, step, _, _ = message
         if self.ops is None or index >= len(self.ops):
             return Error(f"init could not load its plan: {posix.strerror(-err).lower()}", errno=-err)
-        return words.error(self.plan, self.ops[index], -err, step)
+        op = self.ops[index]
+        error = words.error(self.plan, op, -err, step)
+        if op.name == "HOOK" and "hook-out" in self.fds:
+            out, err_text = [_written(self.fds[slot]) for slot in ("hook-out", "hook-err")]
+            error.message += f", stdout: {out}, stderr: {err_text}"
+        return error
 
     def _died(self):
         return Error("container init died during its setup (killed, or out of memory: memory limit too low?)")
@@ -163,6 +168,13 @@ class Supervisor:
                 self.undo.pop()()
             except (OSError, Error):
                 pass
+
+
+def _written(memfd):
+    """The end of what a hook has written, as one line."""
+    size = posix.fstat(memfd).st_size
+    data = posix.pread(memfd, 4096, max(0, size - 4096))
+    return data.decode("utf-8", "replace").strip().replace("\n", " ")
 
 
 def _reap(pid):
@@ -256,7 +268,8 @@ def _spawn(sup, op):
     sup.first = sup.pid
     # the trees and the rest are init's now; ours would keep mounts alive for as long as we wait
     for slot in born:
-        posix.close(sup.fds.pop(slot))
+        if not slot.startswith("hook-"):  # read when a hook inside fails
+            posix.close(sup.fds.pop(slot))
 
 
 def _maps(sup, op):
@@ -315,6 +328,9 @@ def _console(sup, op):
 def _rlimits(sup, op):
     for resource, soft, hard in op.args[0]:
         try:
+            if resource == RLIMIT_NOFILE:
+                now = kernel.getrlimit(sup.pid, resource)
+                soft, hard = max(soft, now[0]), max(hard, now[1])
             kernel.prlimit(sup.pid, resource, soft, hard)
         except OSError as err:
             if err.errno != EPERM:

@@ -160,6 +160,15 @@ int op_BOUND(struct init *in, struct plan_op *op)
 	return 0;
 }
 
+/* RLIMIT: only ever lowers; raising was the supervisor's. NOFILE is set here, last, when nothing more is to be opened. */
+int op_RLIMIT(struct init *in, struct plan_op *op)
+{
+	uint64_t limit[2] = { arg_u64(op->arg + 1), arg_u64(op->arg + 3) };
+
+	(void)in;
+	return (int)SYS4(__NR_prlimit64, 0, op->arg[0], limit, 0);
+}
+
 int op_KEEPCAPS(struct init *in, struct plan_op *op)
 {
 	(void)in, (void)op;

@@ -114,18 +114,24 @@ static int move_to(struct init *in, int tree, int target)
 }
 
 /*
- * ROOT: lay the root file system's tree over "/" of our own mount namespace. It needs no directory of the host to stand
- * on, and the descriptor stays the root slot until the root is changed.
+ * ROOT: attach the root file system's tree where it lies on the host, in our own copy of the host's tree: that is where
+ * hooks that enter this mount namespace before the root changes look for it. The path is resolved once, below "/", before
+ * anything of the container is mounted, and through no symlink. "." lays the tree over "/" itself, for a place that root
+ * of a user namespace may not reach. The descriptor stays the root slot until the root is changed.
  */
 int op_ROOT(struct init *in, struct plan_op *op)
 {
-	int top, ret, tree = slot(in, op, 0);
+	int top, target, ret, tree = slot(in, op, 0);
 
 	in->step = STEP_OPEN;
 	top = open_in(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
 	if (top < 0)
 		return top;
-	ret = move_to(in, tree, top);
+	ret = target = open_in(top, arg_str(in, op->arg[0]), O_PATH | O_DIRECTORY, ROOT_RESOLVE | RESOLVE_NO_SYMLINKS);
+	if (target >= 0) {
+		ret = move_to(in, tree, target);
+		close_fd(target);
+	}
 	close_fd(top);
 	if (ret < 0)
 		return ret;

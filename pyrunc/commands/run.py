@@ -22,12 +22,14 @@ def run(globals_, options, args):
     if options.get("detach"):
         making = shared.make(globals_, options, args[0], gate=False)
         _started(making)
+        if making.proxy:
+            lifecycle.wait_ready(making.container, making.proxy)
         return 0
     with_tty = foreground.Foreground(not options.get("no-subreaper"))
     try:
         making = shared.make(globals_, options, args[0], gate=False, foreground=with_tty)
         _started(making)
-        return with_tty.wait(making.supervisor)
+        return with_tty.wait(making.supervisor, making.proxy)
     finally:
         with_tty.close()
         _end(globals_["root"], args[0], locals().get("making"), options.get("keep"))

@@ -40,7 +40,8 @@ def compile(config, facts, request):
     if needs_fork(ns):
         plan.add("M", "FORK", source="/linux/namespaces")
     _session(plan, request, ns)
-    rootfs.attach(plan, ns, facts, mounts, _needs_proc(config))
+    root = rootfs.normal(rootfs.join(request["bundle"], config["root"]["path"]))
+    rootfs.attach(plan, ns, facts, mounts, _needs_proc(config), root)
     if own_dev:
         devices.make(plan, config, by_bind)
     if request.get("notify"):
@@ -94,6 +95,7 @@ def _clean(plan, config, role):
     plan.add(role, "SIGRESET", source="default: signals")
     plan.add(role, "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
+    plan.add(role, "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
     if "oomScoreAdj" in config["process"]:
         value = str(config["process"]["oomScoreAdj"])
         plan.add(role, "OOM", ("hostproc",), (value,), source="/process/oomScoreAdj")
@@ -151,6 +153,7 @@ def sysctl_path(key):
 def _process(plan, config, facts, request):
     linux, proc = config.get("linux", {}), config["process"]
     env = process.environment(proc, request)
+    limits(plan, proc)
     process.scheduling(plan, proc, linux)
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
@@ -160,7 +163,7 @@ def _process(plan, config, facts, request):
         plan.add("H", "STATE_JSON", ("start-state",), ("created",), source="/hooks/startContainer")
     keep = ("gate", "status") if gated else (None, None)
     security.credentials(plan, proc, env, request.get("bpf"), facts, (*keep, "start-state" if hooked else None))
-    ready(plan, proc)
+    ready(plan)
     plan.add("H", "CREATED", source="default: state")
     if gated:
         plan.add("I", "GATE", ("gate",), source="start")
@@ -168,10 +171,19 @@ def _process(plan, config, facts, request):
     plan.add("I", "EXEC", ("status" if gated else None,), (proc["args"], env), source="/process/args")
 
 
-def ready(plan, proc):
-    """Init is set up but for execve: no signal follows from the supervisor's end any more; limits are set last."""
+def ready(plan):
+    """Init is set up but for execve: no signal follows from the supervisor's end any more."""
     plan.source = "default: ready"
     plan.sync("I")
-    limits = [(RLIMITS[r["type"]], r["soft"], r["hard"]) for r in proc.get("rlimits", [])]
-    if limits:
-        plan.add("H", "RLIMITS", (), (limits,), source="/process/rlimits")
+
+
+def limits(plan, proc):
+    """The host sets them (raising one needs its privilege, not the container's), before the user changes (prlimit(2)).
+
+    NOFILE is only raised here; init lowers its own as the last thing that could need a descriptor is done (security.py).
+    """
+    listed = [(RLIMITS[r["type"]], r["soft"], r["hard"]) for r in proc.get("rlimits", [])]
+    if listed:
+        plan.source = "/process/rlimits"
+        plan.sync("I")
+        plan.add("H", "RLIMITS", (), (listed,))

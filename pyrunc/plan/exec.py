@@ -7,7 +7,7 @@ set after the user has changed.
 
 from ..config.names import NAMESPACES
 from . import process, security
-from .create import ready
+from .create import limits, ready
 from .namespaces import EPERM, Namespaces
 from .script import Plan
 
@@ -28,16 +28,27 @@ def compile(config, facts, request):
         plan.add("H", "CGROUP_OF", ("cgroup",), (request["cgroup"],), source="/linux/cgroupsPath")
     if "oomScoreAdj" in proc:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
-    plan.add("H", "SPAWN", ("cgroup" if request.get("cgroup") is not None else None,), (0, plan.base, b""), source="exec")
+    plan.add("H", "SPAWN", ("cgroup" if request.get("cgroup") is not None else None,), (0, plan.base, _initial(proc)), source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
     if "oomScoreAdj" in proc:
         plan.add("M", "OOM", ("hostproc",), (str(proc["oomScoreAdj"]),), source="/process/oomScoreAdj")
+    affinity = proc.get("execCPUAffinity", {})
+    plan.add("M", "AFFINITY", (), (_cpus(affinity.get("final")),), source="/process/execCPUAffinity/final")
     _join(plan, ns)
     plan.add("M", "FORK", source="container's pid namespace")
     _inside(plan, proc, linux, env, facts, request)
     return plan
+
+
+def _initial(proc):
+    text = proc.get("execCPUAffinity", {}).get("initial")
+    return process.bitmask(text) if text else b""
+
+
+def _cpus(text):
+    return process.bitmask(text) if text else process.ALL_CPUS
 
 
 def _join(plan, ns):
@@ -72,10 +83,11 @@ def _inside(plan, proc, linux, env, facts, request):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("setns",), source="--pidfd-socket")
     plan.add("I", "UMASK", (), (proc["user"].get("umask", 0o022),), source="/process/user/umask")
+    limits(plan, proc)
     process.scheduling(plan, proc, linux)
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
     security.credentials(plan, proc, env, request.get("bpf"), facts, (), late_apparmor=proc.get("apparmorProfile"))
-    ready(plan, proc)
+    ready(plan)
     plan.add("H", "EXECED", source="exec")
     plan.add("I", "EXEC", (None,), (proc["args"], env), source="/process/args")

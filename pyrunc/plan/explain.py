@@ -43,7 +43,7 @@ def show(op, name, value):
     if name == "masks":
         sets = [int.from_bytes(value[i:i + 8], "little") for i in (0, 8, 16)]
         return " ".join([f"{k}={capabilities(v)}" for k, v in zip(("effective", "permitted", "inheritable"), sets)])
-    if name in OCTAL:
+    if name in OCTAL and type(value) is int:
         return f"{name}={value:04o}"
     if name in HEX and type(value) is int:
         return f"{name}={value:#x}" if value else ""

@@ -8,7 +8,7 @@ from ..config import mountopts
 from ..errors import Error
 from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_REAL_DIR, TREE_NOFOLLOW, TREE_RECURSIVE
 
-EPERM, ENOENT, EBADF, EBUSY = 1, 2, 9, 16
+EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
 RDONLY = mountopts.ATTR_RDONLY
 # rootfsPropagation -> what host mounts become in the container; `shared` keeps them peers, as runc does
 PROPAGATION = {
@@ -145,7 +145,7 @@ def _acquire_cgroup(plan, role, mount, facts, ns, base):
 # --- mount: init's part ---
 
 
-def attach(plan, ns, facts, all_mounts, proc):
+def attach(plan, ns, facts, all_mounts, proc, root):
     """Everything from entering the tree to the last mount. `proc`: a detached proc is needed later."""
     plan.source = "/root/path"
     if ns.private("mount"):
@@ -153,7 +153,8 @@ def attach(plan, ns, facts, all_mounts, proc):
     if proc:
         plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
     if ns.private("mount"):
-        plan.add("I", "ROOT", ("rootfs", "root"))
+        there = plan.add("I", "ROOT", ("rootfs", "root"), (relative(root),), (EACCES,))
+        plan.add("I", "ROOT", ("rootfs", "root"), (".",), unless=there)
     for mount in all_mounts:
         plan.source = mount.at
         if mount.cgroup():

@@ -65,6 +65,10 @@ def credentials(plan, process, env, bpf, facts, keep, at="/process", late_apparm
     if late_apparmor:
         apparmor(plan, late_apparmor, f"{at}/apparmorProfile")
     plan.add("I", "LOOKUP", ("root",), (proc.candidates(process["args"], env),), source=f"{at}/args/0")
+    for i, limit in enumerate(process.get("rlimits", [])):
+        if limit["type"] == "RLIMIT_NOFILE":
+            plan.add("I", "RLIMIT", (), (names.RLIMITS["RLIMIT_NOFILE"], limit["soft"], limit["hard"]),
+                     source=f"{at}/rlimits/{i}")
     plan.add("I", "PDEATHSIG", (), (0,), source="default: outlive the supervisor")
     plan.add("I", "SEAL", keep, (plan.base,), source="default: closed world")
     if bpf is not None:

@@ -55,11 +55,14 @@ def _exec(op, errno, step):
     return f'exec: "{op.args[0][0]}": {posix.strerror(errno).lower()}'
 
 
+SIGNAL_WORDS = {9: "killed", 15: "terminated", 2: "interrupt", 11: "segmentation fault", 6: "aborted", 1: "hangup"}
+
+
 def _hook(op, errno, step):
     kind, _, number = op.source[len("/hooks/"):].partition("/")
     what = {
         "exit": f"exit status {errno}",
-        "signalled": f"signal {errno}",
+        "signalled": f"signal: {SIGNAL_WORDS.get(errno, errno)}",
         "timeout": f"hook ran past specified timeout of {op.args[3]}.0s",
         "exec": f"fork/exec {op.args[0]}: {posix.strerror(errno).lower()}",
     }.get(step, posix.strerror(errno).lower())

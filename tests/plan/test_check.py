@@ -41,7 +41,7 @@ MUTATIONS = {
     "proc_and_sys_are_real": lambda: change(plan_of("default"), "ATTACH", 1, 0),
     "masks_have_a_verified_source": lambda: drop(plan_of("default"), "DEVNULL"),
     "proc_is_detached": lambda: drop(plan_of("sysctl"), "NEWPROC"),
-    "slots_are_typed": lambda: drop(plan_of("default"), "ROOT"),
+    "slots_are_typed": lambda: drop(plan_of("default"), "TREE"),
     "phases_do_not_go_back": lambda: move_first(plan_of("default"), "SETID"),
     "ids_order": lambda: move_first(plan_of("default"), "SETID"),
     "cwd_is_verified": lambda: drop(plan_of("default"), "VERIFY_CWD"),

@@ -211,7 +211,7 @@ UNKNOWN_VALUES = [
     pytest.param(pointer, value, word, id=f"{pointer} {word}", marks=marks)
     for pointer, value, word, marks in UNKNOWN_VALUES])
 def test_an_unknown_value_is_refused_by_name(rt, host, pointer, value, word):
-    patches = [{"linux": {"timeOffsets": {}}}] if "timeOffsets" in pointer else []
+    patches = [set_at("/linux/namespaces/-", {"type": "time"})] if "timeOffsets" in pointer else []
     container = rt.container(*patches, set_at(pointer, value))
     refused(rt, container, word)
 
@@ -230,7 +230,7 @@ def test_a_nul_byte_is_refused(rt, host, pointer):
 
 @known_bad("passes it on")
 def test_a_lone_surrogate_is_refused(rt, host):
-    refused(rt, raw(rt, good(rt).replace('"hostname": "box"', r'"hostname": "\ud800"')), "hostname")
+    refused(rt, raw(rt, good(rt).replace('"hostname": "box"', r'"hostname": "\ud800"')), "surrogate")
 
 
 LONG = "/" + "/".join(["x" * 200] * 25)         # above PATH_MAX, every component below NAME_MAX
@@ -300,7 +300,7 @@ def test_a_missing_property_is_named(rt, host, pointer, words):
     ({"process": {"args": []}}, ["args must not be empty"]),
     ({"process": {"cwd": ""}}, ["Cwd property must not be empty"]),
     ({"process": {"cwd": "relative"}}, ["Cwd must be an absolute path"]),
-    pytest.param({"process": {"env": ["=value", "NOEQUALS"]}}, ["NOEQUALS"], marks=LENIENT),
+    pytest.param({"process": {"env": ["NOEQUALS"]}}, ["NOEQUALS"], marks=LENIENT),
 ], ids=["no args", "empty cwd", "relative cwd", "env without ="])
 def test_a_process_that_cannot_be_is_refused(rt, host, patch, words):
     refused(rt, rt.container(patch), *words)

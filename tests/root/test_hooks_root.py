@@ -181,7 +181,7 @@ def test_hooks_have_no_descriptor_of_the_runtime(rt, hooks):
         lines = (rt.base / f"fds-{kind}").read_text().splitlines()[1:]
         numbers = sorted(line.split(" -> ")[0].split()[-1] for line in lines)
         assert set(numbers) <= {"0", "1", "2", "3", "10", "255"}, (kind, lines)   # 3: ls itself; 10, 255: the shell
-        assert not [line for line in lines if "state" in line or "cgroup" in line or "memfd" in line], (kind, lines)
+        assert not [line for line in lines if "state.json" in line or "cgroup" in line or ".log" in line], (kind, lines)
 
 
 def test_hooks_have_default_signal_dispositions(rt, hooks):

@@ -567,7 +567,7 @@ def test_control_c_interrupts_the_process_by_its_own_terminal(tmp_path):
 
 
 def test_signals_are_passed_on_even_while_our_terminal_takes_no_output(tmp_path):
-    terminal = Terminal(tmp_path, f"trap 'touch {tmp_path}/caught; exit 3' TERM; cat /dev/zero & wait")
+    terminal = Terminal(tmp_path, f"trap 'touch {tmp_path}/caught; exit 3' TERM; yes & wait")
     time.sleep(0.7)  # by now everything is full up to here
     terminal.driver.signal(signal.SIGTERM)
     deadline = time.monotonic() + 10
