@@ -77,8 +77,8 @@ int sigchld_default(void)
 /* Every disposition to default, raw: SIG_IGN survives execve, and glibc keeps 32 and 33 to itself. */
 static void reset_signals(void)
 {
-	char zero[64] = {0}; /* struct kernel_sigaction with SIG_DFL, however long it is here */
-	uint64_t none = 0;
+	static const char zero[64]; /* struct kernel_sigaction with SIG_DFL, however long it is here */
+	static const uint64_t none;
 	for (int number = 1; number <= 64; number++)
 		syscall(SYS_rt_sigaction, number, zero, NULL, sizeof(none)); /* SIGKILL and SIGSTOP: EINVAL, fine */
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));

@@ -85,9 +85,12 @@ class Proxy:
         """Foreground: read what has come. True when there is nothing more to wait for (and it is closed).
 
         The main pid is ours then: systemd started us, and we pass on its signals and the exit code. We stay, so there's
-        no need to wait until systemd has read it.
+        no need to wait until systemd has read it. If systemd has gone, the process goes on without it.
         """
-        done = self._ready(posix.getpid())
+        try:
+            done = self._ready(posix.getpid())
+        except Error:
+            done = True
         if done:
             self.close()
         return done

@@ -71,60 +71,55 @@ def namespace_inodes(seen):
 
 # --- normalised
 
-STATUS_THAT_DIFFERS = re.compile(r"Vm.*|Rss.*|Threads|.*ctxt_switches|SigQ|Cpus_allowed.*|Mems_allowed.*|HugetlbPages|"
-                                 r"Speculation.*|SpeculationIndirectBranch|x86_Thread_features.*|CoreDumping|THP_enabled|"
-                                 r"untag_mask|FDSize|Umask")
+STATUS_THAT_DIFFERS = re.compile(r"Vm.*|Rss.*|.*ctxt_switches|SigQ|FDSize|Speculation.*|HugetlbPages|N?S?(pid|tgid|pgid|sid)|"
+                                 r"Pid|PPid|Tgid|Ngid")
+PLAIN = ("cwd", "umask", "uids", "gids", "groups", "env", "argv", "rlimits", "sched", "ioprio", "affinity", "mempolicy",
+         "mempolicy_nodes", "hostname", "domainname", "machine", "personality", "nnp", "dumpable", "securebits",
+         "pdeathsig", "subreaper", "oom_score_adj", "uid_map", "gid_map", "setgroups", "winsize", "ctty",
+         "timens_offsets")
+TOKEN = re.compile(r"pyrunc-test-\w+(-\d+)?")
 
 
-def normal(seen, token):
-    """{path: value} of everything that two runs of one bundle should have in common."""
-    flat = {}
-    for key, value in status(seen).items():
-        if not STATUS_THAT_DIFFERS.fullmatch(key):
-            flat[f"status.{key}"] = value
-    flat.update(_normal_mounts(seen, token))
+def normal(seen):
+    """{path: value} of everything that two runs of one bundle, or two runtimes, should have in common."""
+    flat = {f"status.{key}": value for key, value in status(seen).items() if not STATUS_THAT_DIFFERS.fullmatch(key)}
+    flat.update(_normal_mounts(seen))
     for line in seen["limits"].splitlines()[1:]:
         name, *rest = re.split(r"\s{2,}", line.strip())
         flat[f"limits.{name}"] = rest
-    for key in ("cwd", "umask", "uids", "gids", "groups", "env", "argv", "rlimits", "sched", "ioprio", "affinity",
-                "mempolicy", "mempolicy_nodes", "hostname", "domainname", "machine", "personality", "nnp", "dumpable",
-                "securebits", "pdeathsig", "subreaper", "oom_score_adj", "uid_map", "gid_map", "setgroups", "winsize",
-                "ctty", "timens_offsets"):
-        flat[key] = seen[key]
-    for key in ("pid", "ppid", "sid", "pgid"):
-        flat[key] = seen[key] if seen[key] < 3 else "some host pid"
-    flat["keyring"] = "own" if seen["keyring_description"].rpartition(";")[2].startswith("_ses.") else "inherited"
-    for fd, facts in seen["fds"].items():
-        flat[f"fds.{fd}"] = _normal_fd(facts, token)
+    flat.update({key: seen[key] for key in PLAIN})
+    flat.update({key: value for key, value in seen.items() if key.startswith("sysctl.")})
+    flat.update({key: seen[key] if seen[key] < 3 else "some other pid" for key in ("pid", "ppid", "sid", "pgid")})
+    flat["keyring"] = TOKEN.sub("TOKEN", seen["keyring_description"].rpartition(";")[2])
+    flat.update({f"fds.{fd}": _normal_fd(facts) for fd, facts in seen["fds"].items()})
     for name in ("dev", "top"):
         for entry, facts in seen[name].items():
             flat[f"{name}.{entry}"] = [facts[key] for key in ("type", "mode", "uid", "gid", "rdev", "link")]
     return flat
 
 
-def _normal_mounts(seen, token):
-    """Mounts by position and point; ids become positions, anonymous device numbers become their order of appearance."""
-    lines, devices, flat = mounts(seen), {}, {}
-    places = {mount.id: mount.point for mount in lines}
+def _normal_mounts(seen):
+    """Mounts by point; ids become the parent's point, anonymous device numbers their order of appearance."""
+    lines, devices, groups, flat, stacked = mounts(seen), {}, {}, {}, {}
+    points = {mount.id: mount.point for mount in lines}
     flat["mounts"] = [mount.point for mount in lines]
-    stacked = {}
     for mount in lines:
         major, minor = mount.device.split(":")
-        device = mount.device if major != "0" else f"anonymous {devices.setdefault(minor, len(devices))}"
         name = f"mount.{mount.point}"
         stacked[name] = stacked.get(name, 0) + 1
         if stacked[name] > 1:
             name += f"#{stacked[name]}"
-        flat[name] = {
-            "parent": places.get(mount.parent, "outside"), "device": device, "root": re.sub(rf"{token}[\w/-]*?(?=/|$)", "TOKEN", mount.root),
-            "options": sorted(mount.options), "propagation": sorted(mount.propagation), "type": mount.type,
-            "source": re.sub(rf"\S*{token}\S*", "TOKEN", mount.source), "super": sorted(mount.super_options),
-        }
+        flat[f"{name} parent"] = points.get(mount.parent, "outside")
+        flat[f"{name} device"] = mount.device if major != "0" else f"anonymous {devices.setdefault(minor, len(devices))}"
+        flat[f"{name} root"] = TOKEN.sub("TOKEN", mount.root)
+        flat[f"{name} options"] = sorted(mount.options)
+        flat[f"{name} propagation"] = sorted(mount.propagation)
+        flat[f"{name} type"] = mount.type
+        flat[f"{name} source"] = TOKEN.sub("TOKEN", mount.source)
+        flat[f"{name} super"] = sorted(mount.super_options)
     return flat
 
 
-def _normal_fd(facts, token):
-    link = re.sub(r"\[\d+\]", "[N]", facts["link"])
-    link = re.sub(rf"\S*{token}\S*", "TOKEN", link)
-    return {"link": link, "type": facts["type"], "rdev": facts["rdev"], "flags": facts["flags"], "cloexec": facts["cloexec"],
-            "uid": facts["uid"]}
+def _normal_fd(facts):
+    link = TOKEN.sub("TOKEN", re.sub(r"\[\d+\]", "[N]", facts["link"]))
+    return [re.sub(r"TOKEN/.*", "TOKEN", link), *(facts[key] for key in ("type", "rdev", "flags", "cloexec", "uid"))]

@@ -305,6 +305,23 @@ static void clocks(void)
 	number("boottime", now.tv_sec);
 }
 
+static void sysctls(void)
+{
+	static const char *const names[] = {
+		"kernel/hostname", "kernel/domainname", "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
+		"kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced", "fs/mqueue/msg_max",
+		"fs/mqueue/queues_max", "net/core/somaxconn", "net/ipv4/ip_forward", "net/ipv4/ip_default_ttl",
+		"net/ipv4/ip_unprivileged_port_start", "net/ipv4/ping_group_range", "user/max_user_namespaces",
+	};
+	char name[128], path[128];
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		snprintf(name, sizeof name, "sysctl.%s", names[i]);
+		snprintf(path, sizeof path, "/proc/sys/%s", names[i]);
+		file(name, path);
+	}
+}
+
 /* One directory level: {name: {stat…, link}}. */
 static void listing(const char *name, const char *path)
 {
@@ -390,6 +407,7 @@ static void everything(char **argv, char **envp)
 	file("attr", "/proc/self/attr/current");
 	file("timens_offsets", "/proc/self/timens_offsets");
 	file("net_dev", "/proc/self/net/dev");
+	sysctls();
 	listing("dev", "/dev");
 	listing("top", "/");
 }

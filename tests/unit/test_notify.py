@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,8 @@ class Systemd:
     def _serve(self):
         while True:
             data, fds, _, _ = socket.recv_fds(self.sock, 4096, 4)
+            if not data:
+                return  # shut down
             self.messages.append(data)
             if self.barriers:
                 for fd in fds:
@@ -263,6 +266,18 @@ def test_in_the_foreground_the_main_pid_is_ours_and_nothing_blocks(state, host):
     while len(systemd.messages) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert systemd.messages == [b"READY=1\n", b"MAINPID=%d\n" % os.getpid()]
+
+
+def test_in_the_foreground_a_host_that_has_gone_is_no_reason_to_stop(state, host):
+    systemd = Systemd(host)
+    notify.prepare(state[0])
+    proxy = notify.open_proxy(host, state[0])
+    Path(host).unlink()
+    systemd.sock.shutdown(socket.SHUT_RDWR)
+    systemd.thread.join(10)
+    systemd.sock.close()
+    say(state[1], b"READY=1")
+    assert proxy.step() is True
 
 
 def test_the_inverse_of_prepare_leaves_nothing(state, host):
