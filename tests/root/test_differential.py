@@ -93,8 +93,8 @@ CASES = {
     "new privileges": lambda host: [process(noNewPrivileges=False)],
     "seccomp": lambda host: [linux(seccomp={"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [
         {"names": ["mkdir", "ptrace"], "action": "SCMP_ACT_ERRNO"}]})],
-    "rlimits": lambda host: [process(rlimits=[{"type": f"RLIMIT_{name}", "soft": n, "hard": n} for n, name in enumerate(
-        ["NOFILE", "CORE", "STACK", "NPROC", "MEMLOCK", "FSIZE", "SIGPENDING", "MSGQUEUE"], 5000)])],
+    "rlimits": lambda host: [process(rlimits=[{"type": f"RLIMIT_{name}", "soft": soft, "hard": soft + 1} for name, soft in (
+        ("NOFILE", 500), ("CORE", 1), ("STACK", 4 << 20), ("NPROC", 99), ("MEMLOCK", 65536), ("SIGPENDING", 77))])],
     "oom score": lambda host: [process(oomScoreAdj=123)],
     "working directory that is made": lambda host: [process(cwd="/a/b/c")],
     "environment": lambda host: [process(env=["PATH=/bin", "A=1", "B=", "HOME=/x"])],
