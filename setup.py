@@ -1,109 +1,185 @@
-"""Build: init (a freestanding ELF, carried as bytes by the cffi module), pyrunc._native, the launcher, the bytecode.
+"""Build: init (a freestanding ELF, carried as bytes by the cffi module), pyrunc._native, the launcher.
 
-The launcher is an ELF, not pip's entry point: it starts the interpreter that ran this build, isolated (-I -S), on the
-package at the absolute path it is being installed to. pip rewrites __pycache__ with time-stamped bytecode, so ours
-(unchecked hashes) stands in a tree of its own, pyrunc/_bytecode.
+The launcher is an ELF, not pip's entry point: an embedded interpreter with all of pyrunc frozen into it, that knows the
+absolute paths it was built for (csrc/launcher.c says why and how). It is linked to the static libpython of the
+interpreter that runs this build, else to the shared one, else it executes that interpreter.
 """
 
 import os
 import pathlib
 import py_compile
+import shutil
 import subprocess
 import sys
 import sysconfig
 
 from setuptools import setup
-from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = pathlib.Path(__file__).resolve().parent
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT / "csrc"))
+import build_ffi  # noqa: E402
+import freeze  # noqa: E402
+
 GENERATED = pathlib.Path("build/generated")
 CC = os.environ.get("CC", "cc")
 PLATLIB = os.environ.get("PYRUNC_PLATLIB") or sysconfig.get_path("platlib")
+WARNINGS = "-Wall -Wextra -Werror".split()
 INIT_FLAGS = (
     "-std=c11 -Os -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic "
     "-no-pie -static -nostdlib -s -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro"
 ).split()
+config_var = sysconfig.get_config_var
+
+
+def run(*command):
+    subprocess.run([str(part) for part in command], check=True)
 
 
 def build_init():
     """init, and its bytes as a C array."""
-    GENERATED.mkdir(parents=True, exist_ok=True)
     out = GENERATED / "init"
-    subprocess.run([CC, *INIT_FLAGS, *map(str, sorted(pathlib.Path("csrc/init").glob("*.c"))), "-o", str(out)], check=True)
+    run(CC, *INIT_FLAGS, *sorted(pathlib.Path("csrc/init").glob("*.c")), "-o", out)
     array = ",".join(str(byte) for byte in out.read_bytes())
     (GENERATED / "init_image.h").write_text(
         f"static const unsigned char init_image[] = {{{array}}};\nstatic const unsigned init_image_len = sizeof init_image;\n"
     )
 
 
-def build_launcher():
-    """The executable on PATH. The interpreter is this one's real file, never a shim found on PATH."""
-    python = os.path.realpath(sys.executable)
-    (GENERATED / "bin").mkdir(exist_ok=True)
-    (GENERATED / "launcher_paths.h").write_text(
-        f'#define PYRUNC_PYTHON "{python}"\n#define PYRUNC_PLATLIB "{PLATLIB}"\n'
-    )
-    subprocess.run(
-        [CC, "-O2", "-Wall", "-DPYRUNC_EXEC", f"-I{GENERATED}", "csrc/launcher.c", "-o", str(GENERATED / "bin/pyrunc")],
-        check=True,
-    )
+def interpreter():
+    """The interpreter that runs this build, as the file it is: neither a shim nor a virtual environment's link."""
+    return os.path.realpath(sys.executable)
 
 
-class Build(build):
-    def run(self):
-        build_init()
-        build_launcher()
-        super().run()
+def site_dirs():
+    """Where _cffi_backend and jsonschema may be: where pyrunc goes, and what a venv with system packages sees as well."""
+    import site
+
+    dirs = [PLATLIB]
+    config = pathlib.Path(sys.prefix, "pyvenv.cfg")
+    if not config.exists() or "include-system-site-packages = true" in config.read_text():
+        dirs += site.getsitepackages([sys.base_prefix])
+    return list(dict.fromkeys(path for path in dirs if path == PLATLIB or os.path.isdir(path)))
+
+
+def write_paths():
+    def quoted(path):
+        return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    paths = {
+        "PYTHON": interpreter(), "PLATLIB": PLATLIB, "PREFIX": sys.base_prefix, "EXEC_PREFIX": sys.base_exec_prefix,
+        "STDLIB": sysconfig.get_path("stdlib"), "DYNLOAD": config_var("DESTSHARED"),
+        "BACKEND": "/_cffi_backend" + config_var("EXT_SUFFIX"),
+    }
+    lines = [f"#define PYRUNC_{name} {quoted(path)}" for name, path in paths.items()]
+    lines.append("#define PYRUNC_SITE_DIRS " + ", ".join(map(quoted, site_dirs())))
+    (GENERATED / "launcher_paths.h").write_text("\n".join(lines) + "\n")
+
+
+def commit():
+    try:
+        return subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def static_flags():
+    """How to link libpython and what it needs into the program itself; None where there is no static one."""
+    archive = pathlib.Path(config_var("LIBPL") or "", config_var("LIBRARY") or "")
+    if archive.suffix != ".a" or not archive.is_file():
+        return None
+    libs = []
+    for word in " ".join(config_var(name) or "" for name in ("MODLIBS", "LIBS", "SYSLIBS")).split():
+        alone = f"lib{word[2:]}.a"
+        found = subprocess.run([CC, f"-print-file-name={alone}"], capture_output=True, text=True, check=True).stdout.strip()
+        libs.append(found if word in ("-lz", "-lexpat") and found != alone else word)
+    phases = ["-DPYRUNC_TWO_PHASES"] if sys.version_info < (3, 14) else []  # a private interface; the shared library hides it
+    return [*phases, "-DPYRUNC_FIXED_ADDRESSES", "-no-pie", "-Wl,--export-dynamic", archive, *libs]
+
+
+def shared_flags():
+    if not config_var("Py_ENABLE_SHARED"):
+        return None
+    library = config_var("LIBDIR")
+    return [f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{config_var('LDVERSION')}"]
+
+
+def link(out, flags, objects):
+    """One way to make the launcher; whether it came out and answers."""
+    run(CC, "-O2", "-std=gnu11", *WARNINGS, "-Wno-missing-field-initializers", f"-I{GENERATED}",
+        f"-I{sysconfig.get_path('include')}", "csrc/launcher.c", GENERATED / "frozen.c", *objects, "-o", out, *flags)
+    answer = subprocess.run([out, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    if not answer.startswith("pyrunc version "):
+        raise OSError(f"{out} does not start")
+
+
+def build_launcher(objects):
+    write_paths()
+    out = GENERATED / "bin/pyrunc"
+    out.parent.mkdir(exist_ok=True)
+    freeze.write(pathlib.Path("pyrunc"), f"{PLATLIB}/pyrunc", commit(), GENERATED.resolve())
+    ways = {"static": static_flags, "shared": shared_flags}
+    for way in os.environ.get("PYRUNC_LAUNCHER", "static shared exec").split():
+        flags = ways[way]() if way in ways else None
+        if flags is None:
+            continue
+        try:
+            return link(out, flags, objects)
+        except (OSError, subprocess.SubprocessError) as err:
+            print(f"launcher: {err}; trying the next way", file=sys.stderr)
+    run(CC, "-O2", *WARNINGS, "-DPYRUNC_EXEC", f"-I{GENERATED}", "csrc/launcher.c", "-o", out)
 
 
 class BuildExt(build_ext):
+    """init first, because the module carries it; the launcher last, because it carries the module."""
+
     def run(self):
-        if not (GENERATED / "init_image.h").exists():
-            build_init()
+        self.force = True  # distutils does not know the headers and the image among the dependencies
+        build_init()
         super().run()
+        build_launcher(self.objects)
+
+    def build_extension(self, ext):
+        super().build_extension(ext)
+        self.objects = self._built_objects
 
 
 class BuildPy(build_py):
-    """The package, and once more as bytecode that is never checked against anything."""
+    """The package, from scratch: a module deleted since the last build must not be installed again.
+
+    pyrunc/_bytecode holds it once more, with unchecked hashes, for the launcher that executes an interpreter: pip
+    rewrites __pycache__ with time-stamped bytecode.
+    """
 
     def run(self):
+        shutil.rmtree(pathlib.Path(self.build_lib, "pyrunc"), ignore_errors=True)
         super().run()
-        target = pathlib.Path(self.build_lib) / "pyrunc/_bytecode"
         for source in sorted(pathlib.Path("pyrunc").rglob("*.py")):
             py_compile.compile(
-                str(source), cfile=str(target / source.with_suffix(".pyc")), dfile=f"{PLATLIB}/{source}", doraise=True,
+                str(source), cfile=str(self.bytecode(source)), dfile=f"{PLATLIB}/{source}", doraise=True,
                 optimize=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
             )
 
+    def bytecode(self, source):
+        return pathlib.Path(self.build_lib, "pyrunc/_bytecode", source.with_suffix(".pyc"))
+
     def get_outputs(self, include_bytecode=1):
-        target = pathlib.Path(self.build_lib) / "pyrunc/_bytecode"
-        return super().get_outputs(include_bytecode) + [str(path) for path in target.rglob("*.pyc")]
-
-
-def extension():
-    import build_ffi
-
-    GENERATED.mkdir(parents=True, exist_ok=True)
-    return build_ffi.builder(GENERATED).distutils_extension(str(GENERATED))
+        compiled = [str(self.bytecode(source)) for source in sorted(pathlib.Path("pyrunc").rglob("*.py"))]
+        return super().get_outputs(include_bytecode) + compiled
 
 
 if __name__ == "__main__":
-    packages = ["pyrunc"] + [
-        str(path.parent).replace("/", ".") for path in sorted(pathlib.Path("pyrunc").glob("*/**/__init__.py"))
-    ]
-    packages += [
-        name for name in ("pyrunc.host", "pyrunc.host.cgroup", "pyrunc.seccomp", "pyrunc.commands", "pyrunc.config", "pyrunc.plan")
-        if name not in packages
-    ]
+    GENERATED.mkdir(parents=True, exist_ok=True)
+    packages = [name for name, (_, is_package) in freeze.sources(pathlib.Path("pyrunc")).items() if is_package]
     setup(
         packages=packages,
         package_data={"pyrunc": ["config/*.json"]},
-        ext_modules=[extension()],
+        ext_modules=[build_ffi.builder(GENERATED).distutils_extension(str(GENERATED))],
         data_files=[("bin", [str(GENERATED / "bin/pyrunc")])],
-        cmdclass={"build": Build, "build_ext": BuildExt, "build_py": BuildPy},
+        cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
         zip_safe=False,
     )

@@ -14,7 +14,7 @@
 //   * libpython, libz, libexpat linked statically and at fixed addresses: no relocations, fewer libraries to map. The
 //     cffi module pyrunc._native is linked in too and is a builtin here.
 //   * .data populated by one madvise instead of by 250 copy-on-write faults.
-//   * No finalization: boot.py flushes, then _exit.
+//   * No finalization: boot.py flushes and leaves by _exit.
 //
 // Isolation (security.md 8): no PYTHON* variable, no site, no .pth, no cwd or script directory on sys.path; every path is
 // absolute and fixed when this was built (launcher_paths.h, written by setup.py). Exceptions still carry file and line:
@@ -39,7 +39,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "launcher_paths.h" // PYRUNC_PYTHON, _PREFIX, _EXEC_PREFIX, _STDLIB, _DYNLOAD, _PLATLIB, _SITE_DIRS
+#include "launcher_paths.h" // PYRUNC_PYTHON, _PREFIX, _EXEC_PREFIX, _STDLIB, _DYNLOAD, _PLATLIB, …
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4
@@ -116,6 +116,7 @@ extern const struct _frozen pyrunc_frozen[];
 PyMODINIT_FUNC PyInit__native(void);
 #ifdef PYRUNC_TWO_PHASES
 extern PyStatus _Py_InitializeMain(void);
+extern int _PySignal_Init(int install_signal_handlers);
 #endif
 
 static PyStatus first_phase(void)
@@ -210,7 +211,7 @@ static PyObject *init_launcher(void)
         return NULL;
     for (Py_ssize_t i = 0; i < n; i++)
         PyTuple_SET_ITEM(dirs, i, PyUnicode_DecodeFSDefault(site_dirs[i]));
-    if (PyModule_AddObject(module, "site_dirs", dirs) || PyModule_AddStringConstant(module, "platlib", PYRUNC_PLATLIB))
+    if (PyModule_AddObject(module, "site_dirs", dirs) || PyModule_AddStringConstant(module, "backend", PYRUNC_BACKEND))
         return NULL;
     return module;
 }
@@ -227,18 +228,33 @@ static PyObject *arguments(int argc, char **argv)
     return list;
 }
 
-static long run_boot(int argc, char **argv)
+// Run a frozen module whose relative imports are those of a module of `pyrunc`, and hang it into the package.
+static PyObject *import_boot(void)
+{
+    PyObject *package, *boot, *path, *dir;
+
+    if (PyImport_ImportFrozenModule("pyrunc") != 1 || !(package = PyImport_AddModule("pyrunc")))
+        return NULL;
+    dir = PyUnicode_DecodeFSDefault(PYRUNC_PLATLIB "/pyrunc");
+    path = dir ? Py_BuildValue("[N]", dir) : NULL;
+    if (!path || PyObject_SetAttrString(package, "__path__", path))
+        return NULL;
+    if (!(boot = PyImport_AddModule("pyrunc.boot")) ||
+        PyDict_SetItemString(PyModule_GetDict(boot), "__package__", PyModule_GetNameObject(package)) ||
+        PyImport_ImportFrozenModule("pyrunc.boot") != 1 || PyObject_SetAttrString(package, "boot", boot))
+        return NULL;
+    return boot;
+}
+
+static void run_boot(int argc, char **argv)
 {
     PyObject *args = arguments(argc, argv);
-    if (!args || PyImport_ImportFrozenModule("pyrunc") != 1 || PyImport_ImportFrozenModule("pyrunc.boot") != 1)
-        return -1;
-    PyObject *modules = PyImport_GetModuleDict();
-    PyObject *package = PyDict_GetItemString(modules, "pyrunc");
-    PyObject *boot = PyDict_GetItemString(modules, "pyrunc.boot");
-    if (!package || !boot || PyObject_SetAttrString(package, "boot", boot))
-        return -1;
-    PyObject *code = PyObject_CallMethod(boot, "main", "O", args);
-    return code ? PyLong_AsLong(code) : -1;
+    PyObject *launcher = init_launcher();
+    if (!args || !launcher || PyDict_SetItemString(PyImport_GetModuleDict(), "_launcher", launcher))
+        return;
+    PyObject *boot = import_boot();
+    if (boot)
+        PyObject_CallMethod(boot, "main", "O", args);
 }
 
 #ifdef PYRUNC_FIXED_ADDRESSES
@@ -264,18 +280,19 @@ int main(int argc, char **argv)
     populate_data();
 
     PyImport_FrozenModules = pyrunc_frozen;
-    if (PyImport_AppendInittab("_launcher", init_launcher) || PyImport_AppendInittab("pyrunc._native", PyInit__native))
+    if (PyImport_AppendInittab("pyrunc._native", PyInit__native))
         die("start", strerror(ENOMEM));
     PyStatus status = first_phase();
     if (PyStatus_Exception(status))
         die("cannot start Python", status.err_msg ? status.err_msg : "unknown error");
     PyGC_Disable(); // a short life with few cycles: a collection costs more than it can free
-    long code = run_boot(argc, argv);
-    if (code < 0) {
-        PyErr_Print();
-        code = 1;
-    }
-    _exit((int)code); // nothing to finalize that the kernel does not: boot.py has flushed
+#ifdef PYRUNC_TWO_PHASES
+    if (_PySignal_Init(0) < 0) // belongs to the second phase, but the module _signal crashes without it
+        die("cannot start Python", "signals");
+#endif
+    run_boot(argc, argv); // leaves the process itself, without finalizing
+    PyErr_Print();
+    _exit(1);
 }
 
 #endif

@@ -2,6 +2,8 @@
 
 A command module has OPTIONS ((long, short or None), kind, default, help), ARGS (min, max), USAGE, and may have
 STOP_AT_ID (flags end at the first positional: `exec ID ls -l`). Kinds: str, flag, int, list (repeatable, never split).
+The grammar and the words are those of runc's library (compat.md 1.1): -name is --name, --name=value is --name value, and
+flags may stand behind the positionals.
 """
 
 import posix
@@ -9,18 +11,19 @@ import posix
 from .errors import Error
 
 GLOBALS = (
-    (("root", None), "str", None, "directory for the state of containers"),
-    (("log", None), "str", None, "file to write the log to, by default stderr"),
+    (("root", None), "str", None, "directory for the state of containers (default /run/pyrunc)"),
+    (("log", None), "str", None, "file to write the log to (default stderr)"),
     (("log-format", None), "str", "text", "text or json"),
     (("debug", None), "flag", False, "log more, with tracebacks of internal errors"),
     (("systemd-cgroup", None), "flag", False, "use the systemd cgroup driver"),
     (("rootless", None), "str", "auto", "tolerate cgroup errors: true, false or auto"),
     (("criu", None), "str", None, "accepted and ignored"),
-    (("help", "h"), "flag", False, "show help"),
     (("version", "v"), "flag", False, "show the version"),
+    (("help", "h"), "flag", False, "show help"),
 )
 HELP = ((("help", "h"), "flag", False, "show help"),)
-TRUE = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+TRUE = ("1", "t", "T", "true", "TRUE", "True")
+FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 
 class Usage(Error):
@@ -28,7 +31,7 @@ class Usage(Error):
 
 
 def parse(options, argv, stop_at_first):
-    """(values by long name, positionals). Flags are --name, -name or the short letter; values follow or stand after =."""
+    """(values by long name, positionals)."""
     table = {}
     values = {}
     for (long, short), kind, default, _ in options:
@@ -37,66 +40,107 @@ def parse(options, argv, stop_at_first):
             table[short] = (long, kind)
         values[long] = default
     rest = []
-    queue = list(argv)
-    while queue:
-        word = queue.pop(0)
+    at = 0
+    while at < len(argv):
+        word = argv[at]
+        at += 1
         if word == "--":
-            rest += queue
+            rest += argv[at:]
             break
-        if not word.startswith("-") or word == "-":
+        if word[:1] != "-" or word == "-":
             rest.append(word)
             if stop_at_first:
-                rest += queue
+                rest += argv[at:]
                 break
             continue
-        name, given, value = word.lstrip("-").partition("=")
+        name, given, value = word[2 if word[:2] == "--" else 1:].partition("=")
         if name not in table:
             raise Usage(f"flag provided but not defined: -{name}")
         long, kind = table[name]
-        _set(values, long, kind, value if given else None, queue)
+        if kind == "flag":
+            values[long] = _flag(name, value) if given else True
+            continue
+        if not given:
+            if at == len(argv):
+                raise Usage(f"flag needs an argument: -{name}")
+            value = argv[at]
+            at += 1
+        if kind == "int":
+            value = _int(name, value)
+        elif kind == "list":
+            value = [*(values[long] or ()), value]
+        values[long] = value
     return values, rest
 
 
-def _set(values, long, kind, value, queue):
-    if kind == "flag":
-        if value is not None and value not in TRUE:
-            raise Usage(f'invalid boolean value "{value}" for -{long}')
-        values[long] = True if value is None else TRUE[value]
+def _flag(name, value):
+    if value in TRUE:
+        return True
+    if value in FALSE:
+        return False
+    raise Usage(f'invalid boolean value "{value}" for -{name}: parse error')
+
+
+def _int(name, value):
+    digits = value[1:] if value[:1] == "-" else value
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
+        raise Usage(f'invalid value "{value}" for flag -{name}: parse error')
+    return int(value)
+
+
+def count(name, limits, positional):
+    """Refuse a wrong number of arguments, in runc's words."""
+    low, high = limits
+    if low == high and len(positional) != low:
+        wanted = f"exactly {low}"
+    elif len(positional) < low:
+        wanted = f"a minimum of {low}"
+    elif high is not None and len(positional) > high:
+        wanted = f"a maximum of {high}"
+    else:
         return
-    if value is None:
-        if not queue:
-            raise Usage(f"flag needs an argument: -{long}")
-        value = queue.pop(0)
-    if kind == "int":
-        if not (value.isascii() and value.isdigit()) or len(value) > 9:
-            raise Usage(f'invalid value "{value}" for flag -{long}: not a number')
-        value = int(value)
-    if kind == "list":
-        value = (values[long] or []) + [value]
-    values[long] = value
+    raise Usage(f'pyrunc: "{name}" requires {wanted} argument(s)')
 
 
-def help_of(usage, options):
-    lines = [f"USAGE:\n   pyrunc {usage}\n\nOPTIONS:"]
-    for (long, short), kind, _, text in options:
-        names = f"--{long}" + (f", -{short}" if short else "")
-        lines.append(f"   {names + ('' if kind == 'flag' else ' value'):32} {text}")
-    return "\n".join(lines) + "\n"
+def help_of(title, usage, options, more=""):
+    """The help of one command, or with the list of commands as `more`, of all."""
+    lines = []
+    for (long, short), kind, _, text in options + HELP:
+        names = f"--{long}" + ("" if kind == "flag" else " value") + (f", -{short}" if short else "")
+        lines.append(f"   {names:32} {text}\n")
+    return f"NAME:\n   {title}\n\nUSAGE:\n   pyrunc {usage}\n\n{more}OPTIONS:\n{''.join(lines)}"
 
 
 def state_root(values):
-    """--root made absolute, or the default: /run/pyrunc, for others than root $XDG_RUNTIME_DIR/pyrunc."""
+    """--root made absolute, or the default (compat.md 1.3); nothing is created.
+
+    $XDG_RUNTIME_DIR counts for others than root, and for the root of a user namespace that is not logged in as root.
+    """
     root = values["root"]
-    if root is not None:
-        root = _clean(root if root.startswith("/") else f"{posix.getcwd()}/{root}")
+    if root:
+        root = clean(root if root[0] == "/" else f"{posix.getcwd()}/{root}")
         if root == "/":
             raise Error("Option --root argument should not be set to /")
         return root
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    return f"{runtime}/pyrunc" if runtime and posix.geteuid() else "/run/pyrunc"
+    if runtime and (posix.geteuid() or posix.environ.get(b"USER") != b"root" and _in_user_namespace()):
+        return f"{runtime}/pyrunc"
+    return "/run/pyrunc"
 
 
-def _clean(path):
+def _in_user_namespace():
+    try:
+        fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return posix.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
+    finally:
+        posix.close(fd)
+
+
+def clean(path):
+    """An absolute path without `.`, `..` and doubled slashes; only the text is looked at."""
     parts = []
     for part in path.split("/"):
         if part == "..":

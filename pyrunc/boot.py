@@ -1,112 +1,303 @@
-"""Entry and error boundary: the only place that catches broadly, and the only one that ends the process."""
+"""Entry and error boundary: the only place that catches broadly, and the only one that ends the process.
 
-import posix
+The launcher runs this in an interpreter of which only the first half is up (csrc/launcher.c): builtins, builtin and
+frozen modules, no sys.stdout, no open(), no path to import from. A hot verb stays there; its modules are executed in the
+order that csrc/freeze.py worked out, without going through importlib. A cold verb starts the second half first, and so
+does any import that the first half cannot serve. In an ordinary interpreter (`__main__`, tests) all that is skipped.
+"""
+
 import sys
 
-from . import __version__, args, log
-from .errors import Error
+_launcher = sys.modules.get("_launcher")
+
+
+def preload(names, dynamic=None):
+    """Execute modules, each after those it imports, for the imports to find in sys.modules."""
+    import _imp
+
+    modules = sys.modules
+    module_type = type(sys)
+    spec_type = type(sys.implementation)
+    for name in names:
+        if name in modules:
+            continue
+        package, _, last = name.rpartition(".")
+        if package and last != "_native":
+            module = modules[name] = module_type(name)
+            is_package = _imp.is_frozen_package(name)
+            code = _imp.get_frozen_object(name)
+            module.__package__ = name if is_package else package
+            module.__file__ = code.co_filename
+            if is_package:
+                module.__path__ = []
+            exec(code, module.__dict__)
+        elif name == "_cffi_backend" or name in dynamic:
+            modules[name] = module = _extension(_imp, spec_type, name, dynamic)
+        else:
+            module = _imp.create_builtin(spec_type(name=name, origin="built-in"))
+            _imp.exec_builtin(module)
+            modules[name] = module
+        if package:
+            setattr(modules[package], last, module)
+
+
+def _extension(_imp, spec_type, name, dynamic):
+    """A shared object: of the standard library at its fixed place, cffi's at the first place that has one."""
+    paths = (dynamic[name],) if name in dynamic else [path + _launcher.backend for path in _launcher.site_dirs]
+    for path in paths:
+        try:
+            posix.stat(path)
+        except OSError:
+            continue
+        module = _imp.create_dynamic(spec_type(name=name, origin=path))
+        _imp.exec_dynamic(module)
+        return module
+    raise Error(f"{paths[0]}: no such file; pyrunc was installed into that directory and must be installed again")
+
+
+def _find_in_second_half(name, path, target=None):
+    """Last on sys.meta_path: an import that the first half cannot serve starts the second and asks its finders."""
+    for finder in start_second_half():
+        spec = finder.find_spec(name, path, target)
+        if spec:
+            return spec
+    return None
+
+
+def start_second_half():
+    """Let the interpreter finish its initialisation, once; the finders that came with it."""
+    if _SECOND_HALF not in sys.meta_path:
+        return []
+    sys.meta_path.remove(_SECOND_HALF)
+    finders = len(sys.meta_path)
+    _launcher.start_main()
+    return sys.meta_path[finders:]
+
+
+if _launcher:
+    _SECOND_HALF = type(sys.implementation)(find_spec=_find_in_second_half)
+    sys.meta_path.append(_SECOND_HALF)
+    preload(("posix", "pyrunc.errors", "pyrunc.args", "pyrunc.log"), ())
+
+import posix  # noqa: E402
+
+from . import args, log  # noqa: E402
+from .errors import Error  # noqa: E402
+
+
+# Literal imports, so that nothing on the command line ever names a module.
+def _create():
+    from .commands import create
+    return create
+
+
+def _delete():
+    from .commands import delete
+    return delete
+
+
+def _exec():
+    from .commands import exec
+    return exec
+
+
+def _explain():
+    from .commands import explain
+    return explain
+
+
+def _features():
+    from .commands import features
+    return features
+
+
+def _kill():
+    from .commands import kill
+    return kill
+
+
+def _list():
+    from .commands import list
+    return list
+
+
+def _ps():
+    from .commands import ps
+    return ps
+
+
+def _run():
+    from .commands import run
+    return run
+
+
+def _spec():
+    from .commands import spec
+    return spec
+
+
+def _start():
+    from .commands import start
+    return start
+
+
+def _state():
+    from .commands import state
+    return state
+
+
+def _validate():
+    from .commands import validate
+    return validate
+
 
 COMMANDS = {
-    "create": "create a container", "delete": "delete a container", "exec": "run a process in a container",
-    "explain": "print the plan of a bundle or container", "features": "what this runtime can do",
-    "kill": "send a signal to a container", "list": "list containers", "ps": "list a container's processes",
-    "run": "create and run a container", "spec": "write a default config.json", "start": "start a created container",
-    "state": "print a container's state", "validate": "find every fault of a config.json",
+    "create": (_create, "create a container"),
+    "delete": (_delete, "delete what a container holds"),
+    "exec": (_exec, "run another process in a container"),
+    "explain": (_explain, "print the plan of a bundle or a container"),
+    "features": (_features, "print what this runtime can do"),
+    "kill": (_kill, "send a signal to a container"),
+    "list": (_list, "list containers"),
+    "ps": (_ps, "list a container's processes"),
+    "run": (_run, "create and start a container"),
+    "spec": (_spec, "write a default config.json"),
+    "start": (_start, "start a created container"),
+    "state": (_state, "print a container's state"),
+    "validate": (_validate, "find every fault of a config.json"),
 }
+PREFIX = {"create": "pyrunc create failed: ", "run": "pyrunc run failed: ", "exec": "exec failed: "}
 
 
 def main(argv):
     """Run one command and leave the process with its exit code, without finalizing the interpreter."""
-    code = 1
+    boundary = Boundary()
     try:
-        code = _command(argv) or 0
+        code = boundary.command(argv) or 0
         log.flush()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = 1
-    except Exception as err:  # the boundary
-        code = _report(err, argv)
+        flush()
+    except BrokenPipeError as err:
+        code = 1 if err.filename is None else boundary.report(err)
+    except Exception as err:  # RecursionError and MemoryError too
+        code = boundary.report(err)
     except KeyboardInterrupt:
         code = 130
+    if log.wants_debug():
+        log.debug("modules: " + " ".join(sorted(sys.modules)))
     posix._exit(code)
 
 
-def _command(argv):
-    values, rest = args.parse(args.GLOBALS, argv, True)
-    if values["version"]:
-        _out(f"pyrunc version {__version__}\ncommit: unknown\nspec: 1.3.0\n")
-        return 0
-    if not rest or values["help"] or rest[0] in ("help", "h"):
-        _out(_help())
-        return 0
-    if values["log-format"] not in ("text", "json"):
-        raise Error(f"invalid log-format: {values['log-format']}")
-    if values["rootless"] not in ("true", "false", "auto"):
-        raise Error(f"invalid value {values['rootless']!r} for --rootless: true, false or auto")
-    log.open_log(values["log"], values["log-format"], values["debug"])
-    if rest[0] not in COMMANDS:
-        raise Error(f"No help topic for '{rest[0]}'", code=3)
-    return _run(rest[0], rest[1:], values)
+def flush():
+    """What print() left; only the second half has a stdout."""
+    if getattr(sys, "stdout", None):
+        sys.stdout.flush()
 
 
-def _run(name, argv, values):
-    command = getattr(__import__(f"pyrunc.commands.{name}").commands, name)
+class Boundary:
+    """One command line, and the verb in it, which words and weighs its failure."""
+
+    verb = None
+
+    def command(self, argv):
+        try:
+            values, rest = args.parse(args.GLOBALS, argv, True)
+        except args.Usage as err:
+            log.out(f"Incorrect Usage. {err.message}\n\n{overview()}")
+            raise
+        if values["help"] or not rest and not values["version"]:
+            return log.out(overview())
+        if values["version"]:
+            return log.out(version())
+        self.options(values)
+        name = rest[0]
+        if name in ("help", "h"):
+            return self.help(rest[1:])
+        if name not in COMMANDS:
+            raise Error(f"No help topic for '{name}'", code=3)
+        return self.run(name, rest[1:], values)
+
+    def options(self, values):
+        if values["log-format"] not in ("text", "json"):
+            raise Error(f"invalid log-format: {values['log-format']}")
+        log.open_log(values["log"], values["log-format"], values["debug"])
+        if values["rootless"] not in ("true", "false", "auto"):
+            raise Error(f"invalid value \"{values['rootless']}\" for --rootless: it is true, false or auto")
+        if values["criu"]:
+            log.warning("--criu is ignored: criu is looked up in PATH")
+        values["root-given"] = values["root"] is not None
+        values["root"] = args.state_root(values)
+
+    def help(self, names):
+        if not names:
+            return log.out(overview())
+        if names[0] not in COMMANDS:
+            raise Error(f"No help topic for '{names[0]}'", code=3)
+        return log.out(help_of(names[0], load(names[0])))
+
+    def run(self, name, argv, values):
+        command = load(name)
+        try:
+            options, positional = args.parse(command.OPTIONS + args.HELP, argv, getattr(command, "STOP_AT_ID", False))
+            if options["help"]:
+                return log.out(help_of(name, command))
+            args.count(name, command.ARGS, positional)
+        except args.Usage as err:
+            said = "" if err.message.startswith("pyrunc: ") else f": {err.message}"
+            log.out(f"Incorrect Usage{said or '.'}\n\n{help_of(name, command)}")
+            raise
+        self.verb = name
+        return command.run(values, options, positional)
+
+    def report(self, err):
+        """The one error line, and the exit code."""
+        more = {}
+        if isinstance(err, Error):
+            message = err.message
+            more = {"pointer": err.pointer, "errno": err.errno, "hint": err.hint}
+        elif isinstance(err, OSError):
+            message = f"{_shown(err.filename) or 'system call'}: {(err.strerror or str(err)).lower()}"
+            more = {"errno": err.errno}
+        else:
+            message = f"internal error: {type(err).__name__}: {err}"
+        if log.wants_debug():
+            log.traceback(err)
+        log.error(PREFIX.get(self.verb, "") + message, **{key: value for key, value in more.items() if value})
+        return 255 if self.verb == "exec" else getattr(err, "code", 1)
+
+
+def load(name):
+    """The verb's module, by the shortest way there is."""
+    if _launcher:
+        from . import _build
+
+        if name in _build.HOT:
+            preload(_build.HOT[name], _build.DYNAMIC)
+        else:
+            start_second_half()
+    return COMMANDS[name][0]()
+
+
+def _shown(filename):
+    return filename.decode("utf-8", "surrogateescape") if isinstance(filename, bytes) else filename
+
+
+def version():
+    """go-runc and Docker read this (compat.md 1.2): one line with the word version, then `key: value`."""
+    from . import __version__
     try:
-        options, positional = args.parse(command.OPTIONS + args.HELP, argv, getattr(command, "STOP_AT_ID", False))
-        if options["help"]:
-            _out(args.help_of(command.USAGE, command.OPTIONS))
-            return 0
-        _count(name, command.ARGS, positional)
-    except args.Usage as err:
-        _out(f"Incorrect Usage.\n\n{err.message}\n\n{args.help_of(command.USAGE, command.OPTIONS)}")
-        raise
-    values["root-given"] = values["root"] is not None
-    values["root"] = args.state_root(values)
-    code = command.run(values, options, positional)
-    if values["debug"]:
-        log.debug("modules: " + " ".join(sorted(sys.modules)))
-    return code
+        from ._build import COMMIT as commit
+    except ImportError:
+        commit = "unknown"
+    return f"pyrunc version {__version__}\ncommit: {commit}\nspec: 1.3.0\n"
 
 
-def _count(name, limits, positional):
-    low, high = limits
-    if len(positional) < low or high is not None and len(positional) > high:
-        wanted = f"exactly {low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
-        raise args.Usage(f'pyrunc: "{name}" requires {wanted} argument(s)')
+def help_of(name, command):
+    return args.help_of(f"pyrunc {name} - {COMMANDS[name][1]}", command.USAGE, command.OPTIONS)
 
 
-def _report(err, argv):
-    verb = next((word for word in argv if word in COMMANDS), "")
-    code = 255 if verb == "exec" else getattr(err, "code", 1)
-    if isinstance(err, Error):
-        message, more = err.message, {}
-        if err.pointer:
-            more["pointer"] = err.pointer
-        if err.errno:
-            more["errno"] = err.errno
-        if err.hint:
-            message += f" (hint: {err.hint})"
-    elif isinstance(err, OSError):
-        message, more = f"{err.filename or 'system call'}: {(err.strerror or str(err)).lower()}", {"errno": err.errno or 0}
-    else:
-        message, more = f"internal error: {type(err).__name__}: {err}", {}
-    if "--debug" in argv and not isinstance(err, Error):
-        import traceback
-
-        traceback.print_exc()
-    prefix = {"create": "pyrunc create failed: ", "run": "pyrunc run failed: ", "exec": "exec failed: "}.get(verb, "")
-    log.error(prefix + message, **more)
-    return code
-
-
-def _help():
-    lines = ["NAME:\n   pyrunc - run containers as the OCI runtime specification says\n\nUSAGE:",
-             "   pyrunc [global options] COMMAND [options] [arguments]\n\nCOMMANDS:"]
-    lines += [f"   {name:10} {text}" for name, text in COMMANDS.items()]
-    lines.append("\nGLOBAL OPTIONS:")
-    lines += [f"   --{long:18} {text}" for (long, _), _, _, text in args.GLOBALS]
-    return "\n".join(lines) + "\n"
-
-
-def _out(text):
-    posix.write(1, text.encode("utf-8", "surrogateescape"))
+def overview():
+    verbs = "".join(f"   {name:10} {about}\n" for name, (_, about) in COMMANDS.items())
+    return args.help_of(
+        "pyrunc - run containers as the OCI runtime specification says",
+        "[global options] COMMAND [options] [arguments]", args.GLOBALS[:-2], f"COMMANDS:\n{verbs}\n",
+    )

@@ -1,13 +1,11 @@
-"""The log: text or one JSON object a line, to stderr or a file that callers parse (compat.md 1.4).
+"""The log: text or one JSON object a line, to stderr or a file that callers parse (compat.md 1.4). And stdout.
 
-containerd takes the last line of level error, podman the whole file as one object: so with JSON to a file, warnings are
-held back until the command has succeeded, and a failure is exactly one line.
+containerd takes the last line of level error, podman the whole file as one object: so in a JSON file
+warnings are held back until the command has succeeded, and a failure is exactly one line. Nothing here needs sys.stdout or sys.stderr, which the
+first half of the interpreter does not have (boot.py). Called by boot, and for warnings by commands.
 """
 
 import posix
-import time
-
-from .jsonio import dumps
 
 
 class _Log:
@@ -26,11 +24,15 @@ def open_log(path, form, debug):
         _Log.fd = posix.open(path, flags, 0o644)
 
 
+def wants_debug():
+    return _Log.debug
+
+
 def error(message, **more):
     """The one fatal line; plain on stderr too when the log is a file, for the callers that read that."""
     _put("error", message, more)
     if _Log.fd != 2:
-        _write(2, message + "\n")
+        _say(_plain("error", message, more))
 
 
 def warning(message):
@@ -51,21 +53,76 @@ def debug(message):
         _put("debug", message, {})
 
 
+def traceback(err):
+    """Where an exception came from, a line of debug log a frame; without the module of that name and its sources."""
+    frame = err.__traceback__
+    while frame:
+        code = frame.tb_frame.f_code
+        debug(f"{code.co_filename}:{frame.tb_lineno} in {code.co_name}")
+        frame = frame.tb_next
+    debug(f"{type(err).__name__}: {err}")
+
+
+def out(text):
+    """All of `text` on stdout, whatever a pipe takes at a time."""
+    data = text.encode("utf-8", "surrogateescape")
+    while data:
+        data = data[posix.write(1, data):]
+
+
 def _put(level, message, more):
-    y, mo, d, h, mi, s = time.gmtime()[:6]
-    now = f"{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z"
-    message = message.replace("\n", " ")
     if _Log.json:
-        line = dumps({**more, "level": level, "msg": message, "time": now}, sort_keys=True)
+        line = _json(level, message, more)
     elif _Log.fd == 2:
-        line = message if level == "error" else f"{level}: {message}"
+        line = _plain(level, message, more)
     else:
-        line = f"time={dumps(now)} level={level} msg={dumps(message)}"
+        hint = more.get("hint")
+        message += f" (hint: {hint})" if hint else ""
+        line = f"time={_quoted(_now())} level={level} msg={_quoted(message)}"
     _write(_Log.fd, line + "\n")
 
 
+def _json(level, message, more):
+    fields = {**more, "level": level, "msg": message, "time": _now()}
+    return "{" + ",".join(
+        f"{_quoted(key)}:{value if type(value) is int else _quoted(value)}" for key, value in sorted(fields.items())
+    ) + "}"
+
+
+def _plain(level, message, more):
+    """For people: one line, and the cure on a second."""
+    line = message if level == "error" else f"{level}: {message}"
+    line = line.replace("\n", " ")
+    hint = more.get("hint")
+    return f"{line}\nhint: {hint}" if hint else line
+
+
+def _say(text):
+    _write(2, text + "\n")
+
+
+def _now():
+    """RFC 3339. `time` is a builtin module: importing it here opens no file, and only failures need it."""
+    import time
+
+    year, month, day, hour, minute, second = time.gmtime()[:6]
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _quoted(text):
+    """A JSON string. jsonio has a faster one, but the log must work where loading that failed."""
+    return '"' + "".join(
+        _ESCAPES.get(c) or (f"\\u{ord(c):04x}" if c < " " or c == "\x7f" else "?" if 0xD800 <= ord(c) <= 0xDFFF else c)
+        for c in text
+    ) + '"'
+
+
 def _write(fd, text):
+    """A log that cannot be written must not hide what it was about, nor stop it."""
     try:
-        posix.write(fd, text.encode("utf-8", "backslashreplace"))
+        posix.write(fd, text.encode("utf-8", "replace"))
     except OSError:
         pass
