@@ -89,7 +89,7 @@ def normal(seen):
         flat[f"limits.{name}"] = rest
     flat.update({key: seen[key] for key in PLAIN})
     flat.update({key: value for key, value in seen.items() if key.startswith("sysctl.")})
-    flat.update({key: seen[key] if seen[key] < 3 else "some other pid" for key in ("pid", "ppid", "sid", "pgid")})
+    flat.update({key: seen[key] if seen[key] < 2 else "some other pid" for key in ("pid", "ppid", "sid", "pgid")})
     flat["keyring"] = TOKEN.sub("TOKEN", seen["keyring_description"].rpartition(";")[2])
     flat.update({f"fds.{fd}": _normal_fd(facts) for fd, facts in seen["fds"].items()})
     for name in ("dev", "top"):
@@ -99,9 +99,14 @@ def normal(seen):
 
 
 def _normal_mounts(seen):
-    """Mounts by point; ids become the parent's point, anonymous device numbers their order of appearance."""
-    lines, devices, groups, flat, stacked = mounts(seen), {}, {}, {}, {}
-    points = {mount.id: mount.point for mount in lines}
+    """Mounts by point, in the order of the tree; ids become the parent's point, anonymous device numbers the point
+    where the device appears first.
+
+    The kernel lists mounts in the order they were *made*, detached ones too, so the listing's own order tells when a
+    runtime opened its sources and nothing about the tree.
+    """
+    points = {mount.id: mount.point for mount in mounts(seen)}
+    lines, devices, flat, stacked = _in_tree_order(mounts(seen)), {}, {}, {}
     flat["mounts"] = [mount.point for mount in lines]
     for mount in lines:
         major, minor = mount.device.split(":")
@@ -110,7 +115,7 @@ def _normal_mounts(seen):
         if stacked[name] > 1:
             name += f"#{stacked[name]}"
         flat[f"{name} parent"] = points.get(mount.parent, "outside")
-        flat[f"{name} device"] = mount.device if major != "0" else f"anonymous {devices.setdefault(minor, len(devices))}"
+        flat[f"{name} device"] = mount.device if major != "0" else f"of {devices.setdefault(minor, name[6:])}"
         flat[f"{name} root"] = TOKEN.sub("TOKEN", mount.root)
         flat[f"{name} options"] = sorted(mount.options)
         flat[f"{name} propagation"] = sorted(mount.propagation)
@@ -118,6 +123,20 @@ def _normal_mounts(seen):
         flat[f"{name} source"] = TOKEN.sub("TOKEN", mount.source)
         flat[f"{name} super"] = sorted(mount.super_options)
     return flat
+
+
+def _in_tree_order(lines):
+    """Depth first; children by mount point."""
+    children = {}
+    known = {mount.id for mount in lines}
+    for mount in lines:
+        children.setdefault(mount.parent if mount.parent in known else None, []).append(mount)
+    ordered, rest = [], sorted(children.get(None, []), key=lambda mount: mount.point, reverse=True)
+    while rest:
+        mount = rest.pop()
+        ordered.append(mount)
+        rest.extend(sorted(children.get(mount.id, []), key=lambda mount: mount.point, reverse=True))
+    return ordered
 
 
 def _normal_fd(facts):
