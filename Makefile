@@ -35,7 +35,7 @@ $(VENV)/bin/python:
 $(PYRUNC): $(VENV)/bin/python $(SOURCES)
 	rm -rf build/lib* build/generated
 	$(VENV)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall .
-	cp $(VENV)/lib/python3*/site-packages/pyrunc/_native*.so pyrunc/  # tests import the checkout
+	cp --remove-destination $(VENV)/lib/python3*/site-packages/pyrunc/_native*.so pyrunc/  # tests import the checkout
 	touch $(PYRUNC)
 
 bundle: build

@@ -34,7 +34,7 @@ int op_NULLFD(struct init *in, struct plan_op *op)
 		if (verify_char(std, 1, 3) < 0)
 			continue;
 		in->step = STEP_OPEN;
-		fd = open_in(slot(in, op, 0), "dev/null", O_RDWR | O_NOFOLLOW, ROOT_RESOLVE | RESOLVE_NO_SYMLINKS);
+		fd = open_in(slot(in, op, 0), "dev/null", O_RDWR, ROOT_RESOLVE | RESOLVE_NO_SYMLINKS);
 		if (fd < 0)
 			return fd;
 		in->step = STEP_VERIFY;

@@ -300,7 +300,7 @@ def test_a_missing_property_is_named(rt, host, pointer, words):
     ({"process": {"args": []}}, ["args must not be empty"]),
     ({"process": {"cwd": ""}}, ["Cwd property must not be empty"]),
     ({"process": {"cwd": "relative"}}, ["Cwd must be an absolute path"]),
-    pytest.param({"process": {"env": ["NOEQUALS"]}}, ["NOEQUALS"], marks=LENIENT),
+    pytest.param({"process": {"env": ["NOEQUALS"]}}, ["/process/env/0"], marks=LENIENT),
 ], ids=["no args", "empty cwd", "relative cwd", "env without ="])
 def test_a_process_that_cannot_be_is_refused(rt, host, patch, words):
     refused(rt, rt.container(patch), *words)
