@@ -200,6 +200,7 @@ def create(root, container):
     path = f"{root}/{container}"
     try:
         posix.mkdir(path, 0o711)
+        posix.chmod(path, 0o711)  # whatever the caller's umask
     except FileExistsError:
         raise Error("container with given ID already exists", errno=EEXIST) from None
     except OSError as err:

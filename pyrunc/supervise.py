@@ -250,7 +250,9 @@ def _memfd(sup, op):
 
 
 def _notifydir(sup, op):
-    posix.mkdir("notify", 0o755, dir_fd=sup.container.dirfd)
+    from .host import notify
+
+    notify.prepare(sup.container.dirfd)
 
 
 def _spawn(sup, op):

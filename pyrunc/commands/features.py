@@ -40,4 +40,5 @@ def features():
             "netDevices": {"enabled": False},
         },
         "annotations": {"io.pyrunc.version": __version__},
+        "potentiallyUnsafeConfigAnnotations": [],  # none is acted upon
     }

@@ -32,8 +32,6 @@ def run(globals_, options, args):
 
 
 def _rows(root):
-    from .. import log
-
     rows = []
     for name in state.every(root):
         try:
@@ -41,7 +39,7 @@ def _rows(root):
             row["owner"] = _owner(posix.stat(f"{root}/{name}").st_uid)
             rows.append(row)
         except (Error, OSError) as err:
-            log.warning(f"load container {name}: {err}")
+            posix.write(2, f"load container {name}: {err}\n".encode("utf-8", "backslashreplace"))
     return rows
 
 
