@@ -27,7 +27,7 @@ def serve(path, got):
             got["message"], got["fds"] = json.loads(data), fds
 
 
-@pytest.mark.parametrize("name, state", [("s", STATE), ("long/" + 120 * "x", {**STATE, "annotations": {"a": "x" * 500000}})])
+@pytest.mark.parametrize("name, state", [("s", STATE), (120 * "x" + "/s", {**STATE, "annotations": {"a": "x" * 500000}})])
 def test_the_agent_gets_one_json_message_and_the_listener(tmp_path, monkeypatch, name, state):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name

@@ -224,15 +224,6 @@ def test_a_rule_that_repeats_the_default_is_skipped_but_its_number_is_known():
     assert run(code, AUDIT[NATIVE], 438, (0,) * 6) == ENOSYS
 
 
-def test_contradicting_rules_are_an_error_with_the_place_of_the_second():
-    section = many(1)
-    section["syscalls"].append({"names": ["read"], "action": "SCMP_ACT_LOG"})
-    with pytest.raises(Error) as caught:
-        compiler.filter_of(section)
-    assert caught.value.message == "error adding seccomp filter rule for syscall read: file exists"
-    assert caught.value.pointer == "/linux/seccomp/syscalls/1"
-
-
 def test_an_architecture_of_the_other_byte_order_is_an_error_with_its_place():
     with pytest.raises(Error) as caught:
         compiler.filter_of(many(1, architectures=[NATIVE, "SCMP_ARCH_S390X"]))
