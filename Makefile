@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.
 RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 busybox-static
 TEST_PACKAGES := $(RUN_PACKAGES) runc strace procps
 
-.PHONY: run test build bundle clean run-packages test-packages
+.PHONY: run test build bench bundle clean run-packages test-packages bench-packages
 
 # $(call packages,NAMES): apt-get only what is missing
 define packages
@@ -48,6 +48,14 @@ bundle: build
 
 test: test-packages build
 	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests
+
+BENCH_PACKAGES := $(TEST_PACKAGES) crun
+
+bench: bench-packages build
+	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python tests/perf/bench.py
+
+bench-packages:
+	$(call packages,$(BENCH_PACKAGES))
 
 clean:
 	rm -rf build

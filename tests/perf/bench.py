@@ -1,0 +1,219 @@
+"""How long each verb takes, for pyrunc, runc and crun: `make bench`, or `bench.py [--rounds N]`.
+
+Every round runs every verb of every runtime once, in turn, so that the noise of the machine falls on all alike; the
+table shows medians in milliseconds and, in brackets, the ratio to Debian's runc. Timed is posix_spawn to wait4.
+
+PYRUNC and RUNC_NEW name the binaries to measure (default build/venv/bin/pyrunc and build/bin/runc-1.5.2). crun refuses a
+host with both cgroup versions: there it is measured in a mount namespace of this program's own, where cgroup2 is hidden;
+a helper process lives in that namespace and does the timing, so that entering it costs nothing.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
+CLONE_NEWNS, MS_BIND, MS_REC_PRIVATE = 0x20000, 4096, 16384 | (1 << 18)
+VERBS = ("run", "create", "state", "start", "exec", "kill", "delete")
+DEVNULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+
+
+def find_runtimes():
+    """[(name, binary)], the reference first."""
+    known = [
+        ("runc 1.1.5", shutil.which("runc", path=PATH)),
+        ("pyrunc", os.environ.get("PYRUNC") or str(ROOT / "build/venv/bin/pyrunc")),
+        ("runc new", os.environ.get("RUNC_NEW") or str(ROOT / "build/bin/runc-1.5.2")),
+        ("crun", shutil.which("crun", path=PATH)),
+    ]
+    return [(name, binary) for name, binary in known if binary and os.access(binary, os.X_OK)]
+
+
+def make_bundles(base):
+    """Two bundles of busybox: one whose process ends at once, for `run`, and one that stays, for the other verbs."""
+    for name, args in (("short", ["true"]), ("long", ["sleep", "600"])):
+        (base / name / "rootfs/bin").mkdir(parents=True)
+        shutil.copy("/bin/busybox", base / name / "rootfs/bin/busybox")
+        for applet in ("true", "sleep"):
+            (base / name / "rootfs/bin" / applet).symlink_to("busybox")
+        (base / name / "config.json").write_text(json.dumps(config(args)))
+
+
+def config(args):
+    """What every runtime here takes: namespaces, the usual mounts, masked paths, no limits."""
+    flags = ["nosuid", "noexec", "nodev"]
+    caps = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0}, "args": args, "env": ["PATH=/bin"], "cwd": "/", "noNewPrivileges": True,
+            "capabilities": {kind: caps for kind in ("bounding", "effective", "permitted")},
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "bench",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]},
+            {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": flags + ["mode=1777", "size=65536k"]},
+            {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": flags},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": flags + ["ro"]},
+        ],
+        "linux": {
+            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")],
+            "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    }
+
+
+def timed(argv):
+    """Seconds from posix_spawn to the end of the process."""
+    actions = [(os.POSIX_SPAWN_DUP2, DEVNULL, fd) for fd in (0, 1)]
+    begin = time.perf_counter()
+    pid = os.posix_spawn(argv[0], argv, {"PATH": PATH}, file_actions=actions)
+    _, status, _ = os.wait4(pid, 0)
+    seconds = time.perf_counter() - begin
+    if status:
+        raise RuntimeError(f"{' '.join(argv)}: exit {os.waitstatus_to_exitcode(status)}")
+    return seconds
+
+
+def one_round(binary, base, container):
+    """{verb: seconds}; whatever fails, the container is gone afterwards."""
+    state = base / pathlib.Path(binary).name
+    begin = [binary, "--root", str(state)]
+    short, long_ = str(base / "short"), str(base / "long")
+    try:
+        times = {"run": timed([*begin, "run", "-b", short, container])}
+        times["create"] = timed([*begin, "create", "-b", long_, container])
+        times["state"] = timed([*begin, "state", container])
+        times["start"] = timed([*begin, "start", container])
+        times["exec"] = timed([*begin, "exec", container, "/bin/true"])
+        times["kill"] = timed([*begin, "kill", container, "KILL"])
+        wait_until_stopped(begin, container)
+        times["delete"] = timed([*begin, "delete", container])
+        return times
+    except BaseException:
+        os.spawnv(os.P_WAIT, binary, [*begin, "delete", "-f", container])
+        raise
+
+
+def wait_until_stopped(begin, container):
+    """delete refuses a container that is still dying; how long that takes is the kernel's."""
+    for _ in range(200):
+        if '"stopped"' in os.popen(" ".join([*begin, "state", container])).read():
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"{container} does not stop")
+
+
+class Hidden:
+    """A process in a mount namespace without the cgroup2 tree, that makes rounds when asked to."""
+
+    def __init__(self, binary, base):
+        ask, self.ask = os.pipe()
+        self.answer, answer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.ask)
+            try:
+                self._serve(binary, base, ask, answer)
+            finally:
+                os._exit(0)
+        os.close(ask)
+        os.close(answer)
+        self.answer = os.fdopen(self.answer)
+
+    def _serve(self, binary, base, ask, answer):
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        if (libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None)
+                or libc.mount(b"/dev/null", HYBRID.encode(), None, MS_BIND, None)):
+            raise OSError(ctypes.get_errno(), "hide cgroup2")
+        while name := os.read(ask, 100):
+            try:
+                reply = one_round(binary, base, name.decode())
+            except Exception as err:
+                reply = {"error": str(err)}
+            os.write(answer, json.dumps(reply).encode() + b"\n")
+
+    def round(self, container):
+        os.write(self.ask, container.encode())
+        reply = json.loads(self.answer.readline() or '{"error": "helper died"}')
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply
+
+    def close(self):
+        os.close(self.ask)
+        os.waitpid(self.pid, 0)
+
+
+def measure(runtimes, rounds, base):
+    """{name: {verb: [seconds]}}; a runtime that fails in the first round is left out, saying why."""
+    helpers = {name: Hidden(binary, base) for name, binary in runtimes if name == "crun" and os.path.exists(HYBRID)}
+    times = {name: {verb: [] for verb in VERBS} for name, _ in runtimes}
+    for number in range(rounds + 1):
+        for name, binary in runtimes:
+            if name not in times:
+                continue
+            container = f"bench-{os.getpid()}-{number}"
+            try:
+                found = helpers[name].round(container) if name in helpers else one_round(binary, base, container)
+            except (RuntimeError, OSError) as err:
+                if number:
+                    raise
+                print(f"{name} is left out: {err}", file=sys.stderr)
+                del times[name]
+                continue
+            for verb in VERBS:
+                if number:  # round 0 warms the caches
+                    times[name][verb].append(found[verb])
+    for helper in helpers.values():
+        helper.close()
+    return times
+
+
+def table(times):
+    medians = {name: {verb: statistics.median(values) * 1000 for verb, values in by.items()} for name, by in times.items()}
+    reference = next(iter(medians.values()))
+    lines = [f"{'ms (ratio)':12}" + "".join(f"{verb:>15}" for verb in VERBS)]
+    for name, by in medians.items():
+        cells = (f"{by[verb]:.1f} ({by[verb] / reference[verb]:.2f})" for verb in VERBS)
+        lines.append(f"{name:12}" + "".join(f"{cell:>15}" for cell in cells))
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--json", help="write all times, in seconds, to this file")
+    options = parser.parse_args()
+    if os.geteuid():
+        sys.exit("bench: must run as root, it makes containers")
+    owner = os.stat("/dev/null")
+    with tempfile.TemporaryDirectory(prefix="pyrunc-bench-") as directory:
+        base = pathlib.Path(directory)
+        make_bundles(base)
+        try:
+            times = measure(find_runtimes(), options.rounds, base)
+        finally:
+            os.chown("/dev/null", owner.st_uid, owner.st_gid)  # crun 1.8.1 gives it to the container's user
+    print(table(times))
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(times))
+
+
+if __name__ == "__main__":
+    main()
