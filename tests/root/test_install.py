@@ -146,6 +146,8 @@ def hot_modules(pyrunc, bundle, tmp_path):
             subprocess.run([*begin, verb, *words], stdin=null, stdout=null, check=True, timeout=30)
         last = json.loads(log.read_text().splitlines()[-1])["msg"]
         assert last.startswith("modules: ")
+        if " zipimport" in last:
+            pytest.skip("no static libpython here: this launcher starts the whole interpreter")
         found[verb] = sorted(set(last.split()[1:]) - INTERPRETER)
     return found
 
