@@ -427,7 +427,7 @@ static int is_lo_up(void)
 /*
  * One attempt OP:PATH, answered as an object. Ops: read (content up to 4 KiB), write (open O_WRONLY only), put
  * (open O_WRONLY and write one newline), create, stat, lstat, dir (entries), mknod-b / mknod-c (8:0 / 1:3, then
- * open), mkdir, unlink, chroot, access-x, statfs.
+ * open), mkdir, unlink, access-x, statfs, lo-up, and syscall, whose "path" is NUMBER,ARG,... in hexadecimal.
  */
 static int attempt(const char *op, const char *path)
 {
@@ -485,6 +485,12 @@ static int attempt(const char *op, const char *path)
 		rc = access(path, X_OK);
 	} else if (!strcmp(op, "lo-up")) {
 		rc = is_lo_up();
+	} else if (!strcmp(op, "syscall")) {
+		unsigned long long a[7] = { 0 };
+		char *rest = (char *)path;
+		for (int i = 0; i < 7 && *rest; i++, rest += *rest == ',')
+			a[i] = strtoull(rest, &rest, 16);
+		rc = (int)syscall((long)a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
 	} else {
 		errno = EINVAL;
 	}
