@@ -117,6 +117,27 @@ PyMODINIT_FUNC PyInit__native(void);
 #ifdef PYRUNC_TWO_PHASES
 extern PyStatus _Py_InitializeMain(void);
 extern int _PySignal_Init(int install_signal_handlers);
+#if PY_VERSION_HEX >= 0x030D0000
+extern PyStatus _PyCodec_InitRegistry(PyInterpreterState *interp);
+#endif
+
+// What belongs to the second phase and crashes in the first when it is missing: the module _signal, and from 3.13 on every
+// error of a codec (before, the registry made itself on demand). The registry wants to import `encodings` for codecs by
+// name; an empty module stands in for it, since the second phase makes the registry anew with the real one.
+static int lend_to_first_phase(void)
+{
+    if (_PySignal_Init(0) < 0)
+        return -1;
+#if PY_VERSION_HEX >= 0x030D0000
+    PyStatus status;
+    if (!PyImport_AddModule("encodings"))
+        return -1;
+    status = _PyCodec_InitRegistry(PyInterpreterState_Get());
+    if (PyStatus_Exception(status) || PyDict_DelItemString(PyImport_GetModuleDict(), "encodings"))
+        return -1;
+#endif
+    return 0;
+}
 #endif
 
 static PyStatus first_phase(void)
@@ -287,8 +308,8 @@ int main(int argc, char **argv)
         die("cannot start Python", status.err_msg ? status.err_msg : "unknown error");
     PyGC_Disable(); // a short life with few cycles: a collection costs more than it can free
 #ifdef PYRUNC_TWO_PHASES
-    if (_PySignal_Init(0) < 0) // belongs to the second phase, but the module _signal crashes without it
-        die("cannot start Python", "signals");
+    if (lend_to_first_phase())
+        die("cannot start Python", "first phase");
 #endif
     run_boot(argc, argv); // leaves the process itself, without finalizing
     PyErr_Print();
