@@ -4,7 +4,7 @@ setup.py calls `write`. The output is `frozen.bin` (all code objects, one after 
 looks in) and, frozen with the rest, the module `pyrunc._build` that boot.py reads:
 
     COMMIT   the commit this was built from
-    HOT      verb -> its modules, each after those it imports at its top
+    HOT      verb -> its modules, each after those it imports at its top; ~name: only if it is used
     DYNAMIC  extension module of the standard library -> its file (some builds have _json built in, some do not)
 
 A verb is hot when all it imports at top level is pyrunc, builtin or a single shared object; importing any Python module
@@ -19,6 +19,11 @@ import pathlib
 import sys
 
 HOT_VERBS = ("create", "start", "run", "state", "kill", "delete", "exec", "list")
+# Only verbs that make a process compile and check; the others hold these modules by name and seldom look into them, so
+# there a stand-in waits in the package for the first look (boot.py). Marked with ~ in HOT.
+MAKERS = ("create", "run", "exec")
+SELDOM = ("pyrunc.config.rules", "pyrunc.config.schema_gen", "pyrunc.plan.create", "pyrunc.plan.words", "pyrunc.supervise",
+          "pyrunc.facts")
 # The second phase's first imports. The other modules it needs are frozen in libpython itself.
 STDLIB = ("encodings", "encodings.aliases", "encodings.utf_8")
 
@@ -77,16 +82,19 @@ def shared_object(name):
     return spec.origin
 
 
-def order(name, modules, dynamic, seen, done):
+def order(name, modules, dynamic, seldom, seen, done):
     """Append `name` to `done`, after everything it imports."""
     if name in seen or name == "sys":
         return
     seen.add(name)
-    if name == "pyrunc._native":
+    if name in seldom:
+        order(name.rpartition(".")[0], modules, dynamic, seldom, seen, done)
+        done.append("~" + name)
+    elif name == "pyrunc._native":
         done += ["_cffi_backend", name]
     elif name in modules:
         for needed in (name.rpartition(".")[0] or name, *top_level_imports(name, modules)):
-            order(needed, modules, dynamic, seen, done)
+            order(needed, modules, dynamic, seldom, seen, done)
         done.append(name)
     elif name in sys.builtin_module_names:
         done.append(name)
@@ -104,7 +112,8 @@ def hot_table(modules):
             continue
         done = []
         try:
-            order(f"pyrunc.commands.{verb}", modules, dynamic, set(), done)
+            seldom = () if verb in MAKERS else SELDOM
+            order(f"pyrunc.commands.{verb}", modules, dynamic, seldom, set(), done)
         except Cold as cold:
             print(f"freeze: {verb} is not hot: it imports {cold}", file=sys.stderr)
             continue

@@ -22,7 +22,9 @@ def preload(names, dynamic=None):
         if name in modules:
             continue
         package, _, last = name.rpartition(".")
-        if package and last != "_native":
+        if name[0] == "~":
+            module, package = _stand_in(module_type, name[1:]), package[1:]
+        elif package and last != "_native":
             module = modules[name] = module_type(name)
             is_package = _imp.is_frozen_package(name)
             code = _imp.get_frozen_object(name)
@@ -39,6 +41,13 @@ def preload(names, dynamic=None):
             modules[name] = module
         if package:
             setattr(modules[package], last, module)
+
+
+def _stand_in(module_type, name):
+    """What `from package import module` finds until something looks into it (PEP 562); the name is from csrc/freeze.py."""
+    module = module_type(name)
+    module.__getattr__ = lambda attribute: getattr(__import__(name, fromlist=("",)), attribute)
+    return module
 
 
 def _extension(_imp, spec_type, name, dynamic):
