@@ -1,7 +1,7 @@
 /*
  * The plan as bytes: what `pyrunc/plan/encode.py` writes into a sealed memfd and init reads.
  *
- *     header, then `nops` records of 32 bytes, then the pool.
+ *     header, then `nops` records of 40 bytes, then the pool.
  *
  * Everything is little endian and 32 bits wide; an offset counts from the start of the plan. In the pool stand
  *   str   u32 length, bytes, NUL           (length without the NUL)
@@ -15,11 +15,11 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC   0x4e555250u /* "PRUN" */
-#define PLAN_VERSION 1u
+#define PLAN_VERSION 2u
 #define PLAN_MAX     (64u << 20)
 #define PLAN_OPS_MAX 8192u
-#define SLOTS        250
-#define NO_SLOT      255u
+#define SLOTS        1000
+#define NO_SLOT      65535u
 
 struct plan_header {
 	uint32_t magic, version;
@@ -35,8 +35,8 @@ struct plan_op {
 	uint8_t  role;        /* 'M' or 'I' */
 	uint8_t  tolerate[3]; /* errnos that are not a failure; 0 none */
 	uint16_t unless;      /* 1 + index of the op that must have failed for this one to run; 0 always */
-	uint8_t  slot[4];
-	uint32_t arg[5];
+	uint16_t slot[4];
+	uint32_t arg[6];
 };
 
 /* What travels on the sync socket and the status fifo, both ways the first 16 bytes. */
@@ -62,7 +62,7 @@ enum step {
 #define ATTACH_REAL_DIR 1u /* no symlink anywhere in the path, and the target is a directory (security.md#C2) */
 #define ATTACH_CLONE    2u /* the slot is an open file: clone it into a mount first */
 #define ATTACH_FILE     4u /* make the target as a file even if ... the tree is unknown (device binds) */
-#define ATTACH_REOPEN   8u /* keep the slot: later ops change the mount through it */
+#define ATTACH_IN_PROC  8u /* the target may lie on procfs: /proc itself, and the few files lxcfs covers */
 
 /* TREE flags */
 #define TREE_RECURSIVE  1u

@@ -9,6 +9,10 @@
 #include <stdint.h>
 #include <asm/unistd.h>
 
+#ifndef __NR_fchmodat2 /* 6.6; the same number everywhere */
+#define __NR_fchmodat2 452
+#endif
+
 #ifdef PYRUNC_HOSTED /* unit tests: a scripted kernel (tests/c/kernel.c) */
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 #elif defined(__x86_64__)

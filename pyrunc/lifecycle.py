@@ -14,7 +14,7 @@ from .plan import create as compiler
 from .plan import words
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
-ENXIO, ENOENT = 6, 2
+ENXIO, ENOENT, ENOSYS = 6, 2, 38
 S_IFDIR, S_IFMT = 0o040000, 0o170000
 
 
@@ -40,6 +40,8 @@ def check_rootfs(config, bundle):
         fd = kernel.openat2(-100, path, 0o10000000 | posix.O_DIRECTORY, 0, kernel.RESOLVE_NO_SYMLINKS)
     except OSError as err:
         reason = "not an absolute path, or a symlink" if err.errno == 40 else err.strerror.lower()
+        if err.errno == ENOSYS:
+            reason = "openat2: function not implemented (Linux 5.6 or newer is needed, and a filter that allows it)"
         raise Error(f"config.json: /root/path: invalid rootfs: {path}: {reason}", pointer="/root/path",
                     errno=err.errno) from None
     posix.close(fd)

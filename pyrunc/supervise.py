@@ -227,6 +227,12 @@ def _setattr(sup, op):
     kernel.mount_setattr(sup.fds[op.slots[0]], *op.args)
 
 
+def _is_proc(sup, op):
+    """What covers /proc is a proc, or labels and sysctls would be written to something else (CVE-2019-16884)."""
+    if kernel.fd_magic(sup.fds[op.slots[0]]) != PROC_MAGIC:
+        raise Error(f'config.json: {op.source}: "/proc" cannot be mounted because it is not of type proc', pointer=op.source)
+
+
 def _userns(sup, op):
     sup.fds[op.slots[0]] = kernel.userns(*op.args)
 
@@ -361,10 +367,12 @@ def _created(sup, op):
 
 
 def _cgroup_of(sup, op):
-    """exec is born into the group init is in *now*: a nested manager may have moved it below the container's own."""
-    group = sup.container.cgroup()
-    if group is None or not group.exists():
-        raise Error("the container's cgroup is gone")
+    """exec is born into the container's group, or the one below it that --cgroup names."""
+    from .host.cgroup.v2 import Cgroup
+
+    group = Cgroup(sup.container.data["facts"]["cgroup_root"], op.args[0])
+    if not group.exists():
+        raise Error(f"cgroup {op.args[0]} does not exist")
     sup.fds["cgroup"] = group.dirfd()
 
 
@@ -374,7 +382,7 @@ def _execed(sup, op):
 
 ACTIONS = {
     "CGROUP": _cgroup, "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
-    "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
+    "TREE": _tree, "SETATTR": _setattr, "IS_PROC": _is_proc, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,
     "CREATED": _created, "CGROUP_OF": _cgroup_of, "EXECED": _execed,

@@ -21,7 +21,7 @@ struct init {
 	int base;      /* first descriptor that is ours; below it are stdio and what the caller preserves */
 	int sync;      /* socket to the supervisor */
 	int role;      /* 'M' or 'I' */
-	int slot[SLOTS + 6];
+	int slot[SLOTS];
 	uint32_t pdeathsig;
 	int cwd_done;            /* CHDIR has succeeded */
 	const char *exec_path;   /* found by LOOKUP */

@@ -91,7 +91,7 @@ static int check_args(struct init *in, const struct op_info *info, struct plan_o
 	char kind;
 
 	while ((kind = next_kind(&sig, &produced))) {
-		if (word + (kind == 'q') > 4)
+		if (word + (kind == 'q') > 5)
 			return -EINVAL;
 		ret = kind == 's' ? check_str(in, op->arg[word]) :
 		      kind == 'b' ? check_len(in, op->arg[word], 0) :
@@ -127,7 +127,7 @@ static int check_slots(const struct op_info *info, struct plan_op *op, uint8_t *
 
 int plan_load(struct init *in, uint8_t *bytes, uint32_t size)
 {
-	uint8_t filled[SLOTS + 6];
+	uint8_t filled[SLOTS];
 	struct plan_header *head = (struct plan_header *)bytes;
 	uint32_t i;
 

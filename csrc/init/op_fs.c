@@ -184,10 +184,14 @@ static int open_real_dir(struct init *in, int root, const char *path)
 	}
 	if (fd == -ELOOP)
 		in->step = STEP_SYMLINK;
-	if (fd >= 0 && is_type(fd, S_IFDIR) != 1) {
+	if (fd >= 0) {
+		int directory = is_type(fd, S_IFDIR);
+
+		if (directory == 1)
+			return fd;
 		close_fd(fd);
-		in->step = STEP_NOTDIR;
-		return -ENOTDIR;
+		in->step = directory < 0 ? STEP_STAT : STEP_NOTDIR;
+		return directory < 0 ? directory : -ENOTDIR;
 	}
 	return fd;
 }
@@ -219,7 +223,13 @@ int op_ATTACH(struct init *in, struct plan_op *op)
 	}
 	ret = target = open_target(in, op, tree);
 	if (target >= 0) {
-		ret = move_to(in, tree, target);
+		/* No link of the image leads a mount into proc, where it would cover what decides over us (CVE-2015-3631). */
+		if (!(op->arg[1] & ATTACH_IN_PROC) && verify_fs(target, PROC_SUPER) == 0) {
+			in->step = STEP_VERIFY;
+			ret = -EXDEV;
+		} else {
+			ret = move_to(in, tree, target);
+		}
 		close_fd(target);
 	}
 	if (clone >= 0)
@@ -232,10 +242,12 @@ static int make_node(struct init *in, int dir, const char *name, struct plan_op 
 {
 	uint32_t mode = op->arg[1], type = mode & S_IFMT, dev = op->arg[2];
 	struct statx st;
-	int fd, ret;
+	int fd, ret, mask;
 
 	in->step = STEP_CREATE;
+	mask = (int)SYS1(__NR_umask, 0); /* so that the mode is right at birth and no chmod is needed */
 	ret = (int)SYS4(__NR_mknodat, dir, name, mode, dev);
+	SYS1(__NR_umask, mask);
 	if (ret < 0 && ret != -EEXIST)
 		return ret;
 	in->step = STEP_OPEN;
@@ -254,11 +266,13 @@ static int make_node(struct init *in, int dir, const char *name, struct plan_op 
 		in->step = STEP_CHOWN;
 		ret = (int)SYS5(__NR_fchownat, fd, "", op->arg[3], op->arg[4], AT_EMPTY_PATH);
 	}
-	if (ret == 0) {
-		/* fchmodat has no AT_EMPTY_PATH before 6.6: on the parent and one checked component; a swap to a symlink
-		 * would need write access to a directory that no process of the container can reach yet. */
+	if (ret == 0 && (st.stx_mode & 07777) != (mode & 07777)) {
+		/* A node that was there. fchmodat2 (6.6) works on the descriptor; before it, on the parent and the one component
+		 * just checked: a swap needs write access to a directory no process of the container can reach yet. */
 		in->step = STEP_CHMOD;
-		ret = (int)SYS3(__NR_fchmodat, dir, name, mode & 07777);
+		ret = (int)SYS4(__NR_fchmodat2, fd, "", mode & 07777, AT_EMPTY_PATH);
+		if (ret == -ENOSYS)
+			ret = (int)SYS3(__NR_fchmodat, dir, name, mode & 07777);
 	}
 	close_fd(fd);
 	return ret;

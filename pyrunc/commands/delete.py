@@ -28,6 +28,8 @@ def _stop(container, force):
     if force:
         _kill(container)  # also makes a create that still holds the lock come to its end
     container.lock()
+    if not container.data:  # a create may have written its state while we waited for the lock
+        container.data = state.load(container.root, container.id, partial=True).data
     status = container.status() if container.data else "stopped"
     if status == "stopped":
         if not container.data and not force:

@@ -26,6 +26,7 @@ OPTIONS = (
     (("no-new-privs", None), "flag", False, "set no_new_privs"),
     (("cap", "c"), "list", None, "add a capability, may be repeated"),
     (("preserve-fds", None), "int", 0, "count of additional descriptors to pass on"),
+    (("cgroup", None), "list", None, "group below the container's own to run in"),
     (("ignore-paused", None), "flag", False, "also in a paused container"),
     (("no-subreaper", None), "flag", False, "ignored"),
 )
@@ -43,7 +44,7 @@ def run(globals_, options, args):
     check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])
     request = {
         "id": container.id, "bpf": lifecycle.seccomp_filter(config), "preserve": lifecycle.preserved(options, 0),
-        "detach": options["detach"], "cgroup": container.data["cgroup"], "pidfd_socket": options["pidfd-socket"],
+        "detach": options["detach"], "cgroup": _group(container, options["cgroup"]), "pidfd_socket": options["pidfd-socket"],
     }
     plan = compiler.compile(config, facts.load(container.data["facts"]), request)
     front = None if options["detach"] else foreground.Foreground(False)
@@ -69,6 +70,17 @@ def _supervise(container, config, plan, options, front):
         walk.unwind()
         raise
     return front.wait(walk) if front else 0
+
+
+def _group(container, below):
+    """The group to be born in: the container's own, or with --cgroup one below it, which must exist."""
+    own = container.data["cgroup"]
+    if not below or own is None:
+        return own
+    path = below[-1].strip("/")
+    if ".." in path.split("/") or "\0" in path:
+        raise Error(f"bad sub cgroup path: {below[-1]}")
+    return f"{own}/{path}" if path else own
 
 
 def _check_status(container, options):

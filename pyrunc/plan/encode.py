@@ -4,10 +4,11 @@ Strings are interned, so a path named by three ops stands once in the pool. Ever
 and again by init's loader (CVE-2021-43784).
 """
 
+from ..errors import Error
 from .optable import NO_SLOT, OPS, PLAN_MAGIC, PLAN_VERSION, SLOTS
 
 HEADER = 32
-RECORD = 32
+RECORD = 40
 _WORDS = {"u32": 1, "u64": 2, "str": 1, "blob": 1, "vec": 1}
 
 
@@ -70,7 +71,7 @@ def encode(plan):
         for name in op.produced():
             slots.setdefault(name, len(slots))
     if len(slots) > SLOTS:
-        raise ValueError(f"the plan needs {len(slots)} descriptors at once, init holds {SLOTS}")
+        raise Error(f"the configuration needs {len(slots)} descriptors at once, {SLOTS} is the most", pointer="/mounts")
     pool = Pool(HEADER + RECORD * len(ops))
     records = b"".join([_record(op, slots, where, pool) for op in ops])
     status = slots["status"] if "status" in born else NO_SLOT
@@ -94,5 +95,5 @@ def _record(op, slots, where, pool):
     numbers = [NO_SLOT if name is None else slots[name] for name in op.slots]
     numbers += [NO_SLOT] * (4 - len(numbers))
     tolerate = bytes(op.tolerate).ljust(3, b"\0")
-    head = code.to_bytes(2, "little") + op.role.encode() + tolerate + unless.to_bytes(2, "little") + bytes(numbers)
-    return head + words.ljust(20, b"\0")
+    head = code.to_bytes(2, "little") + op.role.encode() + tolerate + unless.to_bytes(2, "little") + b"".join([n.to_bytes(2, "little") for n in numbers])
+    return head + words.ljust(24, b"\0")

@@ -57,11 +57,10 @@ def _join(plan, ns):
     joined = [kind for kind in NAMESPACES if ns.private(kind) and kind != "user"]
     first = [kind for kind in joined if kind in ns.joined] if ns.private("user") else []
     retry = [(kind, plan.add("M", "SETNS", ("init",), (NAMESPACES[kind][0],), (EPERM,))) for kind in first]
-    if ns.private("user"):
-        plan.add("M", "SETNS", ("init",), (NAMESPACES["user"][0],))
-    rest = sum([NAMESPACES[kind][0] for kind in joined if kind not in first])
-    if rest:
-        plan.add("M", "SETNS", ("init",), (rest,))
+    # in one call: whether init may be looked at is asked once, as the caller, before the user namespace is entered
+    own = [kind for kind in joined if kind not in first] + (["user"] if ns.private("user") else [])
+    if own:
+        plan.add("M", "SETNS", ("init",), (sum([NAMESPACES[kind][0] for kind in own]),))
     for kind, op in retry:
         plan.add("M", "SETNS", ("init",), (NAMESPACES[kind][0],), unless=op)
     if ns.private("user"):

@@ -12,6 +12,7 @@ HOST = {
     "HOSTPROC": ((("proc", "proc", True),), ()),
     "TREE": ((("tree", "tree", True),), ("path", "flags", "set", "clear", "propagation")),
     "SETATTR": ((("tree", "tree", False),), ("set", "clear", "propagation", "recursive")),
+    "IS_PROC": ((("tree", "tree", False),), ()),
     "USERNS": ((("userns", "ns", True),), ("uid_map", "gid_map")),
     "IDMAP": ((("tree", "tree", False), ("userns", "ns", False)), ("recursive",)),
     "HOSTDIR": ((("root", "root", True),), ("path",)),

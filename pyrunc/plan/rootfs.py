@@ -6,7 +6,7 @@ user namespace), with all its flags; a file system is made detached by init. Eit
 
 from ..config import mountopts
 from ..errors import Error
-from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_REAL_DIR, TREE_NOFOLLOW, TREE_RECURSIVE
+from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_REAL_DIR, TREE_NOFOLLOW, TREE_RECURSIVE
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
 RDONLY = mountopts.ATTR_RDONLY
@@ -42,6 +42,10 @@ class Mount:
 
     def cgroup(self):
         return self.kind in ("cgroup", "cgroup2")
+
+    def in_proc(self):
+        """ATTACH_IN_PROC for /proc and the files below it that the rules let through."""
+        return ATTACH_IN_PROC if self.path == "proc" or self.path.startswith("proc/") else 0
 
     def late_readonly(self):
         """A read-only tmpfs is filled by later mounts and devices first, and made read-only at the end."""
@@ -96,6 +100,8 @@ def _bind(plan, role, mount, source, base, ns):
     set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
     flags = TREE_RECURSIVE if opts.recursive else 0
     plan.add(role, "TREE", (mount.slot,), (source, flags, set_, clear, base))
+    if mount.path == "proc":
+        plan.add("H", "IS_PROC", (mount.slot,))
     _idmap(plan, mount, ns)
     _adjust(plan, role, mount)
 
@@ -160,7 +166,7 @@ def attach(plan, ns, facts, all_mounts, proc, root):
         if mount.cgroup():
             _cgroup(plan, mount, facts, ns)
         elif mount.kind == "bind":
-            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o644))
+            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc(), 0o644))
         else:
             _filesystem(plan, mount)
 
@@ -186,7 +192,7 @@ def _filesystem(plan, mount):
     for kind, recursive in opts.propagation:
         plan.add("I", "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
-    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, real, 0o644))
+    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, real | mount.in_proc(), 0o644))
 
 
 def _cgroup(plan, mount, facts, ns):

@@ -51,17 +51,15 @@ def credentials(plan, process, env, bpf, facts, keep, at="/process", late_apparm
     if nnp:
         plan.add("I", "NNP", source=f"{at}/noNewPrivileges")
     _identity(plan, process, env, facts, at)
-    caps = process.get("capabilities")
-    final = None
-    if caps is not None:
-        sets = [mask(caps.get(name)) for name in ("effective", "permitted", "inheritable")]
-        final = caps_blob(*sets), mask(caps.get("ambient"))
-        plan.source = f"{at}/capabilities"
-        if late_caps:
-            plan.add("I", "CAPS", (), (caps_blob(sets[0] | SYS_ADMIN, sets[1] | SYS_ADMIN, sets[2]),))
-        else:
-            plan.add("I", "CAPS", (), (final[0],))
-            plan.add("I", "AMBIENT", (), (final[1],))
+    caps = process.get("capabilities", {})  # no object: no capability, never all of them ("Shocker", security.md 2.1)
+    sets = [mask(caps.get(name)) for name in ("effective", "permitted", "inheritable")]
+    final = caps_blob(*sets), mask(caps.get("ambient"))
+    plan.source = f"{at}/capabilities"
+    if late_caps:
+        plan.add("I", "CAPS", (), (caps_blob(sets[0] | SYS_ADMIN, sets[1] | SYS_ADMIN, sets[2]),))
+    else:
+        plan.add("I", "CAPS", (), (final[0],))
+        plan.add("I", "AMBIENT", (), (final[1],))
     if late_apparmor:
         apparmor(plan, late_apparmor, f"{at}/apparmorProfile")
     plan.add("I", "LOOKUP", ("root",), (proc.candidates(process["args"], env),), source=f"{at}/args/0")
@@ -73,7 +71,7 @@ def credentials(plan, process, env, bpf, facts, keep, at="/process", late_apparm
     plan.add("I", "SEAL", keep, (plan.base,), source="default: closed world")
     if bpf is not None:
         _filter(plan, bpf)
-    if late_caps and final:
+    if late_caps:
         plan.add("I", "CAPS", (), (final[0],), source=f"{at}/capabilities")
         plan.add("I", "AMBIENT", (), (final[1],), source=f"{at}/capabilities/ambient")
 
@@ -86,9 +84,9 @@ def _identity(plan, process, env, facts, at):
         plan.add("I", "HOME", ("root",), (uid,), source=f"{at}/user/uid")
     cwd = process["cwd"].strip("/") or "."
     plan.add("I", "CHDIR", ("root",), (cwd,), (EACCES, EPERM), source=f"{at}/cwd")
-    if process.get("capabilities") is not None:
-        plan.add("I", "BOUND", (), (mask(process["capabilities"].get("bounding")),), source=f"{at}/capabilities/bounding")
-        plan.add("I", "KEEPCAPS", source=f"{at}/capabilities")
+    bounding = mask(process.get("capabilities", {}).get("bounding"))
+    plan.add("I", "BOUND", (), (bounding,), source=f"{at}/capabilities/bounding")
+    plan.add("I", "KEEPCAPS", source=f"{at}/capabilities")
     plan.source = f"{at}/user"
     if facts.setgroups and facts.euid == 0:
         gids = b"".join([g.to_bytes(4, "little") for g in user.get("additionalGids", [])])

@@ -72,6 +72,8 @@ def _hook(op, errno, step):
 def _attach(op, errno, step):
     if step in ("symlink", "notdir"):
         return f'filesystem "{op.args[0]}" must be mounted on ordinary directory'
+    if step == "verify":
+        return f'"/{op.args[0]}" cannot be mounted because it is inside /proc'
     return f'mount on "/{op.args[0]}": {STEP_WORDS.get(step, step)}: {posix.strerror(errno).lower()}'
 
 

@@ -3,7 +3,8 @@
 The container's side is every process from the execveat of the sealed memfd on, with its children, up to execve of a
 program. `breaches()` names each syscall there that resolves a path in another way than these:
 
-* relative to an explicit descriptor, one component, or openat2 with RESOLVE_IN_ROOT or RESOLVE_BENEATH;
+* relative to an explicit descriptor: openat2 with RESOLVE_IN_ROOT or RESOLVE_BENEATH, or a call on one component that
+  does not follow it if it is a symlink (mkdirat, mknodat; openat with O_NOFOLLOW; not fchmodat, which always does);
 * on nothing but a descriptor (AT_EMPTY_PATH and the like);
 * "/" itself after and around pivot_root: chdir, open, mount for propagation; and "." for pivot_root and umount2.
 """
@@ -33,7 +34,8 @@ PATHS = {
     "move_mount": [(0, 1), (2, 3)], "mount_setattr": [(0, 1)], "fspick": [(0, 1)], "name_to_handle_at": [(0, 1)],
     "fsconfig": [], "execveat": [], "execve": [],
 }
-ROOT_ITSELF = {"chdir", "open", "openat", "mount", "mount_setattr", "chroot"}
+ROOT_ITSELF = {"chdir", "open", "openat", "openat2", "mount", "mount_setattr", "chroot"}
+NEVER_FOLLOW = {"mkdirat", "mknodat", "symlinkat", "unlinkat", "readlinkat", "renameat", "renameat2"}
 HERE = {"pivot_root", "umount2", "chroot", "chdir"}
 
 
@@ -130,7 +132,10 @@ def _harmless(call, dirfd, position):
         return True
     if path == "." and call.name in HERE:
         return True
-    if fd.startswith("AT_FDCWD") or path.startswith("/"):
+    if fd.startswith("AT_FDCWD"):
         return False
-    confined = call.name == "openat2" and ("RESOLVE_IN_ROOT" in call.text or "RESOLVE_BENEATH" in call.text)
-    return confined or ("/" not in path and path != "..")
+    if call.name == "openat2" and ("RESOLVE_IN_ROOT" in call.text or "RESOLVE_BENEATH" in call.text):
+        return True
+    if "/" in path or path == "..":
+        return False
+    return path == "." or call.name in NEVER_FOLLOW or "NOFOLLOW" in call.text

@@ -467,11 +467,11 @@ def duration_of_create(rt):
 @known_bad("has no lock: delete during create leaves an init behind")
 def test_delete_during_create_leaves_nothing_once_both_are_done(rt):
     span = duration_of_create(rt)
-    rounds = 12
-    for step in range(rounds):
+    rounds = 24
+    for step in range(rounds):                  # half of them while the state directory is being made
         container = rt.container(SLEEP)
         creating = rt.spawn("create", "--bundle", container.bundle.path, container.id)
-        time.sleep(span * 1.2 * step / rounds)
+        time.sleep(span * 1.2 * step / rounds if step % 2 else span * 0.3 * step / rounds)
         deleting = container.delete("-f")
         created = creating.wait()
         assert created.code in (0, 1) and deleting.code == 0, (created, deleting)
