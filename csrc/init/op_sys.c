@@ -48,7 +48,10 @@ int op_NULLFD(struct init *in, struct plan_op *op)
 	return ret;
 }
 
-/* CHOWN_STDIO: the process may reopen its own stdio (/dev/stdout); what is /dev/null is everybody's and left alone. */
+/*
+ * CHOWN_STDIO: the process may reopen its own stdio (/dev/stdout). What is /dev/null is everybody's and left alone, and in
+ * the foreground (devices 0) so is every device: the caller's terminal stays the caller's.
+ */
 int op_CHOWN_STDIO(struct init *in, struct plan_op *op)
 {
 	struct statx st;
@@ -57,7 +60,8 @@ int op_CHOWN_STDIO(struct init *in, struct plan_op *op)
 	(void)in;
 	for (std = 0; std < 3; std++) {
 		if (verify_char(std, 1, 3) == 0 ||
-		    SYS5(__NR_statx, std, "", AT_EMPTY_PATH, STATX_UID, &st) < 0 || st.stx_uid == op->arg[0])
+		    SYS5(__NR_statx, std, "", AT_EMPTY_PATH, STATX_UID | STATX_TYPE, &st) < 0 || st.stx_uid == op->arg[0] ||
+		    (!op->arg[1] && (st.stx_mode & S_IFMT) == S_IFCHR))
 			continue;
 		ret = (int)SYS3(__NR_fchown, std, op->arg[0], -1);
 		if (ret < 0 && ret != -EINVAL && ret != -EPERM && ret != -EROFS)

@@ -119,8 +119,9 @@ def _system(plan, config, request, ns, mounts, own_dev):
     process.working_directory(plan, proc)
     if proc.get("terminal"):
         process.terminal(plan, proc, own_dev)
-    elif request.get("detach"):
-        plan.add("I", "CHOWN_STDIO", (), (proc["user"].get("uid", 0),), source="/process/user/uid")
+    else:
+        owner = proc["user"].get("uid", 0)
+        plan.add("I", "CHOWN_STDIO", (), (owner, int(bool(request.get("detach")))), source="/process/user/uid")
     if request.get("pidfd_socket"):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("standard",), source="--pidfd-socket")

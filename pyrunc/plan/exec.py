@@ -76,8 +76,9 @@ def _inside(plan, proc, linux, env, facts, request):
         plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
     if proc.get("terminal"):
         process.terminal(plan, proc, False)
-    elif request.get("detach"):
-        plan.add("I", "CHOWN_STDIO", (), (proc["user"].get("uid", 0),), source="/process/user/uid")
+    else:
+        owner = proc["user"].get("uid", 0)
+        plan.add("I", "CHOWN_STDIO", (), (owner, int(bool(request.get("detach")))), source="/process/user/uid")
     if request.get("pidfd_socket"):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("setns",), source="--pidfd-socket")

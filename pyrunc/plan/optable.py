@@ -40,7 +40,7 @@ OPS = {
     "READONLY": (33, "I", "sys", (("root", "root", False),), (("path", "str"),), 0),
     "MASK": (34, "I", "sys", (("root", "root", False), ("devnull", "devnull", False)), (("path", "str"),), 0),
     "UMASK": (35, "I", "sys", (), (("mask", "u32"),), 0),
-    "CHOWN_STDIO": (36, "I", "sys", (), (("uid", "u32"),), 0),
+    "CHOWN_STDIO": (36, "I", "sys", (), (("uid", "u32"), ("devices", "u32")), 0),
     "LABEL": (37, "I", "any", (("proc", "proc", False),), (("path", "str"), ("value", "str")), 0),
     "SCHED": (38, "I", "cred", (), (("attr", "blob"),), 0),
     "IOPRIO": (39, "I", "cred", (), (("value", "u32"),), 0),
