@@ -165,6 +165,8 @@ def only_nofollow(theirs, ours):
 
 
 ALLOWED = [
+    Allowed(r"status\.SigIgn", "every disposition is reset; runc passes on what its caller ignores (32 and up: Go leaves them)",
+            when=lambda theirs, ours: int(ours, 16) == 0),
     Allowed(r"fds\.[012]", "our /dev/null of the container is opened O_NOFOLLOW, which F_GETFL shows", when=only_nofollow),
     Allowed(r"fds\.0", "a foreground process keeps the caller's stdio; runc puts pipes and copies between", case="exec .*",
             when=lambda theirs, ours: theirs[0] == "pipe:[N]" and ours[0] == "/dev/null"),
