@@ -224,6 +224,11 @@ int k_flock(int fd, int exclusive, int wait_ms)
 	}
 }
 
+int k_unlock(int fd)
+{
+	return ret_errno(flock(fd, LOCK_UN));
+}
+
 static int poll_in(int fd, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };

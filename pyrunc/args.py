@@ -9,6 +9,7 @@ flags may stand behind the positionals.
 import posix
 
 from .errors import Error
+from .paths import clean
 
 GLOBALS = (
     (("root", None), "str", None, "directory for the state of containers (default /run/pyrunc)"),
@@ -122,29 +123,9 @@ def state_root(values):
         if root == "/":
             raise Error("Option --root argument should not be set to /")
         return root
+    from .facts import in_userns
+
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    if runtime and (posix.geteuid() or posix.environ.get(b"USER") != b"root" and _in_user_namespace()):
+    if runtime and (posix.geteuid() or posix.environ.get(b"USER") != b"root" and in_userns()):
         return f"{runtime}/pyrunc"
     return "/run/pyrunc"
-
-
-def _in_user_namespace():
-    try:
-        fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return posix.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
-    finally:
-        posix.close(fd)
-
-
-def clean(path):
-    """An absolute path without `.`, `..` and doubled slashes; only the text is looked at."""
-    parts = []
-    for part in path.split("/"):
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)

@@ -93,7 +93,7 @@ def probe():
     return Facts(
         euid=posix.geteuid(),
         egid=posix.getegid(),
-        userns=_in_userns(),
+        userns=in_userns(),
         cgroup=mode,
         cgroup_root=root,
         cgroup_own=own,
@@ -120,7 +120,7 @@ def _read(path):
         posix.close(fd)
 
 
-def _in_userns():
+def in_userns():
     """By the namespace's inode, not by its map: a full map does not make a namespace the initial one (runc 1.5.2)."""
     try:
         return posix.stat("/proc/self/ns/user").st_ino != INITIAL_USERNS

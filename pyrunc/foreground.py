@@ -4,9 +4,8 @@ Signals are blocked and read from a signalfd before init is spawned, so none is 
 (csrc/shim_tty.c) and no Python handler ever runs. Used by run and exec.
 """
 
-import posix
-
 from . import kernel, kernel_tty
+from .host import console
 
 
 class Foreground:
@@ -25,11 +24,8 @@ class Foreground:
     def take(self, master):
         """The container's pty: raw mode on our terminal, its size copied, before the process runs."""
         self.master = master
-        kernel_tty.clear_onlcr(master)
-        self.tty = _find_tty()
-        if self.tty >= 0:
-            kernel_tty.copy_size(self.tty, master)
-            self.saved = kernel_tty.raw(self.tty)
+        self.tty = console.host_terminal()
+        self.saved = console.attach(self.tty, master)
 
     def wait(self, supervisor, proxy=None):
         """Exit code as a shell has it: the process's status, or 128 + the signal that killed it."""
@@ -45,19 +41,8 @@ class Foreground:
 
     def close(self):
         if self.saved is not None:
-            kernel_tty.restore(self.tty, self.saved)
+            console.detach(self.tty, self.saved)
             self.saved = None
         if self.sigfd >= 0:
             kernel_tty.cancel(self.sigfd)
             self.sigfd = -1
-
-
-def _find_tty():
-    """Our caller's terminal: one of stderr, stdout, stdin, else /dev/tty; -1 if there is none."""
-    for fd in (2, 1, 0):
-        if posix.isatty(fd):
-            return fd
-    try:
-        return posix.open("/dev/tty", posix.O_RDWR | posix.O_CLOEXEC)
-    except OSError:
-        return -1

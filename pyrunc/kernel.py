@@ -133,6 +133,11 @@ def flock(fd, wait_ms):
     return True
 
 
+def unlock(fd):
+    """flock(2) LOCK_UN."""
+    check(lib.k_unlock(fd), "flock")
+
+
 def wait_exit(pidfd, timeout_ms=-1):
     """Wait until the process of `pidfd` has ended; False on timeout (ms, -1 for ever)."""
     return check(lib.k_wait_pid(pidfd, timeout_ms), "poll pidfd") > 0

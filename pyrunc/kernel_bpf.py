@@ -3,18 +3,12 @@
 Called by host/cgroup/device_filter only. Descriptors are close-on-exec from birth (the kernel does that).
 """
 
-import posix
-
 from pyrunc._native import ffi, lib
+
+from .kernel import check
 
 MAX_ATTACHED = 64  # BPF_CGROUP_MAX_PROGS
 LOG_SIZE = 16384
-
-
-def _check(ret, doing):
-    if ret < 0:
-        raise OSError(-ret, posix.strerror(-ret), doing)
-    return ret
 
 
 def device_load(program):
@@ -26,22 +20,22 @@ def device_load(program):
     log = ffi.new("char[]", LOG_SIZE)
     again = lib.k_bpf_device_load(program, count, log, LOG_SIZE)
     words = ffi.string(log).decode("utf-8", "replace").strip().splitlines()
-    return _check(again, "load the device filter" + (f" (verifier: {words[-1]})" if words else ""))
+    return check(again, "load the device filter" + (f" (verifier: {words[-1]})" if words else ""))
 
 
 def device_query(cgroup):
     """Ids of the device programs attached to exactly this cgroup, oldest first."""
     ids = ffi.new("uint32_t[]", MAX_ATTACHED)
-    return list(ids[0:_check(lib.k_bpf_device_query(cgroup, ids, MAX_ATTACHED), "query the device filters")])
+    return list(ids[0:check(lib.k_bpf_device_query(cgroup, ids, MAX_ATTACHED), "query the device filters")])
 
 
 def device_open(program_id):
-    return _check(lib.k_bpf_device_open(program_id), f"open the device filter {program_id}")
+    return check(lib.k_bpf_device_open(program_id), f"open the device filter {program_id}")
 
 
 def device_attach(cgroup, program, replace=-1):
-    _check(lib.k_bpf_device_attach(cgroup, program, replace), "attach the device filter")
+    check(lib.k_bpf_device_attach(cgroup, program, replace), "attach the device filter")
 
 
 def device_detach(cgroup, program):
-    _check(lib.k_bpf_device_detach(cgroup, program), "detach the device filter")
+    check(lib.k_bpf_device_detach(cgroup, program), "detach the device filter")

@@ -10,6 +10,7 @@ from . import facts, kernel, state, supervise
 from .config import load
 from .errors import Error
 from .host.console import check_stdio
+from .paths import clean
 from .plan import create as compiler
 from .plan import words
 from .plan.optable import SAY_EXEC, SAY_FAIL
@@ -26,16 +27,14 @@ def now():
 
 
 def absolute(path):
-    from .plan.rootfs import normal
-
-    return normal(path if path.startswith("/") else f"{posix.getcwd()}/{path}")
+    return clean(path if path.startswith("/") else f"{posix.getcwd()}/{path}")
 
 
 def check_rootfs(config, bundle):
     """The root must be a directory reached through no symlink (compat.md 2.1). Returns its absolute path."""
-    from .plan.rootfs import join, normal
+    from .plan.rootfs import join
 
-    path = normal(join(bundle, config["root"]["path"]))
+    path = clean(join(bundle, config["root"]["path"]))
     try:
         fd = kernel.openat2(-100, path, 0o10000000 | posix.O_DIRECTORY, 0, kernel.RESOLVE_NO_SYMLINKS)
     except OSError as err:
@@ -64,7 +63,7 @@ class Making:
         self.facts = facts.probe()
         refuse(self.config, self.facts, globals_)
         group = cgroup_path(self.config, self.facts, container_id)
-        bpf = seccomp_filter(self.config)
+        bpf = seccomp_filter(self.config, globals_["root"])
         self.container = state.create(globals_["root"], container_id)
         try:
             request = self._request(options, container_id, bundle, group, bpf, gate, detach)
@@ -189,14 +188,14 @@ def cgroup_path(config, host, container_id):
     return path_for(config.get("linux", {}).get("cgroupsPath", ""), host.cgroup_own, container_id)
 
 
-def seccomp_filter(config):
-    """(BPF, flags, (listener, metadata)) of linux.seccomp, or None when it is absent or empty."""
+def seccomp_filter(config, root=None):
+    """(BPF, flags, (listener, metadata)) of linux.seccomp, or None when it is absent or empty; cached in the state root."""
     section = config.get("linux", {}).get("seccomp")
     if not section:
         return None
     from .seccomp import compile as seccomp
 
-    return seccomp.filter_of(section)
+    return seccomp.filter_of(section, root)
 
 
 def preserved(options, sockets):
@@ -239,9 +238,7 @@ def _host_mounts(config, rootfs):
     kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
     if "mount" in kinds:
         return []
-    from .plan.rootfs import normal
-
-    return [rootfs + normal(m["destination"]) for m in config.get("mounts", [])][::-1]
+    return [rootfs + clean(m["destination"]) for m in config.get("mounts", [])][::-1]
 
 
 def notify_proxy(container):
@@ -318,7 +315,7 @@ def _worded(container, index, err, step):
 def recompile(container):
     config = container.config()
     request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
-               "cgroup": container.data["cgroup"], "bpf": seccomp_filter(config), **container.data.get("request", {})}
+               "cgroup": container.data["cgroup"], "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
     return compiler.compile(config, facts.load(container.data["facts"]), request)
 
 

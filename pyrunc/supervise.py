@@ -49,16 +49,12 @@ class Supervisor:
 
     def run(self):
         """Up to the last SYNC answered. What was made stays made: `undo` is the caller's from here on."""
-        for op in self.plan.ops:
-            if op.role == "H" and not op.index > self._spawn_index():
+        for op in self.plan.ops:  # all of the host's until the process exists stands first
+            if op.role == "H":
                 self.act(op)
-        self._serve()
-
-    def _spawn_index(self):
-        for op in self.plan.ops:
             if op.name == "SPAWN":
-                return op.index
-        raise ValueError("a plan without SPAWN")
+                break
+        self._serve()
 
     def act(self, op):
         """One host op; its OSError becomes one line that names the property."""
@@ -354,7 +350,7 @@ def _agent(sup, op):
     from .host import seccomp_agent
 
     path, metadata = op.args[0]
-    state = _state(sup, "creating", sup.pid)
+    state = _state(sup, "running" if sup.created is None else "creating", sup.pid)  # exec: nothing is being created
     seccomp_agent.send(path, sup.fds.pop("notify"), {"pid": sup.pid, "metadata": metadata, "state": state})
 
 

@@ -354,10 +354,16 @@ int op_CHROOT(struct init *in, struct plan_op *op)
 }
 
 /*
- * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree already lies over "/", so entering it is a chroot into a
- * mount that covers everything. Host mounts below stay reachable to someone who may chroot and unmount: as with runc.
+ * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree is moved over "/", then entered. What lies below stays
+ * reachable to someone who may chroot and unmount, as with runc: that is what the option costs.
  */
 int op_MOVEROOT(struct init *in, struct plan_op *op)
 {
-	return op_CHROOT(in, op);
+	int top = open_in(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0), ret;
+
+	if (top < 0)
+		return top;
+	ret = move_to(in, slot(in, op, 0), top);
+	close_fd(top);
+	return ret < 0 ? ret : op_CHROOT(in, op);
 }

@@ -3,9 +3,7 @@
 The same plan as create, without the gate: the last answer lets init execute, and the socket's end says that it has.
 """
 
-import posix
-
-from .. import foreground, lifecycle, log, state
+from .. import foreground, kernel, lifecycle, log
 from ..errors import Error
 from . import shared
 
@@ -42,8 +40,7 @@ def _started(making):
     except BaseException:
         making.fail()
         raise
-    posix.close(making.container.dirfd)
-    making.container.dirfd = posix.open(making.container.path, state.O_DIR)
+    kernel.unlock(making.container.dirfd)  # others may look at it, signal it, delete it while we wait
     lifecycle.poststart(making.container)
 
 

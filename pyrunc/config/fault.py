@@ -54,14 +54,3 @@ def shown(text):
     """Text from a config inside a one-line message: short, and without control characters."""
     short = text if len(text) <= 160 else text[:157] + "..."
     return short if short.isprintable() else ascii(short)[1:-1]
-
-
-def clean(path):
-    """The path without empty, `.` and `..` parts, always from /: how it looks from inside the root."""
-    parts = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part and part != ".":
-            parts.append(part)
-    return "/" + "/".join(parts)

@@ -4,7 +4,8 @@ Only what the config alone can tell: what a destination resolves to in the rootf
 /proc is a procfs, is checked by those who do the mount (security.md#31133).
 """
 
-from .fault import Fault, clean, path_fault, shown, too_long
+from ..paths import clean
+from .fault import Fault, path_fault, shown, too_long
 from .rules_ids import mapping_faults
 
 MOUNTS = "config.md#mounts"

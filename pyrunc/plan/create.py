@@ -8,7 +8,9 @@ request: id, bundle (absolute), cgroup (path in the cgroup2 tree or None), bpf (
          listen_fds, notify, pidfd_socket
 """
 
+from ..config import sysctl
 from ..config.names import RLIMITS
+from ..paths import clean
 from . import devices, hooks, process, rootfs, security
 from .namespaces import Namespaces, acquire, enter, needs_fork
 from .script import Plan
@@ -40,7 +42,7 @@ def compile(config, facts, request):
     if needs_fork(ns):
         plan.add("M", "FORK", source="/linux/namespaces")
     _session(plan, request, ns)
-    root = rootfs.normal(rootfs.join(request["bundle"], config["root"]["path"]))
+    root = clean(rootfs.join(request["bundle"], config["root"]["path"]))
     rootfs.attach(plan, ns, facts, mounts, _needs_proc(config), root)
     if own_dev:
         devices.make(plan, config, by_bind)
@@ -134,21 +136,13 @@ def _system(plan, config, request, ns, mounts, own_dev):
     if proc.get("apparmorProfile"):
         security.apparmor(plan, proc["apparmorProfile"], "/process/apparmorProfile")
     for key, value in linux.get("sysctl", {}).items():
-        plan.add("I", "SYSCTL", ("proc",), (f"sys/{sysctl_path(key)}", value), source=f"/linux/sysctl/{key}")
+        plan.add("I", "SYSCTL", ("proc",), (f"sys/{sysctl.path(key)}", value), source=f"/linux/sysctl/{key}")
     for i, path in enumerate(readonly):
         plan.add("I", "READONLY", ("root",), (rootfs.relative(path),), source=f"/linux/readonlyPaths/{i}")
     if masked:
         plan.add("I", "DEVNULL", ("root", "devnull"), source="/linux/maskedPaths")
     for i, path in enumerate(dict.fromkeys(masked)):
         plan.add("I", "MASK", ("root", "devnull"), (rootfs.relative(path),), source=f"/linux/maskedPaths/{i}")
-
-
-def sysctl_path(key):
-    """`net.ipv4.ip_forward` or `net/ipv4/conf/eth0.1/forwarding`: the separator that comes first is the separator."""
-    dot, slash = key.find("."), key.find("/")
-    if slash >= 0 and (dot < 0 or slash < dot):
-        return key
-    return key.replace("/", "\0").replace(".", "/").replace("\0", ".")
 
 
 def _process(plan, config, facts, request):

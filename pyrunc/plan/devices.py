@@ -1,5 +1,6 @@
 """Device nodes and links in /dev: the defaults of config-linux.md#default-devices, then linux.devices."""
 
+from ..paths import clean
 from . import rootfs
 
 S_IFCHR, S_IFBLK, S_IFIFO = 0o020000, 0o060000, 0o010000
@@ -23,7 +24,7 @@ def makedev(major, minor):
 def wanted(config):
     """[(device object, JSON pointer)]: defaults first; an entry of the user's with the same path replaces the default."""
     devices = config.get("linux", {}).get("devices", [])
-    own = {rootfs.normal(device["path"]) for device in devices}
+    own = {clean(device["path"]) for device in devices}
     nodes = [
         ({"type": "c", "path": path, "major": major, "minor": minor}, "default: devices")
         for path, major, minor in DEFAULTS if path not in own
@@ -43,7 +44,7 @@ def make(plan, config, by_bind):
     """I: nodes (or binds), then the links every /dev has."""
     for i, (device, source) in enumerate(wanted(config)):
         plan.source = source
-        path = rootfs.relative(rootfs.normal(device["path"]))
+        path = rootfs.relative(clean(device["path"]))
         if by_bind:
             plan.add("I", "ATTACH", (f"dev{i}", "root"), (path, rootfs.ATTACH_FILE, 0))
             continue

@@ -1,6 +1,6 @@
 """The process object: scheduling, terminal, working directory, PATH lookup, environment."""
 
-from ..config import names
+from ..config import cpulist, names
 
 EACCES, EPERM, EROFS = 13, 1, 30
 ALL_CPUS = b"\xff" * 128  # sched_setaffinity(2) takes what is there of them
@@ -42,13 +42,8 @@ def _sched_attr(sched):
 
 
 def bitmask(text):
-    """A list such as `0-3,7` as a mask, least significant byte first, whole 8-byte words (cpuset(7) list format)."""
-    bits = 0
-    for part in text.replace("\n", "").split(","):
-        first, _, last = part.strip().partition("-")
-        if first:
-            low, high = int(first), int(last or first)
-            bits |= ((1 << (high - low + 1)) - 1) << low
+    """A checked list such as `0-3,7` as a mask, least significant byte first, whole 8-byte words."""
+    bits = cpulist.parse(text) or 0
     return bits.to_bytes((bits.bit_length() + 63) // 64 * 8, "little")
 
 

@@ -6,6 +6,7 @@ user namespace), with all its flags; a file system is made detached by init. Eit
 
 from ..config import mountopts
 from ..errors import Error
+from ..paths import clean
 from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_REAL_DIR, TREE_NOFOLLOW, TREE_RECURSIVE
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
@@ -37,7 +38,7 @@ class Mount:
         self.options = mountopts.parse(entry.get("options", []))
         self.slot = f"m{index}"
         self.at = f"/mounts/{index}"
-        self.path = relative(normal(entry["destination"]))
+        self.path = relative(clean(entry["destination"]))
         self.kind = "bind" if self.options.bind else entry.get("type", "")
 
     def cgroup(self):
@@ -50,17 +51,6 @@ class Mount:
     def late_readonly(self):
         """A read-only tmpfs is filled by later mounts and devices first, and made read-only at the end."""
         return self.kind == "tmpfs" and bool(self.options.attr_set & RDONLY)
-
-
-def normal(path):
-    """The path without empty, "." and ".." components, ".." stopping at the root (filepath.Clean)."""
-    parts = []
-    for part in path.split("/"):
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
 
 
 def mounts(config):

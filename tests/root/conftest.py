@@ -10,15 +10,8 @@ TESTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS))
 
 from kit.fixtures import *  # noqa: E402,F401,F403  (fixtures and hooks are found by name)
-from kit.fixtures import binary_under_test  # noqa: E402
 
 
 def pytest_runtest_setup(item):
     if os.geteuid() != 0:
         pytest.skip("needs root: it makes containers")
-
-
-if not (TESTS / "conftest.py").exists():
-    @pytest.fixture
-    def pyrunc():
-        return binary_under_test()

@@ -1,24 +1,4 @@
-"""Security tests are written with the kit (tests/kit)."""
+"""Security tests are written with the kit, as the root tests: the same fixtures, the same need of root."""
 
-import os
-import sys
-from pathlib import Path
-
-import pytest
-
-TESTS = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TESTS))
-
-from kit.fixtures import *  # noqa: E402,F401,F403  (fixtures and hooks are found by name)
-from kit.fixtures import binary_under_test  # noqa: E402
-
-
-def pytest_runtest_setup(item):
-    if os.geteuid() != 0:
-        pytest.skip("needs root: it makes containers")
-
-
-if not (TESTS / "conftest.py").exists():
-    @pytest.fixture
-    def pyrunc():
-        return binary_under_test()
+from tests.root.conftest import *  # noqa: F401,F403  (fixtures and hooks are found by name)
+from tests.root.conftest import pytest_runtest_setup  # noqa: F401

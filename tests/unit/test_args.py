@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrunc import args
+from pyrunc import args, facts
 from pyrunc.errors import Error
 
 OPTIONS = (
@@ -131,7 +131,7 @@ def test_the_runtime_directory_counts_for_all_but_the_host_s_root(euid, user, in
     environment = {b"XDG_RUNTIME_DIR": b"/xdg"} | ({b"USER": user} if user else {})
     monkeypatch.setattr(posix, "environ", environment)
     monkeypatch.setattr(posix, "geteuid", lambda: euid)
-    monkeypatch.setattr(args, "_in_user_namespace", lambda: inside)
+    monkeypatch.setattr(facts, "in_userns", lambda: inside)
     assert args.state_root({"root": None}) == expected
 
 
