@@ -24,13 +24,14 @@ def run(globals_, options, args):
             lifecycle.wait_ready(making.container, making.proxy)
         return 0
     with_tty = foreground.Foreground(not options.get("no-subreaper"))
+    making = None
     try:
         making = shared.make(globals_, options, args[0], gate=False, foreground=with_tty)
         _started(making)
         return with_tty.wait(making.supervisor, making.proxy)
     finally:
         with_tty.close()
-        _end(globals_["root"], args[0], locals().get("making"), options.get("keep"))
+        _end(globals_["root"], args[0], making, options.get("keep"))
 
 
 def _started(making):

@@ -119,11 +119,7 @@ def _system(plan, config, request, ns, mounts, own_dev):
     masked, readonly = linux.get("maskedPaths", []), linux.get("readonlyPaths", [])
     plan.add("I", "NULLFD", ("root",), source="default: stdio")
     process.working_directory(plan, proc)
-    if proc.get("terminal"):
-        process.terminal(plan, proc, own_dev)
-    else:
-        owner = proc["user"].get("uid", 0)
-        plan.add("I", "CHOWN_STDIO", (), (owner, int(bool(request.get("detach")))), source="/process/user/uid")
+    process.stdio(plan, proc, own_dev, request)
     if request.get("pidfd_socket"):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("standard",), source="--pidfd-socket")

@@ -7,7 +7,7 @@ set after the user has changed.
 
 from ..config.names import NAMESPACES
 from . import process, security
-from .create import limits, ready
+from .create import DEFAULT_UMASK, limits, ready
 from .namespaces import EPERM, Namespaces
 from .script import Plan
 
@@ -74,15 +74,11 @@ def _inside(plan, proc, linux, env, facts, request):
     plan.add("I", "OPENROOT", ("root",), source="container's root")
     if proc.get("apparmorProfile") or proc.get("selinuxLabel"):
         plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
-    if proc.get("terminal"):
-        process.terminal(plan, proc, False)
-    else:
-        owner = proc["user"].get("uid", 0)
-        plan.add("I", "CHOWN_STDIO", (), (owner, int(bool(request.get("detach")))), source="/process/user/uid")
+    process.stdio(plan, proc, False, request)
     if request.get("pidfd_socket"):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("setns",), source="--pidfd-socket")
-    plan.add("I", "UMASK", (), (proc["user"].get("umask", 0o022),), source="/process/user/umask")
+    plan.add("I", "UMASK", (), (proc["user"].get("umask", DEFAULT_UMASK),), source="/process/user/umask")
     limits(plan, proc)
     process.scheduling(plan, proc, linux)
     if proc.get("selinuxLabel"):

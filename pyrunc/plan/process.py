@@ -54,10 +54,19 @@ def working_directory(plan, process, at="/process"):
         plan.add("I", "MKDIR", ("root",), (path, 0o755), (EACCES, EPERM, EROFS), source=f"{at}/cwd")
 
 
-def terminal(plan, process, with_console, at="/process"):
+def stdio(plan, process, with_console, request):
+    """A terminal, or the caller's own descriptors, given to the process's user (devices only when nobody waits)."""
+    if process.get("terminal"):
+        _terminal(plan, process, with_console)
+    else:
+        owner, detach = process["user"].get("uid", 0), int(bool(request.get("detach")))
+        plan.add("I", "CHOWN_STDIO", (), (owner, detach), source="/process/user/uid")
+
+
+def _terminal(plan, process, with_console):
     """A pty of the container's devpts; its master goes to the supervisor, its peer becomes stdio and /dev/console."""
     size = process.get("consoleSize") or {}
-    plan.source = f"{at}/terminal"
+    plan.source = "/process/terminal"
     rows, columns = size.get("height", 0) & 0xFFFF, size.get("width", 0) & 0xFFFF
     plan.add("I", "PTY", ("root", "master", "peer"), (rows, columns, process["user"].get("uid", 0)))
     if with_console:

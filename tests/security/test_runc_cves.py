@@ -29,8 +29,11 @@ def attempt(*what):
     return {"process": {"args": ["/bin/probe", "try", *what]}}
 
 
-def hunting(log="/hunt.log", *more):
-    return {"process": {"args": ["/bin/hunt", log, *more]}}
+HUNT_LOG = "tmp/hunt.log"
+
+
+def hunting(*more):
+    return {"process": {"args": ["/bin/hunt", f"/{HUNT_LOG}", *more]}}
 
 
 def lines_of(path):
@@ -38,10 +41,17 @@ def lines_of(path):
     return [tuple(line.rstrip("\n").split("\t")) for line in open(path, errors="replace") if line.count("\t") == 2]
 
 
-def stop_hunter(container, log="hunt.log"):
-    (container.rootfs / f"{log}.stop").write_text("")
-    wait_until(lambda: "done" in (container.rootfs / log).read_text(errors="replace"), what="the hunter goes on")
-    return lines_of(container.rootfs / log)
+def hunted_execs(container, most):
+    """Exec again and again, `most` times or for 6 s, while the container's hunter looks; what it has found."""
+    log = container.rootfs / HUNT_LOG
+    wait_until(log.exists, what="no hunter")
+    deadline, rounds = time.monotonic() + 6, 0
+    while time.monotonic() < deadline and rounds < most:
+        container.exec("/bin/true").ok()
+        rounds += 1
+    (container.rootfs / f"{HUNT_LOG}.stop").write_text("")
+    wait_until(lambda: "done" in log.read_text(errors="replace"), what="the hunter goes on")
+    return lines_of(log)
 
 
 # --- 2.1 the libcontainer era
@@ -146,13 +156,8 @@ def test_cve_2016_9962_nobody_in_the_container_can_attach_to_the_process_that_en
     """
     patches = [userns()] if user_namespace else []
     container = rt.container(*patches, caps("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"),
-                             hunting("/tmp/hunt.log", *(["attach"] if user_namespace else []))).up()
-    wait_until(lambda: (container.rootfs / "tmp/hunt.log").exists(), what="no hunter")
-    deadline, rounds = time.monotonic() + 6, 0
-    while time.monotonic() < deadline and rounds < 500:
-        container.exec("/bin/true").ok()
-        rounds += 1
-    found = stop_hunter(container, "tmp/hunt.log")
+                             hunting(*(["attach"] if user_namespace else []))).up()
+    found = hunted_execs(container, 500)
     assert len([line for line in found if line[0] == "sighted"]) > 0, "the hunter saw nothing"
     assert [line for line in found if line[0] == "ptrace" and not line[1].startswith("/bin/")] == []
     # the pidfd is of the container's init; the last is exec's own stdio
@@ -190,13 +195,8 @@ def test_cve_2019_5736_an_entrypoint_of_proc_self_exe_changes_nothing_on_the_hos
 def test_cve_2019_5736_the_runtimes_executable_is_never_seen_or_writable_from_inside(rt, user_namespace):
     before = runtime_files(rt.binary)
     patches = [userns()] if user_namespace else []
-    container = rt.container(*patches, caps("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"), hunting("/tmp/hunt.log")).up()
-    wait_until(lambda: (container.rootfs / "tmp/hunt.log").exists(), what="no hunter")
-    deadline, rounds = time.monotonic() + 6, 0
-    while time.monotonic() < deadline and rounds < 200:
-        container.exec("/bin/true").ok()
-        rounds += 1
-    found = stop_hunter(container, "tmp/hunt.log")
+    container = rt.container(*patches, caps("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"), hunting()).up()
+    found = hunted_execs(container, 200)
     seen = {line[1] for line in found if line[0] in ("sighted", "exe-open")} - {""}
     assert [exe for exe in seen if not exe.startswith("/bin/") and not (exe.startswith("/memfd:") and exe.endswith("(deleted)"))] == []
     assert [line for line in found if line[0] == "exe-writable" and not line[1].startswith("/bin/")] == []
