@@ -1,5 +1,6 @@
 """The life cycle, from outside: states, transitions, error texts, exit codes, signals (compat.md 1.4, 1.7, 1.11, 3)."""
 
+import fcntl
 import json
 import os
 import re
@@ -426,6 +427,26 @@ def test_foreground_run_keeps_its_own_signals_to_itself(rt, number):
     running.popen.send_signal(signal.SIGTERM)
     assert running.wait().code == 42
     assert log.read_text().split() == ["ready", "15"]
+
+
+def test_foreground_run_does_not_keep_the_lock_while_its_program_runs(rt):
+    """Or every kill and delete of it would first wait for its end."""
+    container = rt.container(SLEEP)
+    running = container.spawn_run()
+    wait_until(lambda: container.directory.exists() and container.state().code == 0 and container.status == "running", what="it does not run")
+    directory = os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY)
+
+    def free():
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    wait_until(free, what="the lock is never given up")
+    os.close(directory)
+    container.kill("KILL").ok()
+    assert running.wait().code == 137
 
 
 def test_foreground_run_reaps_orphans_that_are_given_to_it(rt):
