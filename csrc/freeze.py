@@ -18,7 +18,7 @@ import marshal
 import pathlib
 import sys
 
-HOT_VERBS = ("create", "start", "run", "state", "kill", "delete", "exec", "list")
+HOT_VERBS = ("create", "start", "run", "state", "kill", "delete", "exec", "list", "pause", "resume", "update")
 # Only verbs that make a process compile and check; the others hold these modules by name and seldom look into them, so
 # there a stand-in waits in the package for the first look (boot.py). Marked with ~ in HOT.
 MAKERS = ("create", "run", "exec")

@@ -130,9 +130,19 @@ def _list():
     return list
 
 
+def _pause():
+    from .commands import pause
+    return pause
+
+
 def _ps():
     from .commands import ps
     return ps
+
+
+def _resume():
+    from .commands import resume
+    return resume
 
 
 def _run():
@@ -155,6 +165,11 @@ def _state():
     return state
 
 
+def _update():
+    from .commands import update
+    return update
+
+
 def _validate():
     from .commands import validate
     return validate
@@ -168,11 +183,14 @@ COMMANDS = {
     "features": (_features, "print what this runtime can do"),
     "kill": (_kill, "send a signal to a container"),
     "list": (_list, "list containers"),
+    "pause": (_pause, "freeze a container's processes"),
     "ps": (_ps, "list a container's processes"),
+    "resume": (_resume, "let a paused container go on"),
     "run": (_run, "create and start a container"),
     "spec": (_spec, "write a default config.json"),
     "start": (_start, "start a created container"),
     "state": (_state, "print a container's state"),
+    "update": (_update, "change a container's limits"),
     "validate": (_validate, "find every fault of a config.json"),
 }
 PREFIX = {"create": "pyrunc create failed: ", "run": "pyrunc run failed: ", "exec": "exec failed: "}

@@ -11,11 +11,11 @@ from .host import console
 class Foreground:
     """`close` restores whatever was changed and may be called at any time, more than once."""
 
-    __slots__ = ("sigfd", "master", "tty", "saved", "subreaper")
+    __slots__ = ("sigfd", "master", "tty", "saved", "subreaper", "status")
 
     def __init__(self, subreaper):
         self.master = self.tty = -1
-        self.saved = None
+        self.saved = self.status = None
         self.subreaper = subreaper
         if subreaper:
             kernel.subreaper(True)
@@ -37,6 +37,7 @@ class Foreground:
             )
             if status is None and proxy.step():
                 proxy = None
+        self.status = status
         return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
 
     def close(self):

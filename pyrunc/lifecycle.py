@@ -4,7 +4,6 @@ create  = prepare, supervise a gated plan, leave          run = the same plan wi
 """
 
 import posix
-import time
 
 from . import facts, kernel, state, supervise
 from .config import load
@@ -17,13 +16,6 @@ from .plan.optable import SAY_EXEC, SAY_FAIL
 
 ENXIO, ENOENT, ENOSYS = 6, 2, 38
 S_IFDIR, S_IFMT = 0o040000, 0o170000
-
-
-def now():
-    """The time as RFC 3339 with nanoseconds, UTC."""
-    ns = time.time_ns()
-    y, mo, d, h, mi, s = time.gmtime(ns // 1000000000)[:6]
-    return f"{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{ns % 1000000000:09}Z"
 
 
 def absolute(path):
@@ -62,44 +54,46 @@ class Making:
         rootfs = check_rootfs(self.config, bundle)
         self.facts = facts.probe()
         refuse(self.config, self.facts, globals_)
-        group = cgroup_path(self.config, self.facts, container_id)
+        group, v1 = cgroup_paths(self.config, self.facts, container_id)
         bpf = seccomp_filter(self.config, globals_["root"])
         self.container = state.create(globals_["root"], container_id)
         try:
-            request = self._request(options, container_id, bundle, group, bpf, gate, detach)
+            request = self._request(options, container_id, bundle, group, v1, bpf, gate, detach)
             self.plan = compiler.compile(self.config, self.facts, request)
-            self._record(bundle, rootfs, group, raw, request)
+            self._record(bundle, rootfs, raw, request)
         except BaseException:
             self.container.remove()
             raise
-        _warn(self.config)
+        _warn(self.config, v1)
         self.supervisor = supervise.Supervisor(
             self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
         )
 
-    def _request(self, options, container_id, bundle, group, bpf, gate, detach):
+    def _request(self, options, container_id, bundle, group, v1, bpf, gate, detach):
         return {
-            "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "bpf": bpf,
-            "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
+            "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "cgroup_v1": v1,
+            "bpf": bpf, "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
             "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds()),
             "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")),
             "pidfd_socket": options.get("pidfd-socket"),
         }
 
-    def _record(self, bundle, rootfs, group, raw, request):
+    def _record(self, bundle, rootfs, raw, request):
         """What will exist, before any of it does: whoever finds this after a crash can undo it."""
         container = self.container
         container.write(state.CONFIG, raw)
         container.data = {
-            "id": container.id, "init_process_pid": 0, "init_process_start": 0, "created": now(),
+            "id": container.id, "init_process_pid": 0, "init_process_start": 0, "created": state.now(),
             "bundle": bundle, "rootfs": rootfs, "annotations": self.config.get("annotations", {}),
-            "cgroup": group, "cgroup_paths": {"": f"{self.facts.cgroup_root}/{group}"} if group is not None else {},
+            "cgroup": request["cgroup"], "cgroup_v1": request["cgroup_v1"],
             "facts": self.facts.dump(), "rootless": self.facts.euid != 0,
             "external_descriptors": [_readlink(fd) for fd in range(3)],
             "pid_shared": not _has_own_pid(self.config),
             "mounts": _host_mounts(self.config, rootfs),
             "request": {k: request[k] for k in REPEATED if request[k]},
         }
+        groups = container.cgroup()
+        container.data["cgroup_paths"] = groups.paths() if groups else {}
         container.save()
 
     def _created(self, pid):
@@ -107,7 +101,7 @@ class Making:
         data["init_process_pid"] = pid
         data["init_process_start"] = state.start_time(pid)
         data["namespace_paths"] = {f"NEW{k}": f"/proc/{pid}/ns/{v}" for k, v in _NS_PATHS}
-        data["created"] = now()
+        data["created"] = state.now()
         self.container.save()
         if not data["request"].get("gate"):  # run: the process goes as soon as this is answered
             self.proxy = notify_proxy(self.container)
@@ -146,24 +140,25 @@ def _load(bundle):
         raise Error(f"{bundle}: {err.strerror.lower()}", errno=err.errno) from None
 
 
-def _warn(config):
-    """Capabilities nobody knows are left out, as runc does; once, with their names."""
+def _warn(config, v1):
+    """What is left out, as runc does: capabilities nobody knows, limits no kernel has (any more)."""
     from . import log
+    from .plan import limits
     from .config.names import CAPABILITIES
 
     sets = (config["process"].get("capabilities") or {}).values()
     unknown = sorted({name for names in sets for name in names or [] if name not in CAPABILITIES})
     if unknown:
         log.warning(f"ignoring unknown capabilities: {', '.join(unknown)}")
+    gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
+    if gone:
+        log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
 
 
 def refuse(config, host, globals_):
     """What this build or this host cannot do, said before anything is made."""
     if globals_.get("systemd-cgroup"):
         raise Error("systemd cgroup driver is not available in this build: run without --systemd-cgroup")
-    from .host.cgroup.resources import refuse_limits
-
-    refuse_limits(config)
     process = config["process"]
     if process.get("selinuxLabel") and not host.selinux:
         raise Error("config.json: /process/selinuxLabel: selinux label is specified in config, but selinux is disabled "
@@ -179,13 +174,19 @@ def refuse(config, host, globals_):
                     hint="`pyrunc spec --rootless` writes a config that has them")
 
 
-def cgroup_path(config, host, container_id):
-    """The group in the cgroup2 tree, or None where there is no such tree (or, rootless, no right to it)."""
-    from .host.cgroup.v2 import path_for
+def cgroup_paths(config, host, container_id):
+    """(group in the cgroup2 tree, or None where there is no such tree or, rootless, no right to it; [[controllers, mount
+    point, group], ...] of v1 hierarchies, which only the host's root may use)."""
+    from .host.cgroup import v2
 
-    if host.cgroup not in ("v2", "hybrid") or (host.euid != 0 and not config.get("linux", {}).get("cgroupsPath")):
-        return None
-    return path_for(config.get("linux", {}).get("cgroupsPath", ""), host.cgroup_own, container_id)
+    path, v1 = config.get("linux", {}).get("cgroupsPath", ""), []
+    if host.cgroup_v1 and host.privileged:
+        from .host.cgroup.v1 import paths
+
+        v1 = paths(path, host.cgroup_v1, container_id)
+    if host.cgroup not in ("v2", "hybrid") or (host.euid != 0 and not path):
+        return None, v1
+    return v2.path_for(path, host.cgroup_own, container_id), v1
 
 
 def seccomp_filter(config, root=None):
@@ -260,6 +261,31 @@ def wait_ready(container, proxy):
         proxy.wait_ready(container.pid(), pidfd)
 
 
+# --- update ---
+
+
+def update(container, resources):
+    """Put limits into force, all or none, and remember them."""
+    from .plan import limits
+
+    group = container.cgroup()
+    if group is None:
+        raise Error(f"cannot update container {container.id}: it has no cgroup")
+    config = container.config()
+    v1 = {name: slot for slot in group.slots for name in slot.partition(":")[2].split(",") if name}
+    plan = limits.update(resources, v1, group.v2 is not None)
+    walk = supervise.Supervisor(plan, container, config, container.data["bundle"], None)
+    walk.groups, walk.restoring = group.slots, True
+    try:
+        for op in plan.ops:
+            walk.act(op)
+    except BaseException:
+        walk.unwind()
+        raise
+    container.data["resources"] = resources
+    container.save()
+
+
 # --- start ---
 
 
@@ -315,7 +341,7 @@ def _worded(container, index, err, step):
 def recompile(container):
     config = container.config()
     request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
-               "cgroup": container.data["cgroup"], "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
+               "cgroup": container.data["cgroup"], "cgroup_v1": container.data["cgroup_v1"], "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
     return compiler.compile(config, facts.load(container.data["facts"]), request)
 
 

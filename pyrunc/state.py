@@ -3,6 +3,7 @@
     <root>/<id>/           0711, locked by flock on itself
         state.json         written to a temporary name and renamed
         config.json        what create was given: exec's template; later edits of the bundle change nothing
+        exit.json          how it ended, once that is known
         exec.fifo          there while the container is "created"
         status.fifo        by which `start` learns that execve succeeded or why not
 
@@ -11,6 +12,7 @@ after a crash can undo all of it (delete -f).
 """
 
 import posix
+import time
 
 from . import kernel
 from .config.load import parse
@@ -18,7 +20,7 @@ from .errors import Error
 from .jsonio import dumps, loads
 
 OCI_VERSION = "1.3.0"
-STATE, CONFIG, FIFO, STATUS_FIFO = "state.json", "config.json", "exec.fifo", "status.fifo"
+STATE, CONFIG, EXIT, FIFO, STATUS_FIFO = "state.json", "config.json", "exit.json", "exec.fifo", "status.fifo"
 O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 ENOENT, EEXIST, ENXIO = 2, 17, 6
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
@@ -129,13 +131,17 @@ class Container:
         return "created" if self.has(FIFO) else "running"
 
     def cgroup(self):
-        """Its group in the cgroup2 tree, or None."""
-        relative = self.data.get("cgroup")
-        if relative is None:
+        """Its groups as one, or None."""
+        relative, v1 = self.data.get("cgroup"), self.data.get("cgroup_v1")
+        if relative is None and not v1:
             return None
-        from .host.cgroup.v2 import Cgroup
+        from .host.cgroup.group import Group
 
-        return Cgroup(self.data["facts"]["cgroup_root"], relative)
+        return Group(self.data["facts"]["cgroup_root"], relative, v1)
+
+    def resources(self):
+        """linux.resources in force: config.json's, or what `update` has made of them."""
+        return self.data.get("resources") or self.config().get("linux", {}).get("resources") or {}
 
     def describe(self):
         """The OCI state, runtime.md#state, with runc's additions."""
@@ -149,9 +155,31 @@ class Container:
             "rootfs": self.data.get("rootfs", ""),
             "created": self.data.get("created", ""),
         }
+        if status == "stopped":
+            out["exit"] = self.exit_record()
         if self.data.get("annotations"):
             out["annotations"] = self.data["annotations"]
         out["owner"] = ""
+        return out
+
+    def exit_record(self):
+        """How it ended: exit.json, written by `run` or, with what can still be found out, at the first look."""
+        try:
+            return loads(self.read(EXIT), EXIT)
+        except (OSError, Error):
+            return self.record_exit(zombie_status(self.pid(), self.data.get("init_process_start")))
+
+    def record_exit(self, status):
+        """Write exit.json: code or signal of a wait status (neither if None), OOM-killed or not, when (or when noticed)."""
+        group = self.cgroup()
+        out = {"time": now(), "oom_killed": bool(group and group.oom_kills())}
+        if status is not None:
+            out.update({"signal": status & 0x7F} if status & 0x7F else {"code": status >> 8})
+        if self.pid() and kernel.flock(self.dirfd, 0):  # while another holds the lock it may be on its way out
+            try:
+                self.write(EXIT, dumps(out).encode())
+            except OSError:
+                pass
         return out
 
     def remove(self):
@@ -174,19 +202,39 @@ def _remove_notify(dirfd):
 
 def start_time(pid):
     """Field 22 of /proc/PID/stat in clock ticks since boot, or None when it has ended (also as a zombie)."""
-    try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fields = posix.read(fd, 4096).rpartition(b")")[2].split()
-    except OSError:
-        return None
-    finally:
-        posix.close(fd)
+    fields = _stat(pid)
     if not fields or fields[0] in (b"Z", b"X", b"x"):
         return None
     return int(fields[19])
+
+
+def _stat(pid):
+    """/proc/PID/stat from the third field (state) on; [] when there is no such process."""
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        return posix.read(fd, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return []
+    finally:
+        posix.close(fd)
+
+
+def zombie_status(pid, start):
+    """The wait status of a process that has ended but was not yet waited for, or None: field 52 of /proc/PID/stat."""
+    fields = _stat(pid)
+    if not fields or fields[0] != b"Z" or int(fields[19]) != start:
+        return None
+    return int(fields[-1])
+
+
+def now():
+    """The time as RFC 3339 with nanoseconds, UTC."""
+    ns = time.time_ns()
+    y, mo, d, h, mi, s = time.gmtime(ns // 1000000000)[:6]
+    return f"{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{ns % 1000000000:09}Z"
 
 
 def missing():

@@ -12,11 +12,12 @@ from .config.names import NAMESPACES
 from .errors import Error, from_oserror
 from .plan import words
 from .plan.encode import encode
+from .plan.limits import inverse
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, PROC_MAGIC = 0x6E736673, 0x9FA0
-EPERM, RLIMIT_NOFILE = 1, 7
+EPERM, ENOENT, EACCES, RLIMIT_NOFILE = 1, 2, 13, 7
 
 
 class Supervisor:
@@ -28,7 +29,7 @@ class Supervisor:
     """
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
-                 "pidfd", "ops", "first", "bundle")
+                 "pidfd", "ops", "first", "bundle", "groups", "refused", "restoring")
 
     def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
         self.plan = plan
@@ -44,6 +45,9 @@ class Supervisor:
         self.pid = self.first = 0
         self.pidfd = -1
         self.ops = None
+        self.groups = {}  # by slot
+        self.refused = set()  # indexes of H ops whose errno the plan tolerates: what comes instead is done then
+        self.restoring = False  # update: what was in a file before goes on `undo`
 
     # --- the walk ---
 
@@ -58,6 +62,8 @@ class Supervisor:
 
     def act(self, op):
         """One host op; its OSError becomes one line that names the property."""
+        if op.unless is not None and op.unless.index not in self.refused:
+            return
         try:
             ACTIONS[op.name](self, op)
         except OSError as err:
@@ -117,7 +123,9 @@ class Supervisor:
         return error
 
     def _died(self):
-        return Error("container init died during its setup (killed, or out of memory: memory limit too low?)")
+        if self.container.data and any([group is not None and group.oom_kills() for group in [self.container.cgroup()]]):
+            return Error("container init was OOM-killed (memory limit too low?)", pointer="/linux/resources/memory/limit")
+        return Error("container init died during its setup (killed)")
 
     def await_exec(self):
         """run: after the last SYNC, the end of file that follows SAY_EXEC is execve having succeeded."""
@@ -184,18 +192,79 @@ def _reap(pid):
 
 
 def _cgroup(sup, op):
-    from .host.cgroup.v2 import Cgroup
+    from .host.cgroup.v2 import Foreign
 
-    group = Cgroup(sup.container.data["facts"]["cgroup_root"], op.args[0])
-    made = group.create()
+    group = _group(sup, op)
+    try:
+        made = group.create(op.args[2])
+    except Foreign:
+        sup.container.data.update(cgroup=None, cgroup_v1=[])  # what takes the container away must not kill those in there
+        raise
     sup.undo.append(lambda: (group.kill(), group.undo(made) if made else None))
-    sup.fds["cgroup"] = group.dirfd()
+    sup.fds[op.slots[0]] = group.dirfd()
+
+
+def _group(sup, op):
+    """The group an op names; kept by slot for those that write to it."""
+    root, path = op.args[:2]
+    if op.slots[0] == "cgroup":
+        from .host.cgroup.v2 import Cgroup as kind
+    else:
+        from .host.cgroup.v1 import Hierarchy as kind
+    group = sup.groups[op.slots[0]] = kind(root, path)
+    return group
+
+
+def _tasks(sup, op):
+    sup.fds[op.slots[1]] = sup.groups[op.slots[0]].tasks()
+
+
+def _limit(sup, op):
+    """One write; `update` can take it back."""
+    group, (file, value) = sup.groups[op.slots[0]], op.args
+    try:
+        before = group.read(file) if sup.restoring else None
+        group.write(file, value)
+    except Error as err:
+        if err.errno in op.tolerate:
+            sup.refused.add(op.index)
+            return
+        raise _of_property(sup, op, err) from None
+    if before is not None:
+        sup.undo.append(lambda: [group.write(file, line) for line in inverse(file, value, before)])
+
+
+def _of_property(sup, op, err):
+    if op.source.startswith("/linux/resources/unified/") and err.errno in (ENOENT, EPERM, EACCES) and err.hint:
+        file = op.args[0]
+        err.message = f'unified resource "{file}" can\'t be set: controller "{file.partition(".")[0]}" not available'
+    err.message = f"{'' if sup.restoring else 'config.json: '}{op.source}: {err.message}"
+    err.pointer = op.source
+    return err
+
+
+def _fits(sup, op):
+    file, limit = op.args
+    used = int(sup.groups[op.slots[0]].read(file))
+    if used > limit:
+        raise Error(f"{op.source}: rejecting memory limit {limit}: {used} bytes are in use", pointer=op.source)
+
+
+def _owner(sup, op):
+    sup.groups[op.slots[0]].chown(*op.args)
 
 
 def _devices(sup, op):
     from .host.cgroup import device_filter, devices
 
-    device_filter.apply(sup.fds["cgroup"], devices.rules(sup.config), fresh=True)
+    rules = devices.rules(sup.config)
+    if op.slots[0] == "cgroup":
+        device_filter.apply(sup.fds["cgroup"], rules, fresh=True)
+        return
+    from .host.cgroup.v1 import device_writes
+
+    for file, line in device_writes(devices.policy(rules)):
+        sup.groups[op.slots[0]].write(file, line)
 
 
 def _openns(sup, op):
@@ -364,12 +433,10 @@ def _created(sup, op):
 
 def _cgroup_of(sup, op):
     """exec is born into the container's group, or the one below it that --cgroup names."""
-    from .host.cgroup.v2 import Cgroup
-
-    group = Cgroup(sup.container.data["facts"]["cgroup_root"], op.args[0])
+    group = _group(sup, op)
     if not group.exists():
-        raise Error(f"cgroup {op.args[0]} does not exist")
-    sup.fds["cgroup"] = group.dirfd()
+        raise Error(f"cgroup {op.args[1]} does not exist")
+    sup.fds[op.slots[0]] = group.dirfd()
 
 
 def _execed(sup, op):
@@ -377,7 +444,7 @@ def _execed(sup, op):
 
 
 ACTIONS = {
-    "CGROUP": _cgroup, "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
+    "CGROUP": _cgroup, "TASKS": _tasks, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner, "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
     "TREE": _tree, "SETATTR": _setattr, "IS_PROC": _is_proc, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,

@@ -11,6 +11,7 @@ echo "--- mounts"; cat /proc/mounts
 
 with open(sys.argv[1]) as file:
     config = json.load(file)
+config["linux"]["cgroupsPath"] = "/pyrunc-demo"
 config["process"]["terminal"] = False
 config["process"]["args"] = ["sh", "-c", SHOW]
 with open(sys.argv[1], "w") as file:

@@ -44,7 +44,8 @@ def run(globals_, options, args):
     check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])
     request = {
         "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0),
-        "detach": options["detach"], "cgroup": _group(container, options["cgroup"]), "pidfd_socket": options["pidfd-socket"],
+        "detach": options["detach"], "cgroup": _group(container, options["cgroup"]),
+        "cgroup_v1": container.data["cgroup_v1"], "pidfd_socket": options["pidfd-socket"],
     }
     plan = compiler.compile(config, facts.load(container.data["facts"]), request)
     front = None if options["detach"] else foreground.Foreground(False)

@@ -34,9 +34,10 @@ def run(globals_, options, args):
 def _of_bundle(bundle, name):
     config, _ = load.load(bundle)
     host = host_facts(config, name)
+    group, v1 = lifecycle.cgroup_paths(config, host, "ID")
     request = {
         "id": "ID", "bundle": bundle, "state": "STATE", "gate": True, "detach": True,
-        "cgroup": lifecycle.cgroup_path(config, host, "ID"), "bpf": _filter(config),
+        "cgroup": group, "cgroup_v1": v1, "bpf": _filter(config),
     }
     return compiler.compile(config, host, request)
 

@@ -31,7 +31,7 @@ def run(globals_, options, args):
         return with_tty.wait(making.supervisor, making.proxy)
     finally:
         with_tty.close()
-        _end(globals_["root"], args[0], making, options.get("keep"))
+        _end(making, options.get("keep"), with_tty.status)
 
 
 def _started(making):
@@ -45,13 +45,17 @@ def _started(making):
     lifecycle.poststart(making.container)
 
 
-def _end(root, container_id, making, keep):
+def _end(making, keep, status):
     """Its process is gone: take the rest away, unless somebody else (delete -f) has already done so."""
-    if making is None or keep:
+    if making is None:
         return
     container = making.container
     try:
         container.lock()
+        if keep:
+            if status is not None:
+                container.record_exit(status)
+            return
         pidfd = container.open_pidfd()
         if pidfd is not None:
             lifecycle.kill_and_wait(container, pidfd)

@@ -69,10 +69,15 @@ def check_process(process, name):
 def load_resources(path):
     """The checked resources object of `update --resources FILE`."""
     resources = _object(load_json(path), path)
-    _refuse(path, schema_gen.check_resources(resources))
-    fault = rules.first_of_resources(resources)
-    _refuse(path, fault and (fault.pointer, fault.message))
+    check_resources(resources, path)
     return resources
+
+
+def check_resources(resources, name):
+    """Refuse a resources object (of a file, or made of update's options) at its first fault."""
+    _refuse(name, schema_gen.check_resources(resources))
+    fault = rules.first_of_resources(resources)
+    _refuse(name, fault and (fault.pointer, fault.message))
 
 
 def load_json(path):

@@ -3,7 +3,8 @@
 `compile` is pure: the checked config, Facts, and a request (a dict) go in, a Plan comes out. What is not obvious about
 the order is said where it is decided: namespaces.py, rootfs.py, hooks.py, security.py.
 
-request: id, bundle (absolute), cgroup (path in the cgroup2 tree or None), bpf ((bytes, flags, listener) or None),
+request: id, bundle (absolute), cgroup (path in the cgroup2 tree or None), cgroup_v1 ([[controllers, mount point, path],
+         ...]), bpf ((bytes, flags, listener) or None),
          gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
          listen_fds, notify, pidfd_socket
 """
@@ -11,7 +12,7 @@ request: id, bundle (absolute), cgroup (path in the cgroup2 tree or None), bpf (
 from ..config import sysctl
 from ..config.names import RLIMITS
 from ..paths import clean
-from . import devices, hooks, process, rootfs, security
+from . import devices, hooks, limits, process, rootfs, security
 from .namespaces import Namespaces, acquire, enter, needs_fork
 from .script import Plan
 
@@ -66,11 +67,7 @@ def _needs_proc(config):
 
 def _host(plan, config, facts, request, ns):
     """H: everything that must exist before the process does."""
-    resources = config.get("linux", {}).get("resources", {})
-    if request.get("cgroup") is not None:
-        plan.add("H", "CGROUP", ("cgroup",), (request["cgroup"],), source="/linux/cgroupsPath")
-        if "devices" in resources or facts.privileged:
-            plan.add("H", "DEVICES", ("cgroup",), (resources.get("devices", []),), source="/linux/resources/devices" if "devices" in resources else "default: device rules")
+    groups(plan, config, facts, request, ns)
     acquire(plan, ns)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
@@ -78,8 +75,57 @@ def _host(plan, config, facts, request, ns):
         plan.add("H", "NOTIFYDIR", source="NOTIFY_SOCKET")
 
 
+def groups(plan, config, facts, request, ns):
+    """The container's groups with their limits and device rules, before anything can run in them."""
+    resources, v2 = config.get("linux", {}).get("resources", {}), request.get("cgroup") is not None
+    plan.source, made = "/linux/cgroupsPath", []
+    if v2:
+        made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False)))
+    v1 = {}
+    for controllers, mount, path in request.get("cgroup_v1") or ():
+        slot = f"cgroup:{controllers}"
+        made.append(plan.add("H", "CGROUP", (slot,), (mount, path, False)))
+        v1.update({name: slot for name in controllers.split(",")})
+    limits.compile(plan, resources, v1, v2)
+    if v2:
+        made[0].args = (*made[0].args[:2], limits.needs_domain(plan))
+        owner = _owner(config, ns)
+        if owner is not None:
+            plan.add("H", "OWNER", ("cgroup",), (owner,), source="/linux/namespaces")
+    if made and ("devices" in resources or facts.privileged):
+        plan.add("H", "DEVICES", ("cgroup" if v2 else v1.get("devices", made[0].slots[0]),), (resources.get("devices", []),),
+                 source="/linux/resources/devices" if "devices" in resources else "default: device rules")
+    tasks(plan, v1)
+
+
+def tasks(plan, v1):
+    """Init joins v1 hierarchies by descriptors that it is born with."""
+    for slot in dict.fromkeys(v1.values()):
+        plan.add("H", "TASKS", (slot, "tasks" + slot[6:]), source="/linux/cgroupsPath")
+
+
+def join(plan, role):
+    for op in [op for op in plan.ops if op.name == "TASKS"]:
+        plan.add(role, "JOIN", (op.slots[1],), source="/linux/cgroupsPath")
+
+
+def _owner(config, ns):
+    """config-linux.md#cgroup-ownership: who is root of his own user and cgroup namespaces, and may write to a cgroup
+    mount, gets the group: the host's uid of his."""
+    linux = config.get("linux", {})
+    writable = any([m.get("type") in ("cgroup", "cgroup2") and "ro" not in m.get("options", ())
+                    and clean(m["destination"]) == "/sys/fs/cgroup" for m in config.get("mounts", ())])
+    if not (writable and "cgroup" in ns.new and "user" in ns.new):
+        return None
+    uid = config["process"]["user"].get("uid", 0)
+    for entry in linux.get("uidMappings", ()):
+        if 0 <= uid - entry["containerID"] < entry["size"]:
+            return entry["hostID"] + uid - entry["containerID"]
+    return None
+
+
 def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
-    rootfs.acquire(plan, role, config, mounts, request["bundle"], facts, ns)
+    rootfs.acquire(plan, role, config, mounts, request, facts, ns)
     devices.acquire(plan, role, config, by_bind)
     if request.get("notify"):
         plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19), source="NOTIFY_SOCKET")
@@ -96,6 +142,7 @@ def _spawn(plan, config, request, ns):
 def _clean(plan, config, role):
     plan.add(role, "SIGRESET", source="default: signals")
     plan.add(role, "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
+    join(plan, role)
     plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
     plan.add(role, "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
     if "oomScoreAdj" in config["process"]:
@@ -144,7 +191,7 @@ def _system(plan, config, request, ns, mounts, own_dev):
 def _process(plan, config, facts, request):
     linux, proc = config.get("linux", {}), config["process"]
     env = process.environment(proc, request)
-    limits(plan, proc)
+    rlimits(plan, proc)
     process.scheduling(plan, proc, linux)
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
@@ -168,7 +215,7 @@ def ready(plan):
     plan.sync("I")
 
 
-def limits(plan, proc):
+def rlimits(plan, proc):
     """The host sets them (raising one needs its privilege, not the container's), before the user changes (prlimit(2)).
 
     NOFILE is only raised here; init lowers its own as the last thing that could need a descriptor is done (security.py).

@@ -7,7 +7,7 @@ set after the user has changed.
 
 from ..config.names import NAMESPACES
 from . import process, security
-from .create import DEFAULT_UMASK, limits, ready
+from .create import DEFAULT_UMASK, join, ready, rlimits, tasks
 from .namespaces import EPERM, Namespaces
 from .script import Plan
 
@@ -25,12 +25,18 @@ def compile(config, facts, request):
     env = process.environment(proc, {})
     plan.add("H", "OPENPID", ("init",), source="container's init")
     if request.get("cgroup") is not None:
-        plan.add("H", "CGROUP_OF", ("cgroup",), (request["cgroup"],), source="/linux/cgroupsPath")
+        plan.add("H", "CGROUP_OF", ("cgroup",), (facts.cgroup_root, request["cgroup"]), source="/linux/cgroupsPath")
+    v1 = {}
+    for controllers, mount, path in request.get("cgroup_v1") or ():
+        v1[controllers] = f"cgroup:{controllers}"
+        plan.add("H", "CGROUP_OF", (v1[controllers],), (mount, path), source="/linux/cgroupsPath")
+    tasks(plan, v1)
     if "oomScoreAdj" in proc:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     plan.add("H", "SPAWN", ("cgroup" if request.get("cgroup") is not None else None,), (0, plan.base, _initial(proc)), source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
+    join(plan, "M")
     plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
     if "oomScoreAdj" in proc:
         plan.add("M", "OOM", ("hostproc",), (str(proc["oomScoreAdj"]),), source="/process/oomScoreAdj")
@@ -79,7 +85,7 @@ def _inside(plan, proc, linux, env, facts, request):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("setns",), source="--pidfd-socket")
     plan.add("I", "UMASK", (), (proc["user"].get("umask", DEFAULT_UMASK),), source="/process/user/umask")
-    limits(plan, proc)
+    rlimits(plan, proc)
     process.scheduling(plan, proc, linux)
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")

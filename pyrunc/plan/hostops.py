@@ -5,7 +5,11 @@ name: (((slot, kind, produced), ...), (arg, ...)). The actions live in `supervis
 
 HOST = {
     # before the process exists
-    "CGROUP": ((("cgroup", "cgroup", True),), ("path",)),
+    "CGROUP": ((("cgroup", "cgroup", True),), ("root", "path", "domain")),
+    "TASKS": ((("cgroup", "cgroup", False), ("tasks", "tasks", True)), ()),
+    "LIMIT": ((("cgroup", "cgroup", False),), ("file", "value")),
+    "FITS": ((("cgroup", "cgroup", False),), ("file", "limit")),
+    "OWNER": ((("cgroup", "cgroup", False),), ("uid",)),
     "DEVICES": ((("cgroup", "cgroup", False),), ("rules",)),
     "OPENNS": ((("ns", "ns", True),), ("path", "type")),
     "OPENPID": ((("ns", "ns", True),), ()),
@@ -30,6 +34,6 @@ HOST = {
     "AGENT": ((("notify", "notify", False),), ("listener",)),
     "PIDFD": ((), ("name",)),
     "CREATED": ((), ()),
-    "CGROUP_OF": ((("cgroup", "cgroup", True),), ("path",)),
+    "CGROUP_OF": ((("cgroup", "cgroup", True),), ("root", "path")),
     "EXECED": ((), ()),
 }

@@ -65,9 +65,10 @@ def has_own_dev(all_mounts):
 # --- acquire: detached trees of what lies on the host ---
 
 
-def acquire(plan, role, config, all_mounts, bundle, facts, ns):
+def acquire(plan, role, config, all_mounts, request, facts, ns):
     """TREE ops: the root and every bind source. role H when privileged, else M or I."""
     base = PROPAGATION.get(config.get("linux", {}).get("rootfsPropagation", ""), mountopts.MS_SLAVE)
+    bundle = request["bundle"]
     root = join(bundle, config["root"]["path"])
     if ns.private("mount"):
         plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base), source="/root/path")
@@ -78,7 +79,7 @@ def acquire(plan, role, config, all_mounts, bundle, facts, ns):
         if mount.kind == "bind":
             _bind(plan, role, mount, join(bundle, mount.entry.get("source", "")), base, ns)
         elif mount.cgroup():
-            _acquire_cgroup(plan, role, mount, facts, ns, base)
+            _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
 
 
 def join(bundle, path):
@@ -126,16 +127,17 @@ def _idmap(plan, mount, ns):
     plan.add("H", "IDMAP", (mount.slot, userns), (int(mount.options.ridmap),))
 
 
-def _acquire_cgroup(plan, role, mount, facts, ns, base):
-    """What the container sees of cgroups if it may not, or need not, mount them itself."""
+def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
+    """What the container sees of cgroups if it may not, or need not, mount them itself: on v1 its own groups."""
     set_ = mount.options.attr_set
     if facts.cgroup == "v2":
         path = facts.cgroup_root + ("" if "cgroup" not in ns.new else facts.cgroup_own.rstrip("/"))
         if "user" in ns.new or "user" in ns.joined or not facts.privileged:
             plan.add(role, "TREE", (f"{mount.slot}-host",), (path, TREE_RECURSIVE, set_ | RDONLY, 0, base))
     elif "cgroup" not in ns.new:
+        made = {point: f"/{path}" for _, point, path in groups}
         for i, (_, point, own) in enumerate(facts.cgroup_v1):
-            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + own.rstrip("/"), 0, set_, 0, base))
+            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + made.get(point, own.rstrip("/")), 0, set_, 0, base))
 
 
 # --- mount: init's part ---

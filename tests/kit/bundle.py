@@ -15,7 +15,7 @@ from pathlib import Path
 from kit import build
 
 BUSYBOX = ("/usr/bin/busybox", "/bin/busybox")
-APPLETS = "sh true false sleep cat ls echo id env mount umount mkdir rm touch ln kill ps head stat test grep".split()
+APPLETS = "sh true false sleep cat ls echo id env mount umount mkdir rm touch ln kill ps head stat test grep dd mknod".split()
 
 # What `runc spec` writes, without a terminal, without the cgroup mount (the two cgroup versions look too different
 # from inside), and with a writable root. Written out here, so that a change of a runtime's defaults changes no test.

@@ -99,6 +99,10 @@ def at(path):
     return Cgroup(root, path_for(path[len(root):], "/", ""))
 
 
+class Foreign(Error):
+    """The group is somebody else's: nothing in it may be touched."""
+
+
 class Cgroup:
     """One group of the tree mounted at `root`; `relative` comes from path_for. Opens lazily, close() when done."""
 
@@ -138,22 +142,24 @@ class Cgroup:
 
     # -- create -----------------------------------------------------------------------------------------------------
 
-    def create(self):
+    def create(self, domain=False):
         """mkdir -p with every controller on offer enabled on the way down; returns the directories it made.
+
+        domain: a limit needs a controller that works on whole processes, so the group must not be a threaded one.
 
         The list (relative paths, outermost first) is what `undo` takes. A group that exists is used if nothing lives in
         it and it is not frozen: somebody else's processes must not die with this container (texts: runc's).
         """
         made = []
         try:
-            self._descend(made)
+            self._descend(made, domain)
             self._refuse_foreign()
         except BaseException:
             self.undo(made)
             raise
         return made
 
-    def _descend(self, made):
+    def _descend(self, made, domain):
         parts = self.relative.split("/")
         fd = self._open_root()
         for depth, part in enumerate(parts):
@@ -169,17 +175,21 @@ class Cgroup:
                 fd = _step(fd, part)
             except OSError as err:
                 raise self._error("open", err, "/".join(parts[:depth + 1]))
-            _leave_invalid_domain(fd)
+            try:
+                _leave_invalid_domain(fd, domain, self.root.rstrip("/") + "/" + "/".join(parts[:depth + 1]))
+            except Error:
+                posix.close(fd)
+                raise
         self._fd = fd
 
     def _refuse_foreign(self):
         alive = len(self.pids(recursive=True))
         if alive:
-            raise Error(f"container's cgroup is not empty: {alive} process(es) found", pointer="/linux/cgroupsPath",
-                        hint=f"another container or service uses {self.path}; choose another linux.cgroupsPath")
+            raise Foreign(f"container's cgroup is not empty: {alive} process(es) found", pointer="/linux/cgroupsPath",
+                          hint=f"another container or service uses {self.path}; choose another linux.cgroupsPath")
         if self.frozen():
-            raise Error("container's cgroup unexpectedly frozen", pointer="/linux/cgroupsPath",
-                        hint=f"echo 0 > {self.path}/cgroup.freeze")
+            raise Foreign("container's cgroup unexpectedly frozen", pointer="/linux/cgroupsPath",
+                          hint=f"echo 0 > {self.path}/cgroup.freeze")
 
     def undo(self, made):
         """Remove what create() made, innermost first; parents that somebody else uses meanwhile stay."""
@@ -272,7 +282,7 @@ class Cgroup:
 
     def frozen(self):
         """Is the group itself (not merely an ancestor) told to freeze, and has it? The rule of runc's `paused`."""
-        return self._read_or("cgroup.freeze", "0").strip() == "1" and self._event("frozen")
+        return self.read_or("cgroup.freeze", "0").strip() == "1" and self._event("frozen")
 
     def freeze(self, on):
         """Freeze or thaw and wait until the kernel says it is done; on time-out thaw again and say so."""
@@ -318,7 +328,30 @@ class Cgroup:
         try:
             return _write(self.dirfd(), file, value)
         except OSError as err:
-            raise self._error("write", err, file=file, value=value)
+            raise self._error("write", err, file=file, value=value, hint=self._why_missing(file, err))
+
+    def _why_missing(self, file, err):
+        """A file that is not there: is its controller?"""
+        controller = file.partition(".")[0]
+        if err.errno in GONE and self._has("cgroup.controllers") and \
+                controller not in self.read_or("cgroup.controllers", "").split():
+            return f'controller "{controller}" is not available here: it is not enabled in the parent group, or not in the kernel'
+        return None
+
+    def chown(self, uid):
+        """Hand the group to a user: the directory and the files that the kernel lists for it (cgroups(7), delegation)."""
+        try:
+            fd = posix.open("/sys/kernel/cgroup/delegate", posix.O_RDONLY | posix.O_CLOEXEC)
+            names = _slurp(fd).decode().split()
+        except OSError:
+            names = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+        try:
+            posix.chown(self.dirfd(), uid, -1)
+            for name in names:
+                if self._has(name):
+                    posix.chown(name, uid, -1, dir_fd=self.dirfd(), follow_symlinks=False)
+        except OSError as err:
+            raise self._error("chown", err, value=str(uid))
 
     def read(self, file):
         try:
@@ -326,7 +359,7 @@ class Cgroup:
         except OSError as err:
             raise self._error("read", err, file=file)
 
-    def _read_or(self, file, default):
+    def read_or(self, file, default):
         try:
             return _read(self.dirfd(), file)
         except OSError as err:
@@ -335,7 +368,7 @@ class Cgroup:
             raise self._error("read", err, file=file)
 
     def _event(self, key):
-        return (key + " 1") in self._read_or("cgroup.events", "").splitlines()
+        return (key + " 1") in self.read_or("cgroup.events", "").splitlines()
 
     def _has(self, file):
         try:
@@ -344,11 +377,10 @@ class Cgroup:
         except OSError:
             return False
 
-    def _error(self, doing, err, relative=None, file=None, value=None):
+    def _error(self, doing, err, relative=None, file=None, value=None, hint=None):
         path = self.path if relative is None else self.root.rstrip("/") + "/" + relative
         where = path + ("/" + file if file else "")
         what = doing + (f' "{value}"' if value is not None else "")
-        hint = None
         if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             hint = "the cgroup tree must be writable: run as root, or have the group delegated to you"
         return Error(f'cgroup "{where}": {what}: {posix.strerror(err.errno).lower()}', hint, errno=err.errno)
@@ -421,10 +453,16 @@ def _try_write(fd, file, value):
         return False
 
 
-def _leave_invalid_domain(fd):
-    """A group made below a threaded one is "domain invalid" and takes no process; "threaded" is the only way out."""
+def _leave_invalid_domain(fd, domain, path):
+    """A group made below a threaded one is "domain invalid" and takes no process; "threaded" is the only way out, but
+    there memory, io and hugetlb do not exist, so not if a limit of theirs is wanted (texts: runc's)."""
     try:
-        if _read(fd, "cgroup.type").strip() == "domain invalid":
+        kind = _read(fd, "cgroup.type").strip()
+        if domain and kind != "domain":
+            how = "in an invalid state" if kind == "domain invalid" else f"in {kind} mode"
+            raise Error(f'cannot enter cgroupv2 "{path}" with domain controllers -- it is {how}',
+                        pointer="/linux/cgroupsPath", hint="choose a linux.cgroupsPath outside of the threaded subtree")
+        if kind == "domain invalid":
             _write(fd, "cgroup.type", "threaded")
     except OSError:
         pass  # the spawn will say what is wrong with the group

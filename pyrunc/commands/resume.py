@@ -1,0 +1,18 @@
+"""`resume ID`: let a paused container's processes go on."""
+
+from .. import state
+from ..errors import Error
+from . import pause
+
+USAGE = "resume CONTAINER"
+ARGS = (1, 1)
+OPTIONS = ()
+
+
+def run(globals_, options, args):
+    container = state.load(globals_["root"], args[0])
+    container.lock()
+    if container.status() != "paused":
+        raise Error("container not paused")
+    pause.freeze(container, False)
+    return 0

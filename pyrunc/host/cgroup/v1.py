@@ -1,0 +1,98 @@
+"""A container's group on one v1 hierarchy, by the verbs of v2.Cgroup. Only for hosts that still have such hierarchies.
+
+What differs from cgroup2: nothing is enabled for children, a cpuset is empty until its parent's is copied into it, and
+there is no cgroup.kill, no cgroup.freeze and no cgroup.events. Processes are not moved here either: init joins by writing
+"0" to the `tasks` file that the host opened for it, which spares the kernel the global lock that moving another process
+takes (7 ms). On a hybrid host the v2 group kills and freezes; these do it where there is no cgroup2 at all.
+"""
+
+import errno
+import posix
+import time
+
+from pyrunc.errors import Error
+from pyrunc.host.cgroup.v2 import FREEZE_TIMEOUT, Cgroup, _read, _write, path_for
+
+# The controllers a container gets a group of: what runc joins.
+KNOWN = ("cpuset", "devices", "memory", "cpu", "cpuacct", "pids", "blkio", "hugetlb", "net_cls", "net_prio", "perf_event",
+         "freezer", "rdma", "misc", "name=systemd")
+
+
+def paths(cgroups_path, hierarchies, container_id):
+    """[[controllers, mount point, relative path], ...] of a container's groups. (Pure.)
+
+    hierarchies: Facts.cgroup_v1. A relative cgroupsPath counts from the runtime's own group, as with runc on v1, where
+    a group may have both processes and children.
+    """
+    return [[controllers, mount, path_for(cgroups_path, own.rstrip("/") + "/.", container_id)]
+            for controllers, mount, own in hierarchies if any([name in KNOWN for name in controllers.split(",")])]
+
+
+class Hierarchy(Cgroup):
+    """One group; `root` is the mount point of its hierarchy."""
+
+    def _descend(self, made, domain):
+        super()._descend(made, domain)
+        fd = self._open_root()
+        try:
+            for part in self.relative.split("/"):
+                child = posix.open(part, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
+                _inherit_cpuset(fd, child)
+                posix.close(fd)
+                fd = child
+        finally:
+            posix.close(fd)
+
+    def tasks(self):
+        """A descriptor by which the process that writes "0" joins."""
+        try:
+            return posix.open("tasks", posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self.dirfd())
+        except OSError as err:
+            raise self._error("open", err, file="tasks") from None
+
+    def kill(self):
+        self._kill_each()
+
+    def populated(self):
+        return bool(self.pids(recursive=True))
+
+    def frozen(self):
+        return self.read_or("freezer.state", "").strip() == "FROZEN"
+
+    def freeze(self, on):
+        """FREEZING may take repeated asking: each write makes the kernel look again."""
+        if not self._has("freezer.state"):
+            return
+        wanted = "FROZEN" if on else "THAWED"
+        deadline = time.monotonic() + FREEZE_TIMEOUT
+        while True:
+            self.write("freezer.state", wanted)
+            if self.read("freezer.state").strip() == wanted:
+                return
+            if time.monotonic() > deadline:
+                self.write("freezer.state", "THAWED")
+                raise Error(f'cgroup "{self.path}": timed out waiting for it to {"freeze" if on else "thaw"}')
+            time.sleep(0.001)
+
+
+def _inherit_cpuset(parent, child):
+    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        try:
+            if not _read(child, file).strip():
+                _write(child, file, _read(parent, file).strip())
+        except OSError as err:
+            if err.errno == errno.ENOENT:
+                return
+            raise
+
+
+def device_writes(decision):
+    """[(file, line), ...] that make the v1 devices controller of a fresh group enforce devices.policy's decision."""
+    default_allow, exceptions = decision
+    out = [("devices.allow" if default_allow else "devices.deny", "a")]
+    file = "devices.deny" if default_allow else "devices.allow"
+    for (kind, major, minor), mask in exceptions.items():
+        numbers = ":".join(["*" if number < 0 else str(number) for number in (major, minor)])
+        out.append((file, f"{kind} {numbers} {''.join([c for c, bit in (('r', 2), ('w', 4), ('m', 1)) if mask & bit])}"))
+    return out

@@ -1,0 +1,43 @@
+"""Where a container's limits can be read back, whichever cgroup version a controller is on."""
+
+import json
+import re
+from pathlib import Path
+
+V1_OF = {"io": "blkio"}
+# What a limit looks like in the one and in the other; text after a colon picks a line.
+SAME = {
+    "memory.max": "memory.limit_in_bytes", "memory.low": "memory.soft_limit_in_bytes", "pids.max": "pids.max",
+    "pids.current": "pids.current", "cpuset.cpus": "cpuset.cpus", "cpuset.mems": "cpuset.mems", "cpu.idle": "cpu.idle",
+    "memory.current": "memory.usage_in_bytes",
+}
+KEPT = re.compile(r"(memory\.(max|low|high|min|swap\.max|limit_in_bytes|soft_limit_in_bytes|memsw\.limit_in_bytes|swappiness)"
+                  r"|cpu\.(max|max\.burst|weight|idle|shares|cfs_quota_us|cfs_period_us|cfs_burst_us|rt_runtime_us|rt_period_us)"
+                  r"|cpuset\.(cpus|mems)|pids\.max|io\.(max|weight|bfq\.weight)|blkio\.(bfq\.)?weight"
+                  r"|blkio\.throttle\.\w+_device|hugetlb\.\w+\.(rsvd\.)?(max|limit_in_bytes)|rdma\.max)$")
+
+
+def group(container, controller):
+    """(directory, is it v1) of a container's group for a controller, from state.json."""
+    return of(json.loads((container.directory / "state.json").read_text())["cgroup_paths"], controller)
+
+
+def of(paths, controller):
+    old = V1_OF.get(controller, controller)
+    return (Path(paths[old]), True) if old in paths else (Path(paths[""]), False)
+
+
+def read(container, file):
+    """A limit, by its cgroup2 name; None where the kernel has no such file."""
+    path, old = group(container, file.partition(".")[0])
+    path /= SAME[file] if old else file
+    return path.read_text().strip() if path.exists() else None
+
+
+def everything(paths):
+    """{file: text} of all limits in force in a set of groups (`cgroup_paths`)."""
+    out = {}
+    for directory in {Path(path) for path in paths.values()}:
+        if directory.is_dir():
+            out.update({file.name: file.read_text().strip() for file in directory.iterdir() if KEPT.match(file.name)})
+    return out
