@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.
 RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 busybox-static
 TEST_PACKAGES := $(RUN_PACKAGES) runc strace procps
 
-.PHONY: run test build bench bundle clean run-packages test-packages bench-packages
+.PHONY: run test test-vm build bench bundle clean run-packages test-packages bench-packages
 
 # $(call packages,NAMES): apt-get only what is missing
 define packages
@@ -48,6 +48,14 @@ bundle: build
 
 test: test-packages build
 	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests
+
+# In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options.
+GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_lifecycle.py \
+	tests/root/test_install.py
+TESTS ?= $(GUEST_TESTS)
+
+test-vm: test-packages build
+	$(PYTHON) tests/vm/vm.py run "PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)"
 
 BENCH_PACKAGES := $(TEST_PACKAGES) crun
 

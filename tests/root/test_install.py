@@ -156,7 +156,10 @@ def test_each_hot_verb_imports_exactly_what_is_written_down(pyrunc, bundle, tmp_
     found = "".join(f"{verb}: {' '.join(names)}\n" for verb, names in sorted(hot_modules(pyrunc, bundle, tmp_path).items()))
     if os.environ.get("UPDATE_HOT_MODULES"):
         GOLDEN.write_text(found)
-    assert found == GOLDEN.read_text()
+    wanted = GOLDEN.read_text()
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():  # written down on a host that has v1 hierarchies too
+        wanted = wanted.replace(" pyrunc.host.cgroup.v1", "")
+    assert found == wanted
 
 
 def test_no_hot_verb_imports_a_python_module_of_the_standard_library():
