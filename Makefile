@@ -30,7 +30,7 @@ build: $(PYRUNC)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pytest>=7.2' 'hypothesis>=6.67'
+	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pytest>=7.2' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
 
 $(PYRUNC): $(VENV)/bin/python $(SOURCES)
 	rm -rf build/lib* build/generated

@@ -25,7 +25,7 @@ DEFAULTS = {
     "cpus": "",              # CPUs online, list format
 }
 
-NAMED = {
+NAMED: dict[str, dict] = {
     "root-v2": {},
     "root-hybrid": {
         "cgroup": "hybrid",
@@ -46,6 +46,17 @@ class Facts:
     """See DEFAULTS for the fields."""
 
     __slots__ = tuple(DEFAULTS)
+    euid: int
+    egid: int
+    userns: bool
+    cgroup: str
+    cgroup_root: str
+    cgroup_own: str
+    cgroup_v1: list
+    apparmor: bool
+    selinux: bool
+    setgroups: bool
+    cpus: str
 
     def __init__(self, **fields):
         for name, value in {**DEFAULTS, **fields}.items():

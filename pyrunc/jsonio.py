@@ -42,7 +42,7 @@ class _Context:
     parse_constant = staticmethod(_constant)
 
 
-_scan = _json.make_scanner(_Context)
+_scan = _json.make_scanner(_Context)  # type: ignore[arg-type]  # a class serves as well as an instance
 
 
 def loads(data, name="JSON"):

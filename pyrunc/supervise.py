@@ -444,7 +444,8 @@ def _execed(sup, op):
 
 
 ACTIONS = {
-    "CGROUP": _cgroup, "TASKS": _tasks, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner, "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
+    "CGROUP": _cgroup, "TASKS": _tasks, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
+    "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
     "TREE": _tree, "SETATTR": _setattr, "IS_PROC": _is_proc, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,

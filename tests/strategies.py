@@ -118,7 +118,7 @@ def processes():
             "consoleSize": st.fixed_dictionaries({"height": st.integers(0, 65535), "width": st.integers(0, 65535)}),
             "user": some(uid=ID, gid=ID, umask=st.integers(0, 0o777), additionalGids=st.lists(ID, max_size=3)),
             "env": st.lists(st.tuples(WORD, TEXT).map("=".join), max_size=4),
-            "capabilities": some(**{name: capability for name in names.CAPABILITY_SETS}),
+            "capabilities": some(**dict.fromkeys(names.CAPABILITY_SETS, capability)),
             "rlimits": rlimits(),
             "noNewPrivileges": st.booleans(),
             "apparmorProfile": WORD,

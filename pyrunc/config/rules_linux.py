@@ -33,7 +33,7 @@ def devices(view):
         for name in ("uid", "gid"):
             if device.get(name) == NO_ID:
                 yield Fault(f"{pointer}/{name}", f"{name} {NO_ID} is no id: the kernel takes it for -1", DEVICES)
-        node = "p"
+        node: object = "p"
         if device["type"] != "p":
             node = (device["type"].replace("u", "c"), device.get("major"), device.get("minor"))
             for name, limit in (("major", MAX_MAJOR), ("minor", MAX_MINOR)):

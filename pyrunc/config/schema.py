@@ -25,7 +25,7 @@ def faults(config):
         errors = validator().iter_errors(config)
     except ImportError:
         found = schema_gen.check(config)
-        return [] if found is None else [Fault(*found, "config.md")]
+        return [] if found is None else [Fault(found[0], found[1], "config.md")]
     return sorted(map(_fault, errors), key=lambda fault: fault.pointer)
 
 
@@ -48,11 +48,12 @@ def _fault(error):
 
 def _section(error):
     """The section of the specification nearest to the fault on the way down the schema."""
-    node, section = CONFIG, "config.md"
+    node: dict = CONFIG
+    section = "config.md"
     for step in error.absolute_schema_path:
         # jsonschema leaves "$ref" out of the path
         if "$ref" in node and step not in node:
-            node = CONFIG["$defs"][node["$ref"].rsplit("/", 1)[1]]
+            node = CONFIG["$defs"][node["$ref"].rsplit("/", 1)[1]]  # type: ignore[index]  # the schema is nested dicts
         node = node[step]
         if type(node) is dict:
             section = node.get("x-spec", section)

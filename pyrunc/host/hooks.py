@@ -47,7 +47,7 @@ def run_each(kind, hooks, state, cwd=None):
 def _run_one(kind, index, hook, text, cwd):
     """None, or the Error of a hook that failed."""
     path, timeout = hook["path"], hook.get("timeout", 0)
-    errno = 0
+    errno: int | None = 0
     try:
         # one for each hook: they would share its offset, and a hook may leave a reader behind
         stdin = kernel.memfd("pyrunc:state", text)
@@ -55,7 +55,7 @@ def _run_one(kind, index, hook, text, cwd):
             result = kernel_hook.run(path, hook.get("args") or [path], hook.get("env", ()), stdin, cwd, timeout)
         finally:
             close(stdin)
-        reason = failure(*result, timeout)
+        reason = failure(*result, timeout)  # type: ignore[call-arg]  # result is a row of four
     except OSError as err:
         errno, reason = err.errno, f"{err.filename}: {err.strerror.lower()}"
     if reason is None:

@@ -60,7 +60,7 @@ def _slots_are_typed(plan):
     """6: filled once (or again in place of a failure), before use, with what the op takes."""
     kinds = {}
     for op in plan.ops:
-        for (name, kind, made), slot in zip(op.signature()[0], op.slots):
+        for (_, kind, made), slot in zip(op.signature()[0], op.slots):
             if slot is None or (made and op.name == "SYNC"):  # filled by the host's op that follows
                 continue
             if made:

@@ -85,7 +85,7 @@ def groups(plan, config, facts, request, ns):
     for controllers, mount, path in request.get("cgroup_v1") or ():
         slot = f"cgroup:{controllers}"
         made.append(plan.add("H", "CGROUP", (slot,), (mount, path, False)))
-        v1.update({name: slot for name in controllers.split(",")})
+        v1.update(dict.fromkeys(controllers.split(","), slot))
     limits.compile(plan, resources, v1, v2)
     if v2:
         made[0].args = (*made[0].args[:2], limits.needs_domain(plan))

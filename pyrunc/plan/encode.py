@@ -95,5 +95,6 @@ def _record(op, slots, where, pool):
     numbers = [NO_SLOT if name is None else slots[name] for name in op.slots]
     numbers += [NO_SLOT] * (4 - len(numbers))
     tolerate = bytes(op.tolerate).ljust(3, b"\0")
-    head = code.to_bytes(2, "little") + op.role.encode() + tolerate + unless.to_bytes(2, "little") + b"".join([n.to_bytes(2, "little") for n in numbers])
+    head = code.to_bytes(2, "little") + op.role.encode() + tolerate + unless.to_bytes(2, "little")
+    head += b"".join([n.to_bytes(2, "little") for n in numbers])
     return head + words.ljust(24, b"\0")

@@ -50,7 +50,9 @@ def show(op, name, value):
     if type(value) is bytes:
         return f"{name}=<{len(value)} bytes>" if len(value) > 32 else f"{name}={value.hex()}"
     if type(value) is str:
-        return f'"{value}"' if name in ("path", "type", "name", "target", "value", "like") and value else (f"{name}={value!r}" if value else "")
+        if not value:
+            return ""
+        return f'"{value}"' if name in ("path", "type", "name", "target", "value", "like") else f"{name}={value!r}"
     return f"{name}={value}"
 
 

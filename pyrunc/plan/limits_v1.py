@@ -1,6 +1,6 @@
 """The same properties in the files of v1 hierarchies (compat.md 2.6, 4.4): names, units and order are the kernel's. Pure."""
 
-from .limits import EINVAL, ENOENT, Write, rdma, text
+from .limits_v2 import EINVAL, ENOENT, Write, rdma, text
 
 
 def _memory(memory, _):

@@ -99,7 +99,7 @@ def enosys_prologue(highest):
             archs.setdefault(X86_64 if token == X32 else token, {})[token] = number
     if not archs:
         return b""
-    blocks = []
+    blocks: list[tuple] = []
     for arch, by_token in archs.items():
         known, known_x32 = by_token.get(arch), by_token.get(X32)
         if arch != X86_64:

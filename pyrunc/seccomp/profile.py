@@ -33,6 +33,12 @@ class Profile:
     """
 
     __slots__ = ("default", "rules", "archs", "flags", "enosys", "listener")
+    default: int
+    rules: list
+    archs: list
+    flags: int
+    enosys: bool
+    listener: tuple
 
 
 def lower(section):
@@ -57,18 +63,18 @@ def lower(section):
 
 
 def flatten(profile):
-    """The profile as the one buffer csrc/seccomp.c reads. Native byte order; also what the cache's key is made of."""
+    """The profile as the one buffer csrc/seccomp.c reads; also what the cache's key is made of. Little-endian, as are
+    both architectures that pyrunc runs on."""
     from_int = int.to_bytes
-    order = "little"  # of both architectures pyrunc runs on
     options = 1 if len(profile.rules) > TREE_FROM else 0
-    parts = [from_int(number, 4, order)
+    parts = [from_int(number, 4, "little")
              for number in (profile.default, options, len(profile.archs), len(profile.rules))]
     parts += [_name(arch) for arch in profile.archs]
     for action, name, conditions, _ in profile.rules:
-        parts += [bytes((action != profile.default,)), from_int(action, 4, order), _name(name),
+        parts += [bytes((action != profile.default,)), from_int(action, 4, "little"), _name(name),
                   bytes((len(conditions),))]
         for argument, operator, one, two in conditions:
-            parts += [bytes((argument, operator)), from_int(one, 8, order), from_int(two, 8, order)]
+            parts += [bytes((argument, operator)), from_int(one, 8, "little"), from_int(two, 8, "little")]
     return b"".join(parts)
 
 

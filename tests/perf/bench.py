@@ -55,7 +55,7 @@ def config(args):
         "ociVersion": "1.0.2",
         "process": {
             "user": {"uid": 0, "gid": 0}, "args": args, "env": ["PATH=/bin"], "cwd": "/", "noNewPrivileges": True,
-            "capabilities": {kind: caps for kind in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), caps),
         },
         "root": {"path": "rootfs", "readonly": True},
         "hostname": "bench",

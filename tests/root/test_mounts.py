@@ -89,7 +89,7 @@ def test_the_writable_root_is_writable(rt):
 
 FLAGS = {"nosuid": "nosuid", "nodev": "nodev", "noexec": "noexec", "ro": "ro", "noatime": "noatime",
          "nodiratime": "nodiratime", "relatime": "relatime"}
-PLAIN = [(option, shown) for option, shown in FLAGS.items()]
+PLAIN = list(FLAGS.items())
 
 
 @pytest.mark.parametrize("option, shown", PLAIN, ids=[option for option, _ in PLAIN])

@@ -259,7 +259,7 @@ def test_opening_dev_stderr_again_keeps_what_was_written_before():
 @pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 8192, 70000])
 def test_the_tail_is_exact_at_every_size(size):
     data = ("".join(f"{i:07}\n" for i in range(10000)))[:size]
-    script = "import sys; sys.stdout.write(''.join(f'{i:07}\\n' for i in range(10000))[:%d])" % size
+    script = f"import sys; sys.stdout.write(''.join(f'{{i:07}}\\n' for i in range(10000))[:{size}])"
     _, _, out, _ = kernel_hook.run(sys.executable, ["python", "-I", "-S", "-c", script], [])
     assert out == (data[-4096:].encode(), size)
 

@@ -4,7 +4,7 @@ import pytest
 
 from pyrunc.commands import update
 from pyrunc.errors import Error
-from pyrunc.plan import limits
+from pyrunc.plan import limits, limits_v2
 
 V1 = {"memory": "cgroup:memory", "cpu": "cgroup:cpu,cpuacct", "cpuset": "cgroup:cpuset", "pids": "cgroup:pids",
       "blkio": "cgroup:blkio", "hugetlb": "cgroup:hugetlb", "net_cls": "cgroup:net_cls,net_prio",
@@ -128,8 +128,8 @@ def test_the_second_try_depends_on_the_first():
 
 
 def test_the_weight_is_monotonic_and_within_bounds():
-    weights = [limits.weight(shares) for shares in range(2, 262145, 97)]
-    assert weights == sorted(weights) and weights[0] == 1 and limits.weight(262144) == 10000
+    weights = [limits_v2.weight(shares) for shares in range(2, 262145, 97)]
+    assert weights == sorted(weights) and weights[0] == 1 and limits_v2.weight(262144) == 10000
 
 
 @pytest.mark.parametrize("file, value, before, expected", [

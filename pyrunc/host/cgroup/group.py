@@ -22,7 +22,7 @@ class Group:
 
             for controllers, mount, path in v1:
                 group = self.slots[f"cgroup:{controllers}"] = Hierarchy(mount, path)
-                self.v1.update({name: group for name in controllers.split(",")})
+                self.v1.update(dict.fromkeys(controllers.split(","), group))
 
     def main(self):
         """The group that is asked about processes."""

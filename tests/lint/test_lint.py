@@ -1,0 +1,50 @@
+"""ruff, mypy, the C compilers' warnings, and that what is generated is up to date."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+C_WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wshadow", "-Wvla", "-Wformat=2", "-Werror", "-fsyntax-only", "-O2")
+
+
+def check(*argv):
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def module(name, *args):
+    if subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{name} is not installed (pip install {name})")
+    check(sys.executable, "-m", name, *args)
+
+
+def test_ruff():
+    module("ruff", "check", "--no-cache", "pyrunc", "csrc", "spec", "tests", "setup.py")
+
+
+def test_mypy():
+    module("mypy", "--cache-dir=/dev/null", "pyrunc")
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("source", sorted(path.name for path in (REPOSITORY / "csrc/init").glob("*.c")))
+def test_init_compiles_without_a_warning(compiler, source):
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    no = ["-Wno-unknown-attributes"] if compiler == "clang" else []
+    check(compiler, *C_WARNINGS, *no, "-ffreestanding", "-Icsrc", "-Icsrc/init", f"csrc/init/{source}")
+
+
+def test_the_op_table_is_that_of_ops_def():
+    made = subprocess.run([sys.executable, "csrc/optable.py"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert made == (REPOSITORY / "pyrunc/plan/optable.py").read_text()
+
+
+def test_readme_and_help_know_the_same_verbs():
+    from pyrunc.boot import COMMANDS
+    readme = (REPOSITORY / "README.md").read_text()
+    assert [verb for verb in COMMANDS if f"pyrunc {verb}" not in readme] == []
