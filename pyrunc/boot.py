@@ -105,6 +105,11 @@ def _delete():
     return delete
 
 
+def _events():
+    from .commands import events
+    return events
+
+
 def _exec():
     from .commands import exec
     return exec
@@ -178,6 +183,7 @@ def _validate():
 COMMANDS = {
     "create": (_create, "create a container"),
     "delete": (_delete, "delete what a container holds"),
+    "events": (_events, "print a container's statistics and out-of-memory events"),
     "exec": (_exec, "run another process in a container"),
     "explain": (_explain, "print the plan of a bundle or a container"),
     "features": (_features, "print what this runtime can do"),

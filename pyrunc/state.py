@@ -248,14 +248,18 @@ def create(root, container):
     path = f"{root}/{container}"
     try:
         posix.mkdir(path, 0o711)
-        posix.chmod(path, 0o711)  # whatever the caller's umask
     except FileExistsError:
         raise Error("container with given ID already exists", errno=EEXIST) from None
     except OSError as err:
         raise Error(f"create state directory {path}: {err.strerror.lower()}", errno=err.errno) from None
-    made = Container(root, container, posix.open(path, O_DIR))
-    kernel.flock(made.dirfd, 10000)
-    return made
+    try:
+        posix.chmod(path, 0o711)  # whatever the caller's umask
+        made = Container(root, container, posix.open(path, O_DIR))
+        kernel.flock(made.dirfd, 10000)
+        return made
+    except OSError:
+        posix.rmdir(path)
+        raise
 
 
 def _make_root(root):

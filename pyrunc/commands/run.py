@@ -51,7 +51,10 @@ def _end(making, keep, status):
         return
     container = making.container
     try:
-        container.lock()
+        try:
+            container.lock()
+        except OSError:  # flock(2) itself has failed; what ended is still ours to take away
+            pass
         if keep:
             if status is not None:
                 container.record_exit(status)

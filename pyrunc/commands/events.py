@@ -1,0 +1,165 @@
+"""`events ID`: a line of JSON with statistics every so often, and one when the kernel kills for want of memory.
+
+The loop waits for the kernel to say that something has changed (cgroups(7): cgroup.events and memory.events can be polled;
+on v1 an eventfd is registered with cgroup.event_control), and ends with the last process of the container.
+"""
+
+import os
+import posix
+import re
+import select
+import time
+
+from .. import args, state
+from ..errors import Error
+from ..host.cgroup import stats, stats_v1
+from ..jsonio import dumps
+
+USAGE = "events [options] CONTAINER"
+ARGS = (1, 1)
+OPTIONS = (
+    (("interval", None), "str", "5s", "time between statistics, such as 500ms or 1m30s"),
+    (("stats", None), "flag", False, "print one line of statistics and leave"),
+)
+UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION = re.compile(r"[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
+PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+SOON = 1.0  # seconds between looks where nothing can be waited for
+
+
+def run(globals_, options, args_):
+    interval = duration(options["interval"])
+    if interval <= 0:
+        raise Error("duration interval must be greater than 0")
+    container = state.load(globals_["root"], args_[0])
+    if container.status() == "stopped":
+        raise Error(f"container with id {container.id} is not running")
+    group = container.cgroup()
+    if group is None:
+        raise Error(f"container {container.id} has no cgroup to read statistics from")
+    if options["stats"]:
+        say(container, "stats", collect(group))
+        return 0
+    return follow(container, group, interval)
+
+
+def duration(text):
+    """Seconds of a duration as Go writes it: 1m30s, 1.5h, 300ms, 0."""
+    if not DURATION.fullmatch(text):
+        raise args.Usage(f'invalid value "{text}" for flag -interval: parse error')
+    seconds = sum(float(number) * UNITS[unit] for number, unit in PART.findall(text))
+    return -seconds if text.startswith("-") else seconds
+
+
+def say(container, kind, data=None):
+    event = {"type": kind, "id": container.id}
+    if data is not None:
+        event["data"] = data
+    line = (dumps(event) + "\n").encode("utf-8", "surrogateescape")
+    while line:
+        line = line[posix.write(1, line):]
+
+
+def collect(group):
+    """The data of a `stats` event, each member from where its controller is."""
+    v2, v1 = group.v2, group.v1
+    out = stats.collect(reader(v2), hugepages(v2, "current"))
+    for name, (controllers, function) in stats_v1.MEMBERS.items():
+        if controllers[0] in v1:
+            out[name] = function(reader(*[v1[controller] for controller in controllers if controller in v1]))
+    if "hugetlb" in v1:
+        out["hugetlb"] = {size: stats_v1.hugetlb(reader(v1["hugetlb"]), size) for size in hugepages(v1["hugetlb"], "usage_in_bytes")}
+    return out
+
+
+def reader(*groups):
+    """A function from a file's name to its text in the first of the groups that has it, or ""."""
+    def read(file):
+        for group in groups:
+            text = group.read_or(file, "") if group is not None else ""
+            if text:
+                return text
+        return ""
+    return read
+
+
+def hugepages(group, last):
+    """Page sizes the group has files for."""
+    try:
+        names = posix.listdir(group.dirfd()) if group is not None else []
+    except OSError:
+        return []
+    parts = [name.split(".") for name in names if name.startswith("hugetlb.")]
+    return sorted(part[1] for part in parts if part[2:] == [last])
+
+
+def follow(container, group, interval):
+    watch, kills = Watch(group), group.oom_kills()
+    due = time.monotonic() + interval
+    try:
+        while True:
+            watch.wait(max(0.0, due - time.monotonic()))
+            now = group.oom_kills()
+            for _ in range(kills, now):
+                say(container, "oom")
+            kills = now
+            if not group.exists() or not group.populated():
+                return 0
+            if time.monotonic() >= due:
+                say(container, "stats", collect(group))
+                due = time.monotonic() + interval
+    finally:
+        watch.close()
+
+
+class Watch:
+    """What tells that a group has changed; `wait` returns then, or after a time in seconds."""
+
+    def __init__(self, group):
+        self.poll = select.poll()
+        self.fds = []
+        if group.v2:
+            for file in ("cgroup.events", "memory.events"):
+                self._add(group.v2, file, select.POLLPRI)
+        self.blind = not self.fds
+        if "memory" in group.v1:
+            self._eventfd(group.v1["memory"])
+
+    def _add(self, group, file, events):
+        try:
+            fd = posix.open(file, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=group.dirfd())
+        except OSError:
+            return -1
+        posix.read(fd, 4096)  # a change is one since the last read
+        self.fds.append(fd)
+        if events:
+            self.poll.register(fd, events)
+        return fd
+
+    def _eventfd(self, group):
+        source = self._add(group, "memory.oom_control", 0)
+        if source < 0:
+            return
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.fds.append(event)
+        try:
+            group.write("cgroup.event_control", f"{event} {source}")
+            self.poll.register(event, select.POLLIN)
+        except Error:
+            pass  # the kernel may have no notification; the statistics' pace is ours then
+
+    def wait(self, seconds):
+        limit = min(seconds, SOON) if self.blind else seconds
+        for fd, _ in self.poll.poll(limit * 1000):
+            try:
+                posix.lseek(fd, 0, 0)
+            except OSError:
+                pass
+            try:
+                posix.read(fd, 4096)
+            except OSError:
+                self.poll.unregister(fd)  # the group is gone
+
+    def close(self):
+        for fd in self.fds:
+            posix.close(fd)
