@@ -6,7 +6,8 @@ VENV   := build/venv
 PYRUNC := $(VENV)/bin/pyrunc
 SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.py') setup.py pyproject.toml
 RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 busybox-static
-TEST_PACKAGES := $(RUN_PACKAGES) runc strace procps
+TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux clang libclang-rt-14-dev \
+	gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross libc6-dev-arm64-cross
 
 .PHONY: run test test-vm build bench bundle clean run-packages test-packages bench-packages
 
@@ -57,7 +58,7 @@ TESTS ?= $(GUEST_TESTS)
 test-vm: test-packages build
 	$(PYTHON) tests/vm/vm.py run "PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)"
 
-BENCH_PACKAGES := $(TEST_PACKAGES) crun
+BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 
 bench: bench-packages build
 	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python tests/perf/bench.py

@@ -6,7 +6,7 @@
  * Everything is little endian and 32 bits wide; an offset counts from the start of the plan. In the pool stand
  *   str   u32 length, bytes, NUL           (length without the NUL)
  *   blob  u32 length, bytes
- *   vec   u32 count, u32 0, count u64 offsets of strs, two u64 0  (8-aligned: relocated in place into a char *[]; room for one more)
+ *   vec   u32 count, u32 0, count u64 offsets of strs   (8-aligned; the loader makes a char *[] of it)
  * Nothing is trusted: `plan_load` checks every offset, length and slot before the first op runs (security.md#C8).
  */
 #ifndef PYRUNC_PLAN_H
@@ -15,9 +15,10 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC   0x4e555250u /* "PRUN" */
-#define PLAN_VERSION 2u
+#define PLAN_VERSION 3u
 #define PLAN_MAX     (64u << 20)
 #define PLAN_OPS_MAX 8192u
+#define VECS_MAX     (8u << 20) /* pointers of all vecs */
 #define SLOTS        1000
 #define NO_SLOT      65535u
 

@@ -13,7 +13,7 @@
 #include "../sys.h"
 
 struct init {
-	uint8_t *plan; /* mapped private and writable: vecs are relocated in it */
+	uint8_t *plan; /* mapped private and writable: the vec words of its ops are replaced */
 	struct plan_header *head;
 	struct plan_op *ops;
 	uint32_t now;  /* index of the running op */
@@ -22,6 +22,8 @@ struct init {
 	int sync;      /* socket to the supervisor */
 	int role;      /* 'M' or 'I' */
 	int slot[SLOTS];
+	char **vecs;   /* the pointers of all vecs, see place_vecs */
+	uint32_t nvecs;
 	uint32_t pdeathsig;
 	int cwd_done;            /* CHDIR has succeeded */
 	const char *exec_path;   /* found by LOOKUP */
@@ -29,7 +31,7 @@ struct init {
 	uint8_t failed[PLAN_OPS_MAX / 8];
 	char home[4200];         /* "HOME=...", filled by HOME */
 	char path[2][8192];      /* scratch of path.c */
-	uint8_t buf[4096];       /* scratch of one op, never kept across ops */
+	uint8_t buf[4096] __attribute__((aligned(8))); /* scratch of one op, never kept across ops */
 };
 
 typedef int op_fn(struct init *in, struct plan_op *op);
@@ -42,7 +44,7 @@ typedef int op_fn(struct init *in, struct plan_op *op);
 static inline const char *arg_str(struct init *in, uint32_t off) { return (const char *)in->plan + off + 4; }
 static inline uint32_t arg_len(struct init *in, uint32_t off) { return *(uint32_t *)(in->plan + off); }
 static inline uint8_t *arg_blob(struct init *in, uint32_t off) { return in->plan + off + 4; }
-static inline char **arg_vec(struct init *in, uint32_t off) { return (char **)(in->plan + off + 8); }
+static inline char **arg_vec(struct init *in, uint32_t at) { return in->vecs + at; }
 static inline uint64_t arg_u64(const uint32_t *word) { return word[0] | (uint64_t)word[1] << 32; }
 static inline int slot(struct init *in, struct plan_op *op, int i)
 {

@@ -3,6 +3,7 @@
  * a sealed memfd, so this guards against our bugs, not against an attacker; but a length that wraps was once a container
  * escape (CVE-2021-43784), so it is written and fuzzed as if it did.
  */
+#include <linux/mman.h>
 #include "init.h"
 
 #define OP(name, roles, phase, slots, args, sealed) { #name, roles, slots, args, op_##name, sealed },
@@ -59,8 +60,8 @@ static int check_str(struct init *in, uint32_t off)
 	return in->plan[off + 4 + len] ? -EINVAL : 0;
 }
 
-/* Checks a vec and turns its offsets into pointers; a vec two ops share is relocated once (the u32 after the count). */
-static int load_vec(struct init *in, uint32_t off)
+/* Checks a vec and counts the pointers it will become. */
+static int check_vec(struct init *in, uint32_t off)
 {
 	uint32_t total = in->head->total, count, i;
 	uint64_t *entry;
@@ -68,19 +69,48 @@ static int load_vec(struct init *in, uint32_t off)
 	if (off % 8 || check_len(in, off, 0))
 		return -EINVAL;
 	count = arg_len(in, off);
-	if (count > total / 8 || (uint64_t)off + 8 + ((uint64_t)count + 2) * 8 > total)
+	if (count > total / 8 || (uint64_t)off + 8 + (uint64_t)count * 8 > total)
 		return -EINVAL;
-	if (*(uint32_t *)(in->plan + off + 4))
-		return 0;
 	entry = (uint64_t *)(in->plan + off + 8);
-	for (i = 0; i < count; i++) {
+	for (i = 0; i < count; i++)
 		if (entry[i] > total || check_str(in, (uint32_t)entry[i]))
 			return -EINVAL;
-		entry[i] = (uint64_t)(uintptr_t)arg_str(in, (uint32_t)entry[i]);
+	in->nvecs += count + 2;
+	return in->nvecs > VECS_MAX ? -EINVAL : 0;
+}
+
+/*
+ * The pointers of all vecs, in memory of their own, each followed by two NULLs (room for one more); the op's word becomes
+ * the place of the first. The pool itself stays as it was checked: objects that overlap in it cannot spoil each other.
+ */
+static int place_vecs(struct init *in)
+{
+	uint32_t at = 0, i, j;
+	long area;
+
+	if (!in->nvecs)
+		return 0;
+	area = SYS6(__NR_mmap, 0, in->nvecs * sizeof *in->vecs, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (area < 0 && area > -4096)
+		return (int)area;
+	in->vecs = (char **)area;
+	for (i = 0; i < in->head->nops; i++) {
+		struct plan_op *op = &in->ops[i];
+		const char *sig = op_table[op->code].args;
+		int produced, word = 0;
+		char kind;
+
+		for (; (kind = next_kind(&sig, &produced)); word += kind == 'q' ? 2 : 1) {
+			uint32_t off = op->arg[word];
+
+			if (kind != 'v')
+				continue;
+			op->arg[word] = at;
+			for (j = 0; j < arg_len(in, off); j++)
+				in->vecs[at++] = (char *)arg_str(in, (uint32_t)((uint64_t *)(in->plan + off + 8))[j]);
+			at += 2;
+		}
 	}
-	if (entry[count] || entry[count + 1])
-		return -EINVAL;
-	*(uint32_t *)(in->plan + off + 4) = 1;
 	return 0;
 }
 
@@ -95,7 +125,7 @@ static int check_args(struct init *in, const struct op_info *info, struct plan_o
 			return -EINVAL;
 		ret = kind == 's' ? check_str(in, op->arg[word]) :
 		      kind == 'b' ? check_len(in, op->arg[word], 0) :
-		      kind == 'v' ? load_vec(in, op->arg[word]) : 0;
+		      kind == 'v' ? check_vec(in, op->arg[word]) : 0;
 		if (ret)
 			return ret;
 		word += kind == 'q' ? 2 : 1;
@@ -140,6 +170,7 @@ int plan_load(struct init *in, uint8_t *bytes, uint32_t size)
 	in->plan = bytes;
 	in->head = head;
 	in->ops = (struct plan_op *)(head + 1);
+	in->nvecs = 0;
 	for (i = 0; i < SLOTS; i++)
 		filled[i] = i < head->nslots;
 	for (i = 0; i < head->nops; i++) {
@@ -152,5 +183,5 @@ int plan_load(struct init *in, uint8_t *bytes, uint32_t size)
 			return -EINVAL;
 	}
 	in->now = 0;
-	return 0;
+	return place_vecs(in);
 }

@@ -81,7 +81,8 @@ int op_CLOSE(struct init *in, struct plan_op *op)
 {
 	int fd = slot(in, op, 0);
 
-	in->slot[op->slot[0]] = -1;
+	if (op->slot[0] != NO_SLOT)
+		in->slot[op->slot[0]] = -1;
 	return (int)close_fd(fd);
 }
 
@@ -103,7 +104,8 @@ int op_GATE(struct init *in, struct plan_op *op)
 		n = SYS3(__NR_read, slot(in, op, 0), &byte, 1);
 	while (n == -EINTR);
 	close_fd(slot(in, op, 0));
-	in->slot[op->slot[0]] = -1;
+	if (op->slot[0] != NO_SLOT)
+		in->slot[op->slot[0]] = -1;
 	return n < 0 ? (int)n : n == 1 ? 0 : -ECONNRESET;
 }
 
@@ -199,7 +201,7 @@ int op_EXEC(struct init *in, struct plan_op *op)
 	if (in->home[0]) {
 		while (*end)
 			end++;
-		end[0] = in->home; /* the vec has room for one more, see plan.h */
+		end[0] = in->home; /* the vec has room for one more, see place_vecs */
 	}
 	in->step = STEP_EXEC;
 	return (int)SYS3(__NR_execve, in->exec_path, argv, envp);

@@ -57,7 +57,7 @@ class Pool:
         key = ("v", tuple(items))
         if key not in self.known:
             offsets = b"".join([u64(self.str(item)) for item in items])
-            self.known[key] = self._put(u32(len(items)) + u32(0) + offsets + bytes(16), 8)
+            self.known[key] = self._put(u32(len(items)) + u32(0) + offsets, 8)
         return self.known[key]
 
 

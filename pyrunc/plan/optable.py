@@ -72,7 +72,7 @@ OPS = {
 STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir")
 
 PLAN_MAGIC = 1314214480
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 PLAN_OPS_MAX = 8192
 SLOTS = 1000
 NO_SLOT = 65535

@@ -61,6 +61,14 @@ def bind(options, source="/srv/data", destination="/data", **more):
 
 HOOK = {"path": "/bin/hook", "args": ["hook", "x"], "env": ["A=b"], "timeout": 3}
 MAPS = [{"containerID": 0, "hostID": 1000, "size": 10}]
+LIMITS = {
+    "memory": {"limit": 64 << 20, "swap": 128 << 20, "reservation": 32 << 20},
+    "cpu": {"shares": 512, "quota": 50000, "period": 100000, "burst": 1000, "cpus": "0"},
+    "pids": {"limit": 20}, "blockIO": {"weight": 50, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1000}]},
+    "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
+}
+V1 = [["cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "c1"], ["memory", "/sys/fs/cgroup/memory", "c1"],
+      ["name=systemd", "/sys/fs/cgroup/systemd", "user.slice/c1"]]
 ALL_CAPS = {key: ["CAP_KILL", "CAP_CHOWN"] for key in ("bounding", "effective", "inheritable", "permitted", "ambient")}
 
 CASES = {
@@ -68,6 +76,9 @@ CASES = {
     "default-hybrid": (put(), "root-hybrid", {}),
     "default-run": (put(), "root-v2", {"gate": False, "detach": False}),
     "without-cgroup": (put(), "none", {"cgroup": None}),
+    "limits": (put(linux__resources={**LIMITS, "unified": {"memory.high": "1000"}}), "root-v2", {}),
+    "limits-hybrid": (put(linux__resources=LIMITS), "root-hybrid", {"cgroup_v1": V1}),
+    "domainname": (put(domainname="example.org"), "root-v2", {}),
     "terminal": (put(process__terminal=True, process__consoleSize={"height": 24, "width": 80}), "root-v2", {}),
     "user-namespace": (userns, "root-v2", {}),
     "rootless": (userns, "rootless-v2", {"cgroup": None}),
