@@ -389,8 +389,9 @@ def kill_and_wait(container, pidfd, timeout_ms=10000):
 def destroy(container):
     """Take everything of a stopped container away; returns the errors of poststop hooks, which stop nothing."""
     group = container.cgroup() if container.data else None
-    if group is not None and group.exists():
-        group.kill()
+    if group is not None:
+        if group.exists():
+            group.kill()
         group.remove()
     for path in container.data.get("mounts", []):
         try:

@@ -8,21 +8,29 @@ from .v2 import Cgroup
 
 class Group:
     """v2: Cgroup or None. v1: {controller: v1.Hierarchy}, co-mounted controllers sharing one; {} on a cgroup2 host.
-    slots: {slot of the plan: group}, the same groups."""
-
-    __slots__ = ("v2", "v1", "slots")
+    slots: {slot of the plan: group}, the same groups. The v1 side is made when it is first asked for: most verbs never do.
+    """
 
     def __init__(self, root, relative, v1):
         """root, relative: of the group in the cgroup2 tree, relative None without one. v1: as v1.paths makes it."""
         self.v2 = Cgroup(root, relative) if relative is not None else None
-        self.v1 = {}
-        self.slots = {"cgroup": self.v2} if self.v2 else {}
-        if v1:
-            from .v1 import Hierarchy
+        self._rows = v1 or ()
+        self._slots = None
 
-            for controllers, mount, path in v1:
-                group = self.slots[f"cgroup:{controllers}"] = Hierarchy(mount, path)
-                self.v1.update(dict.fromkeys(controllers.split(","), group))
+    @property
+    def slots(self):
+        if self._slots is None:
+            self._slots = {"cgroup": self.v2} if self.v2 else {}
+            if self._rows:
+                from .v1 import Hierarchy
+
+                for controllers, mount, path in self._rows:
+                    self._slots[f"cgroup:{controllers}"] = Hierarchy(mount, path)
+        return self._slots
+
+    @property
+    def v1(self):
+        return {name: self.slots[f"cgroup:{row[0]}"] for row in self._rows for name in row[0].split(",")}
 
     def main(self):
         """The group that is asked about processes."""
@@ -35,11 +43,12 @@ class Group:
     def paths(self):
         """{controller: path}, "" for the cgroup2 tree: `cgroup_paths` of state.json, as runc writes it."""
         out = {"": self.v2.path} if self.v2 else {}
-        out.update({name: group.path for name, group in self.v1.items()})
+        for controllers, mount, path in self._rows:
+            out.update(dict.fromkeys(controllers.split(","), f"{mount}/{path}"))
         return out
 
     def exists(self):
-        return any([group.exists() for group in self.slots.values()])
+        return self.v2.exists() if self.v2 else any([group.exists() for group in self.slots.values()])
 
     def pids(self, recursive=False):
         return self.main().pids(recursive)

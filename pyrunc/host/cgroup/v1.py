@@ -6,12 +6,11 @@ there is no cgroup.kill, no cgroup.freeze and no cgroup.events. Processes are no
 takes (7 ms). On a hybrid host the v2 group kills and freezes; these do it where there is no cgroup2 at all.
 """
 
-import errno
 import posix
 import time
 
 from pyrunc.errors import Error
-from pyrunc.host.cgroup.v2 import FREEZE_TIMEOUT, Cgroup, _read, _write, path_for
+from pyrunc.host.cgroup.v2 import DIR, FREEZE_TIMEOUT, Cgroup, _read, _write, path_for
 
 # The controllers a container gets a group of: what runc joins.
 KNOWN = ("cpuset", "devices", "memory", "cpu", "cpuacct", "pids", "blkio", "hugetlb", "net_cls", "net_prio", "perf_event",
@@ -32,16 +31,18 @@ class Hierarchy(Cgroup):
     """One group; `root` is the mount point of its hierarchy."""
 
     def _descend(self, made, domain):
-        super()._descend(made, domain)
-        fd = self._open_root()
+        """mkdir -p, then CPUs and memory nodes from above. The way is not walked: a v1 hierarchy has no symlinks."""
+        root = self._open_root()
         try:
-            for part in self.relative.split("/"):
-                child = posix.open(part, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=fd)
-                _inherit_cpuset(fd, child)
-                posix.close(fd)
-                fd = child
+            _make(root, self.relative, made)
+            self._fd = posix.open(self.relative, DIR, dir_fd=root)
+            if self._has("cpuset.cpus"):
+                for path in made if self.relative in made else [*made, self.relative]:
+                    _inherit_cpuset(root, path)
+        except OSError as err:
+            raise self._error("create", err) from None
         finally:
-            posix.close(fd)
+            posix.close(root)
 
     def tasks(self):
         """A descriptor by which the process that writes "0" joins."""
@@ -75,16 +76,33 @@ class Hierarchy(Cgroup):
             time.sleep(0.001)
 
 
-def _inherit_cpuset(parent, child):
-    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some."""
-    for file in ("cpuset.cpus", "cpuset.mems"):
-        try:
-            if not _read(child, file).strip():
-                _write(child, file, _read(parent, file).strip())
-        except OSError as err:
-            if err.errno == errno.ENOENT:
-                return
+def _make(root, path, made):
+    """mkdir -p below `root`; what it makes is added to `made`, outermost first."""
+    try:
+        posix.mkdir(path, 0o755, dir_fd=root)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        if "/" not in path:
             raise
+        _make(root, path.rpartition("/")[0], made)
+        posix.mkdir(path, 0o755, dir_fd=root)
+    made.append(path)
+
+
+def _inherit_cpuset(root, path):
+    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some."""
+    parent = posix.open(path.rpartition("/")[0] or ".", DIR, dir_fd=root)
+    try:
+        child = posix.open(path, DIR, dir_fd=root)
+        try:
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if not _read(child, file).strip():
+                    _write(child, file, _read(parent, file).strip())
+        finally:
+            posix.close(child)
+    finally:
+        posix.close(parent)
 
 
 def device_writes(decision):

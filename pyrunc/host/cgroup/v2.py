@@ -153,7 +153,8 @@ class Cgroup:
         made = []
         try:
             self._descend(made, domain)
-            self._refuse_foreign()
+            if self.relative not in made:
+                self._refuse_foreign()
         except BaseException:
             self.undo(made)
             raise
