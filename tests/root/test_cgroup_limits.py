@@ -319,6 +319,8 @@ def test_the_files_say_what_the_others_write(rt, pyrunc, case):
         pytest.skip("no runtime to compare with (apt-get install runc crun)")
     ours = in_force(rt, resources(**CASES[case]))
     for name, binary in peers().items():
+        if (name, case) == ("crun", "zeros"):
+            continue  # takes a limit of 0 at its word, and is killed by it
         other = Runtime(binary)
         try:
             theirs = in_force(other, resources(**CASES[case]))

@@ -38,6 +38,13 @@ def injected(rt, what, *args, **how):
     return result, "(INJECTED)" in text or "killed by SIGKILL" in text
 
 
+def nothing_left(rt, after, result):
+    try:
+        rt.assert_nothing_left()
+    except AssertionError as found:
+        raise AssertionError(f"{after}: {found}\n{result!r}") from None
+
+
 def numbers():
     """Which calls of a kind: all, or a sample that another kind complements."""
     return range(1, MOST + 1) if MOST else [*range(1, EARLY + 1), *range(EARLY + 2, FAR, 5)]
@@ -65,10 +72,7 @@ def test_it_fails_cleanly_or_works_whichever_call_of_a_kind_fails(rt, host, verb
             container.start().ok()
             container.wait_stopped()
             container.delete().ok()
-        try:
-            rt.assert_nothing_left()
-        except AssertionError as found:
-            raise AssertionError(f"{kind} number {n} failing: {found}\n{result!r}") from None
+        nothing_left(rt, f"{kind} number {n} failing", result)
         if not happened:
             break
 
@@ -85,10 +89,7 @@ def test_delete_removes_all_whichever_call_is_the_last(rt, host, verb, kind):
         assert "Traceback" not in result.err, (n, result)
         deleted = container.delete("-f").ok()
         assert deleted.err == "", (n, deleted)
-        try:
-            rt.assert_nothing_left()
-        except AssertionError as found:
-            raise AssertionError(f"killed at {kind} number {n}: {found}\n{result!r}") from None
+        nothing_left(rt, f"killed at {kind} number {n}", result)
         if not happened:
             break
 
@@ -108,10 +109,7 @@ def test_a_verb_that_dies_half_way_leaves_what_delete_removes(rt, host, verb, ki
         result, happened = injected(rt, f"{kind}:signal=KILL:when={n}", verb, *options, container.id, *args)
         assert "Traceback" not in result.err, (n, result)
         container.delete("-f").ok()
-        try:
-            rt.assert_nothing_left()
-        except AssertionError as found:
-            raise AssertionError(f"{verb} killed at {kind} number {n}: {found}\n{result!r}") from None
+        nothing_left(rt, f"{verb} killed at {kind} number {n}", result)
         if not happened:
             break
 
