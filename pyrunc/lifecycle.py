@@ -341,7 +341,7 @@ def _worded(container, index, err, step):
 def recompile(container):
     config = container.config()
     request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
-               "cgroup": container.data["cgroup"], "cgroup_v1": container.data["cgroup_v1"],
+               "cgroup": container.data.get("cgroup"), "cgroup_v1": container.data.get("cgroup_v1"),
                "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
     return compiler.compile(config, facts.load(container.data["facts"]), request)
 

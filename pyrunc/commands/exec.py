@@ -45,7 +45,7 @@ def run(globals_, options, args):
     request = {
         "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0),
         "detach": options["detach"], "cgroup": _group(container, options["cgroup"]),
-        "cgroup_v1": container.data["cgroup_v1"], "pidfd_socket": options["pidfd-socket"],
+        "cgroup_v1": container.data.get("cgroup_v1"), "pidfd_socket": options["pidfd-socket"],
     }
     plan = compiler.compile(config, facts.load(container.data["facts"]), request)
     front = None if options["detach"] else foreground.Foreground(False)
@@ -75,7 +75,7 @@ def _supervise(container, config, plan, options, front):
 
 def _group(container, below):
     """The group to be born in: the container's own, or with --cgroup one below it, which must exist."""
-    own = container.data["cgroup"]
+    own = container.data.get("cgroup")
     if not below or own is None:
         return own
     path = below[-1].strip("/")
