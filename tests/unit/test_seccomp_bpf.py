@@ -8,7 +8,7 @@ all seven operators, values whose high and low words matter (CVE-2019-9893), sev
 import platform
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 kernel_seccomp = pytest.importorskip("pyrunc.kernel_seccomp", reason="the native module is not built")
 from pyrunc.errors import Error  # noqa: E402
@@ -100,6 +100,27 @@ def conditions(draw, values):
     return {"index": draw(st.integers(0, 5)), "op": op, "value": value, "valueTwo": two}
 
 
+def ordered_twice(found):
+    """Is an argument that is compared by order compared more than once for one syscall? See the expected failure below."""
+    indexes = [one["index"] for one in found]
+    return any(indexes.count(one["index"]) > 1 for one in found if one["op"] in ORDER)
+
+
+ORDER = ("SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_GE", "SCMP_CMP_GT")
+
+
+@pytest.mark.xfail(reason="libseccomp 2.5.4 compares the low half of the argument where the high half is meant", strict=False)
+def test_two_comparisons_by_order_of_one_argument():
+    """openat2 with its second argument at most 0, or 1 << 32 and above: 6 is neither, but what libseccomp writes allows it."""
+    condition = {"index": 1, "valueTwo": 0}
+    section = {"defaultAction": "SCMP_ACT_ERRNO", "architectures": [NATIVE], "syscalls": [{
+        "names": ["openat2"], "action": "SCMP_ACT_ALLOW",
+        "args": [{**condition, "op": "SCMP_CMP_LE", "value": 0}, {**condition, "op": "SCMP_CMP_GE", "value": 1 << 32}]}]}
+    code = compiler.filter_of(section)[0]
+    args = (0, 6, 0, 0, 0, 0)
+    assert run(code, AUDIT[NATIVE], NUMBERS[NATIVE]["openat2"], args) == meant(section, NATIVE, NUMBERS[NATIVE]["openat2"], args)
+
+
 @st.composite
 def sections(draw, archs, values):
     """Profiles in which all rules of one syscall have the same action: what two would mean nobody has defined."""
@@ -108,6 +129,7 @@ def sections(draw, archs, values):
         action = draw(st.sampled_from(sorted(ACTIONS)))
         for args in draw(st.lists(st.lists(conditions(values), max_size=3), min_size=1, max_size=3)):
             syscalls.append({"names": [name], "action": action, "args": args})
+    assume(not any(ordered_twice([one for entry in syscalls if entry["names"] == [name] for one in entry["args"]]) for name in NAMES))
     return {"defaultAction": draw(st.sampled_from(sorted(ACTIONS))), "architectures": archs, "syscalls": syscalls}
 
 
