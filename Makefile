@@ -51,8 +51,7 @@ test: test-packages build
 	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests
 
 # In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options.
-GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_events.py tests/root/test_lifecycle.py \
-	tests/root/test_install.py
+GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_events.py
 TESTS ?= $(GUEST_TESTS)
 
 test-vm: test-packages build
