@@ -141,7 +141,9 @@ class Container:
 
     def resources(self):
         """linux.resources in force: config.json's, or what `update` has made of them."""
-        return self.data.get("resources") or self.config().get("linux", {}).get("resources") or {}
+        if "resources" in self.data:
+            return self.data["resources"]
+        return self.config().get("linux", {}).get("resources") or {}
 
     def describe(self):
         """The OCI state, runtime.md#state, with runc's additions."""
@@ -223,11 +225,15 @@ def _stat(pid):
 
 
 def zombie_status(pid, start):
-    """The wait status of a process that has ended but was not yet waited for, or None: field 52 of /proc/PID/stat."""
+    """The wait status of a process that has ended but was not yet waited for, or None: field 52 of /proc/PID/stat.
+
+    The kernel shows 0 to who may not trace the process, so a 0 is believed only by root.
+    """
     fields = _stat(pid)
     if not fields or fields[0] != b"Z" or int(fields[19]) != start:
         return None
-    return int(fields[-1])
+    status = int(fields[-1])
+    return status if status or posix.geteuid() == 0 else None
 
 
 def now():

@@ -123,7 +123,8 @@ class Supervisor:
         return error
 
     def _died(self):
-        if self.container.data and any([group is not None and group.oom_kills() for group in [self.container.cgroup()]]):
+        group = self.container.cgroup() if self.created else None  # exec: an earlier death is not this one
+        if group is not None and group.oom_kills():
             return Error("container init was OOM-killed (memory limit too low?)", pointer="/linux/resources/memory/limit")
         return Error("container init died during its setup (killed)")
 
@@ -231,7 +232,7 @@ def _limit(sup, op):
             return
         raise _of_property(sup, op, err) from None
     if before is not None:
-        sup.undo.append(lambda: [group.write(file, line) for line in inverse(file, value, before)])
+        sup.undo.append(lambda: group.write(file, inverse(file, value, before)))
 
 
 def _of_property(sup, op, err):

@@ -93,7 +93,10 @@ def groups(plan, config, facts, request, ns):
         if owner is not None:
             plan.add("H", "OWNER", ("cgroup",), (owner,), source="/linux/namespaces")
     if made and ("devices" in resources or facts.privileged):
-        plan.add("H", "DEVICES", ("cgroup" if v2 else v1.get("devices", made[0].slots[0]),), (resources.get("devices", []),),
+        holder = "cgroup" if v2 else v1.get("devices")
+        if holder is None:
+            raise limits.nowhere("devices", "/linux/resources/devices")
+        plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
                  source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     tasks(plan, v1)
 

@@ -24,10 +24,15 @@ def compile(plan, resources, v1, v2=True):
     for write in writes(resources, v1):
         pointer = "/linux/resources" + write.pointer
         if write.controller not in v1 and not v2:
-            raise Error(f"config.json: {pointer}: cannot set {write.controller} limit: container could not join or create "
-                        "cgroup", f"this host has no cgroup hierarchy with {write.controller}", pointer=pointer)
+            raise nowhere(write.controller, pointer)
         ops[write] = plan.add("H", "LIMIT", (v1.get(write.controller, "cgroup"),), (write.file, write.value),
                               write.tolerate, ops.get(write.instead), pointer)
+
+
+def nowhere(controller, pointer):
+    """The Error for a controller that is on no hierarchy of this host."""
+    return Error(f"config.json: {pointer}: cannot set {controller} limit: container could not join or create cgroup",
+                 f"this host has no cgroup hierarchy with {controller}", pointer=pointer)
 
 
 def update(resources, v1, v2=True):
@@ -49,11 +54,8 @@ def writes(resources, v1):
         value = resources.get(member)
         if not value:
             continue
-        old = [name for name in V1_NAMES.get(controller, (controller,)) if name in v1]
-        if old:
-            yield from limits_v1.TABLE[controller](value, old)
-        else:
-            yield from limits_v2.TABLE[controller](value)
+        on_v1 = any([name in v1 for name in V1_NAMES.get(controller, (controller,))])
+        yield from (limits_v1 if on_v1 else limits_v2).TABLE[controller](value)
     yield from _unified(resources.get("unified") or {}, v1)
 
 
@@ -90,29 +92,29 @@ def _unified(unified, v1):
 # --- the way back ---
 
 
-def inverse(file, value, before):
-    """The writes that bring a file back to `before`, its text read before `value` was written. (Pure.)
+# Files with a line per key (a device, an interface), the first word: what says "no limit" for a key that has no line.
+KEYED = {
+    "rdma.max": "max", "io.max": "max", "io.latency": "0", "io.weight": "default", "io.bfq.weight": "default",
+    "net_prio.ifpriomap": "0",
+}
 
-    Most files take back what they say. Those with a line per device take it a device at a time; a device without a line
-    had no limit.
+
+def inverse(file, value, before):
+    """The write that brings a file back to `before`, its text read before `value` was written. (Pure.)
+
+    Most files take back what they say; an empty one takes an empty line, for a write of no bytes reaches no file. Those
+    with a line per key take it a key at a time, `name=number` pairs with every name that was written.
     """
     before = before.strip("\n")
     key, _, rest = value.partition(" ")
-    if file in ("rdma.max", "io.max"):
-        for line in before.split("\n"):
-            if line.partition(" ")[0] == key:
-                return [line]
-        return [" ".join([key, *[part.partition("=")[0] + "=max" for part in rest.split(" ")]])]
-    if file in ("io.weight", "io.bfq.weight"):
-        wanted = key if rest else "default"
-        for line in before.split("\n"):
-            name, _, number = line.partition(" ")
-            if name == wanted:
-                return [line if rest else number]
-        return [f"{key} default" if rest else before]
-    if file.startswith("blkio.") and rest:
-        for line in before.split("\n"):
-            if line.partition(" ")[0] == key:
-                return [line]
-        return [f"{key} 0"]
-    return [before]
+    if file == "memory.oom_control":  # says more than it takes
+        return before.split("\n")[0].removeprefix("oom_kill_disable ")
+    none = KEYED.get(file, "0" if file.startswith("blkio.") else None)
+    if none is None or not rest and "weight" not in file:
+        return before or "\n"
+    lines = {line.partition(" ")[0]: line for line in before.split("\n")}
+    if not rest:  # the weight of all devices without one of their own
+        return lines.get("default", before).removeprefix("default ")
+    if key in lines:
+        return lines[key]
+    return " ".join([key, *[part.partition("=")[0] + "=" + none if "=" in part else none for part in rest.split(" ")]])

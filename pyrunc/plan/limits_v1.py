@@ -1,9 +1,9 @@
 """The same properties in the files of v1 hierarchies (compat.md 2.6, 4.4): names, units and order are the kernel's. Pure."""
 
-from .limits_v2 import EINVAL, ENOENT, Write, rdma, text
+from .limits_v2 import EINVAL, ENOENT, Write, cpuset, hugetlb, pids, rdma, text
 
 
-def _memory(memory, _):
+def _memory(memory):
     """limit and memsw: neither may cross the other, and which must move first depends on the old values. At first the
     limit; if refused, it is above the old memsw, so it comes again after that."""
     limit, swap = memory.get("limit", 0), memory.get("swap", 0)
@@ -25,7 +25,7 @@ def _memory(memory, _):
         yield Write("memory", "memory.oom_control", "1", "/memory/disableOOMKiller")
 
 
-def _cpu(cpu, _):
+def _cpu(cpu):
     for name, file in (("realtimePeriod", "cpu.rt_period_us"), ("realtimeRuntime", "cpu.rt_runtime_us")):
         if cpu.get(name):
             yield Write("cpu", file, str(cpu[name]), f"/cpu/{name}")
@@ -46,19 +46,7 @@ def _cpu(cpu, _):
             yield Write("cpu", write.file, write.value, write.pointer, instead=write)
 
 
-def _cpuset(cpu, _):
-    for name in ("cpus", "mems"):
-        if cpu.get(name):
-            yield Write("cpuset", f"cpuset.{name}", cpu[name], f"/cpu/{name}")
-
-
-def _pids(pids, _):
-    limit = pids.get("limit")
-    if limit is not None:
-        yield Write("pids", "pids.max", text(limit or 1), "/pids/limit")
-
-
-def _blkio(io, _):
+def _blkio(io):
     if io.get("weight"):
         bfq = Write("blkio", "blkio.bfq.weight", str(io["weight"]), "/blockIO/weight", (ENOENT,))
         yield bfq
@@ -79,23 +67,16 @@ THROTTLES = (("throttleReadBpsDevice", "read_bps_device"), ("throttleWriteBpsDev
              ("throttleReadIOPSDevice", "read_iops_device"), ("throttleWriteIOPSDevice", "write_iops_device"))
 
 
-def _hugetlb(listed, _):
-    for i, entry in enumerate(listed):
-        size, limit, pointer = entry["pageSize"], str(entry["limit"]), f"/hugepageLimits/{i}"
-        yield Write("hugetlb", f"hugetlb.{size}.limit_in_bytes", limit, pointer)
-        yield Write("hugetlb", f"hugetlb.{size}.rsvd.limit_in_bytes", limit, pointer, (ENOENT,))
+def _hugetlb(listed):
+    return hugetlb(listed, "limit_in_bytes")
 
 
-def _network(network, found):
+def _network(network):
     if network.get("classID"):
         yield Write("net_cls", "net_cls.classid", str(network["classID"]), "/network/classID")
     for i, entry in enumerate(network.get("priorities") or ()):
         yield Write("net_prio", "net_prio.ifpriomap", f"{entry['name']} {entry['priority']}", f"/network/priorities/{i}")
 
 
-def _rdma(devices, _):
-    return rdma(devices)
-
-
-TABLE = {"memory": _memory, "cpu": _cpu, "cpuset": _cpuset, "pids": _pids, "io": _blkio, "hugetlb": _hugetlb,
-         "network": _network, "rdma": _rdma}
+TABLE = {"memory": _memory, "cpu": _cpu, "cpuset": cpuset, "pids": pids, "io": _blkio, "hugetlb": _hugetlb,
+         "network": _network, "rdma": rdma}

@@ -105,14 +105,14 @@ def _log2(number):
     return out
 
 
-def _cpuset(cpu):
+def cpuset(cpu):
     for name in ("cpus", "mems"):
         if cpu.get(name):
             yield Write("cpuset", f"cpuset.{name}", cpu[name], f"/cpu/{name}")
 
 
-def _pids(pids):
-    limit = pids.get("limit")
+def pids(member):
+    limit = member.get("limit")
     if limit is not None:  # no processes at all cannot be said to systemd, and no container can have none: 1
         yield Write("pids", "pids.max", text(limit or 1), "/pids/limit")
 
@@ -143,11 +143,11 @@ def io_weight(old):
     return 1 + (old - 10) * 9999 // 990
 
 
-def _hugetlb(listed):
+def hugetlb(listed, file="max"):
     for i, entry in enumerate(listed):
         size, limit, pointer = entry["pageSize"], str(entry["limit"]), f"/hugepageLimits/{i}"
-        yield Write("hugetlb", f"hugetlb.{size}.max", limit, pointer)
-        yield Write("hugetlb", f"hugetlb.{size}.rsvd.max", limit, pointer, (ENOENT,))
+        yield Write("hugetlb", f"hugetlb.{size}.{file}", limit, pointer)
+        yield Write("hugetlb", f"hugetlb.{size}.rsvd.{file}", limit, pointer, (ENOENT,))
 
 
 def _network(network):
@@ -166,5 +166,5 @@ def rdma(devices):
             yield Write("rdma", "rdma.max", " ".join([name, *parts]), f"/rdma/{name}")
 
 
-TABLE = {"memory": _memory, "cpu": _cpu, "cpuset": _cpuset, "pids": _pids, "io": _io, "hugetlb": _hugetlb,
+TABLE = {"memory": _memory, "cpu": _cpu, "cpuset": cpuset, "pids": pids, "io": _io, "hugetlb": hugetlb,
          "network": _network, "rdma": rdma}

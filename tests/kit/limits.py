@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 V1_OF = {"io": "blkio"}
-# What a limit looks like in the one and in the other; text after a colon picks a line.
+# A file of cgroup2 and the one on v1 that means the same.
 SAME = {
     "memory.max": "memory.limit_in_bytes", "memory.low": "memory.soft_limit_in_bytes", "pids.max": "pids.max",
     "pids.current": "pids.current", "cpuset.cpus": "cpuset.cpus", "cpuset.mems": "cpuset.mems", "cpu.idle": "cpu.idle",

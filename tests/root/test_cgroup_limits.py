@@ -224,6 +224,14 @@ def test_a_failing_update_is_taken_back(rt):
     assert (box.directory / "state.json").read_text() == state
 
 
+def test_an_empty_cpuset_is_empty_again(rt):
+    """cgroup2 leaves it empty at first, and a write of no bytes is none at all."""
+    box = rt.container(resources(pids={"limit": 50}), SLEEP).up()
+    before = limits.read(box, "cpuset.cpus")
+    rt.call("update", "--cpuset-cpus", "0", "--pids-limit", "99999999999", box.id).failed("/linux/resources/pids/limit")
+    assert limits.read(box, "cpuset.cpus") == before
+
+
 def test_check_before_update_refuses_what_is_in_use(rt, tmp_path):
     box = rt.container(resources(memory={"limit": 64 << 20}), shell("sleep 100"), SLEEP).up()
     file = tmp_path / "r.json"

@@ -1,7 +1,9 @@
 """`events`: the keys of runc's, an oom that is told, and an end with the container."""
 
 import json
+import os
 import time
+from pathlib import Path
 
 import pytest
 from kit import limits
@@ -47,15 +49,23 @@ def test_the_same_members_as_runc(rt, reference):
     assert mine["data"]["cpuset"] == theirs["data"]["cpuset"]
 
 
+def watches(pid):
+    """Does a process hold what tells of a kill: memory.events of cgroup2, or v1's eventfd?"""
+    try:
+        links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    except FileNotFoundError:  # one that it has just closed
+        return False
+    return any("memory.events" in link or "eventfd" in link for link in links)
+
+
 def test_an_oom_kill_is_told_and_the_end_ends_it(rt):
     box = box_of(rt, "read x < /tmp/go; dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 0.5",
                  memory={"limit": 16 << 20, "swap": 16 << 20})
     box.bundle.populate({"tmp/.keep": ""})
-    import os
     os.mkfifo(box.rootfs / "tmp/go")
     box.up()
     watching = rt.spawn("events", "--interval", "10s", box.id)
-    time.sleep(0.5)
+    wait_until(lambda: watches(watching.popen.pid), what="nobody watches")
     (box.rootfs / "tmp/go").write_text("\n")
     started = time.monotonic()
     result = watching.wait(8)

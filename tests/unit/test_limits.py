@@ -133,20 +133,35 @@ def test_the_weight_is_monotonic_and_within_bounds():
 
 
 @pytest.mark.parametrize("file, value, before, expected", [
-    ("memory.max", "5", "max\n", ["max"]),
-    ("cpu.max", "5 100000", "max 100000\n", ["max 100000"]),
-    ("io.max", "8:0 rbps=5", "8:0 rbps=9 wbps=max riops=max wiops=max\n", ["8:0 rbps=9 wbps=max riops=max wiops=max"]),
-    ("io.max", "8:0 rbps=5", "8:16 rbps=9 wbps=max riops=max wiops=max\n", ["8:0 rbps=max"]),
-    ("rdma.max", "mlx hca_handle=3 hca_object=4", "", ["mlx hca_handle=max hca_object=max"]),
-    ("io.bfq.weight", "50", "default 100\n8:0 5\n", ["100"]),
-    ("io.bfq.weight", "8:0 50", "default 100\n", ["8:0 default"]),
-    ("io.bfq.weight", "8:0 50", "default 100\n8:0 7\n", ["8:0 7"]),
-    ("blkio.throttle.read_bps_device", "8:0 50", "8:0 7\n", ["8:0 7"]),
-    ("blkio.throttle.read_bps_device", "8:0 50", "\n", ["8:0 0"]),
-    ("pids.max", "5", "max\n", ["max"]),
+    ("memory.max", "5", "max\n", "max"),
+    ("cpu.max", "5 100000", "max 100000\n", "max 100000"),
+    ("cpuset.cpus", "0", "\n", "\n"),
+    ("io.max", "8:0 rbps=5", "8:0 rbps=9 wbps=max riops=max wiops=max\n", "8:0 rbps=9 wbps=max riops=max wiops=max"),
+    ("io.max", "8:0 rbps=5", "8:16 rbps=9 wbps=max riops=max wiops=max\n", "8:0 rbps=max"),
+    ("io.latency", "8:0 target=5", "", "8:0 target=0"),
+    ("rdma.max", "mlx hca_handle=3 hca_object=4", "", "mlx hca_handle=max hca_object=max"),
+    ("io.bfq.weight", "50", "default 100\n8:0 5\n", "100"),
+    ("io.bfq.weight", "8:0 50", "default 100\n", "8:0 default"),
+    ("io.bfq.weight", "8:0 50", "default 100\n8:0 7\n", "8:0 7"),
+    ("blkio.weight", "50", "500\n", "500"),
+    ("blkio.throttle.read_bps_device", "8:0 50", "8:0 7\n", "8:0 7"),
+    ("blkio.throttle.read_bps_device", "8:0 50", "\n", "8:0 0"),
+    ("net_prio.ifpriomap", "eth0 3", "lo 0\neth0 7\n", "eth0 7"),
+    ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "0"),
+    ("pids.max", "5", "max\n", "max"),
 ])
 def test_the_way_back(file, value, before, expected):
     assert limits.inverse(file, value, before) == expected
+
+
+def test_a_host_that_cannot_keep_devices_says_so():
+    from pyrunc import facts
+    from pyrunc.plan import create
+    from tests.plan.cases import base
+
+    request = {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": None, "cgroup_v1": [["memory", "/m", "c1"]], "bpf": None, "gate": True}
+    with pytest.raises(Error, match="cannot set devices limit"):
+        create.compile(base(), facts.Facts(cgroup="v1"), request)
 
 
 # --- update ---

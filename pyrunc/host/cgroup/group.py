@@ -69,10 +69,6 @@ class Group:
         for group in self.slots.values():
             group.remove()
 
-    def close(self):
-        for group in self.slots.values():
-            group.close()
-
     def oom_kills(self):
         """How many processes of the container the kernel has killed for want of memory; 0 where it does not say."""
         group = self.holder("memory")

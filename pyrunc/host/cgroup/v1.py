@@ -51,6 +51,18 @@ class Hierarchy(Cgroup):
         except OSError as err:
             raise self._error("open", err, file="tasks") from None
 
+    def remove(self):
+        """Most groups hold none of the container's making: one call. Else as v2 does."""
+        self.close()
+        try:
+            root = self._open_root()
+            try:
+                posix.rmdir(self.relative, dir_fd=root)
+            finally:
+                posix.close(root)
+        except OSError:
+            super().remove()
+
     def kill(self):
         self._kill_each()
 
