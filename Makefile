@@ -55,7 +55,7 @@ GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tes
 TESTS ?= $(GUEST_TESTS)
 
 test-vm: test-packages build
-	$(PYTHON) tests/vm/vm.py run "PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)"
+	$(PYTHON) tests/vm/vm.py run 'PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
 
 BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 

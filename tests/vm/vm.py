@@ -1,6 +1,6 @@
 """A guest with a pure cgroup2 tree and systemd as pid 1, for the tests that the host cannot serve.
 
-    vm.py image          make the image (cached under build/vm by the hash of its recipe, this file)
+    vm.py image          make the image (cached under build/vm by the hash of its recipe)
     vm.py run COMMAND    boot, run the shell command as root in a copy of the checkout, print its output, exit with its code
 
 Everything is Debian's: mmdebstrap makes the root, the kernel is a stock cloud kernel under QEMU's emulation. A User-Mode
@@ -14,6 +14,7 @@ output and exit code come back over a console. The guest's disk is thrown away. 
 
 import glob
 import hashlib
+import inspect
 import io
 import lzma
 import os
@@ -37,9 +38,20 @@ AGENT = r"""#!/bin/bash
 # Unpack what the second disk holds, run the command in it on the console, say how it ended, switch off.
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb
 for word in $(cat /proc/cmdline); do case $word in pyrunc.out=*) out=${word#*=};; pyrunc.in=*) in=${word#*=};; esac; done
-modprobe -qa loop overlay tun 2>/dev/null
+modprobe -qa virtio_blk loop overlay tun bfq 2>/dev/null
 stty -F "$out" raw -echo -opost 2>/dev/null
-{ tar -xf "$in" -C / && bash /pyrunc-vm-command; echo "MARK $?"; } </dev/null >"$out" 2>&1
+has() { test -e "$2" || lacks="$lacks $1"; }
+{
+for controller in cpuset cpu io memory hugetlb pids rdma misc; do
+  grep -qw $controller /sys/fs/cgroup/cgroup.controllers || lacks="$lacks $controller"
+done
+has PSI /proc/pressure/memory; has swap /proc/swaps; has seccomp /proc/sys/kernel/seccomp; has loop /dev/loop-control
+has user-namespaces /proc/self/ns/user; has time-namespaces /proc/self/ns/time; has bpf /sys/fs/bpf; has tun /dev/net/tun
+has bfq /sys/fs/cgroup/system.slice/io.bfq.weight
+grep -qw overlay /proc/filesystems || lacks="$lacks overlay"
+echo "guest: Linux $(uname -r), $(cat /sys/fs/cgroup/cgroup.controllers); without:${lacks:- nothing}"
+tar -xf "$in" -C / && bash /pyrunc-vm-command; echo "MARK $?"
+} </dev/null >"$out" 2>&1
 sync; sleep 0.2
 systemctl poweroff -ff
 """
@@ -87,17 +99,18 @@ def uml_kernel():
 
 
 def image(kind):
-    """The directory with root.ext4 and the kernel; made when it is not there."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    made = CACHE / recipe
-    made.mkdir(parents=True, exist_ok=True)
+    """The directory with root.ext4 and the kernel; made when it is not there. Those of older recipes are removed."""
+    recipe = [PACKAGES, AGENT, UNIT, DELEGATE, MASKED, inspect.getsource(_root), inspect.getsource(_kernel)]
+    made = CACHE / hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]
     if not (made / "root.ext4").exists():
         _apt("mmdebstrap", "e2fsprogs")
-        with tempfile.TemporaryDirectory(prefix="pyrunc-vm-") as work:
-            _root(Path(work) / "root", made / "root.ext4")
-    kernel = made / ("linux-uml" if kind == "uml" else "vmlinuz")
-    if not kernel.exists():
-        _unpack_uml(kernel) if kind == "uml" else _download_kernel(kernel)
+        for old in CACHE.glob("*"):
+            shutil.rmtree(old)
+        made.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(prefix="pyrunc-vm-", dir="/var/tmp") as work:
+            _root(Path(work) / "root", made)
+    if kind == "uml":
+        _unpack_uml(made / "linux-uml")
     return made
 
 
@@ -110,8 +123,8 @@ def _apt(*packages):
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True, env=env, stdout=sys.stderr)
 
 
-def _root(root, out):
-    """Debian with the packages, our agent and nothing that waits for hardware."""
+def _root(root, made):
+    """Debian with the packages, a stock kernel's modules, our agent and nothing that waits for hardware."""
     sources = [path for path in ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list") if os.path.exists(path)]
     subprocess.run(["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory",
                     "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -140,32 +153,40 @@ def _root(root, out):
         link = root / "etc/systemd/system" / (unit if "." in unit else unit + ".service")
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")
-    part = out.with_suffix(".part")
-    part.unlink(missing_ok=True)
+    _kernel(root, made / "vmlinuz")
+    part = made / "root.part"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,root_owner=0:0", "-O", "^has_journal", "-m", "0",
                     "-d", root, part, "4G"], check=True)
-    part.rename(out)
+    part.rename(made / "root.ext4")
 
 
 def _unpack_uml(kernel):
+    """Always anew, for the name may stand for another kernel than last time; renamed, for the last one may be running."""
     found = uml_kernel()
     if not found:
         raise SystemExit("no User-Mode Linux kernel: name one by PYRUNC_UML")
-    with (lzma.open(found) if found.endswith(".xz") else open(found, "rb")) as packed, open(kernel, "wb") as out:
+    handle, part = tempfile.mkstemp(dir=kernel.parent)
+    with (lzma.open(found) if found.endswith(".xz") else open(found, "rb")) as packed, os.fdopen(handle, "wb") as out:
         shutil.copyfileobj(packed, out)
-    kernel.chmod(0o755)
+    os.chmod(part, 0o755)
+    os.rename(part, kernel)
 
 
-def _download_kernel(kernel):
-    """The newest cloud kernel on offer: its drivers for disks and consoles are built in."""
-    names = subprocess.run(["apt-cache", "search", "--names-only", r"^linux-image-6\.[0-9.]+.*-cloud-amd64$"],
-                           capture_output=True, text=True, check=True).stdout.split("\n")
-    names = sorted((name.split()[0] for name in names if name and "unsigned" not in name and "dbg" not in name),
-                   key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+def _kernel(root, kernel):
+    """The newest cloud kernel on offer: its drivers for disks and consoles are built in; its modules go into the root."""
+    search = ["apt-cache", "search", "--names-only", r"^linux-image-6\.[0-9.]+.*-cloud-amd64$"]
+    names = [name.split()[0] for name in subprocess.run(search, capture_output=True, text=True, check=True).stdout.splitlines()]
+    newest = max((name for name in names if "unsigned" not in name and "dbg" not in name),
+                 key=lambda name: [int(part) for part in re.findall(r"\d+", name)], default=None)
+    if not newest:
+        raise SystemExit("apt knows no linux-image-6.*-cloud-amd64: apt-get update")
     with tempfile.TemporaryDirectory(prefix="pyrunc-vm-") as work:
-        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", names[-1]], cwd=work, check=True)
+        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", newest], cwd=work, check=True)
         subprocess.run(["dpkg", "-x", glob.glob(f"{work}/*.deb")[0], f"{work}/x"], check=True)
         shutil.copy(glob.glob(f"{work}/x/boot/vmlinuz-*")[0], kernel)
+        shutil.copytree(f"{work}/x/lib/modules", root / "usr/lib/modules", dirs_exist_ok=True)
+    version = os.listdir(root / "usr/lib/modules")[0]
+    subprocess.run(["chroot", root, "depmod", version], check=True)
 
 
 # --- the run
@@ -199,7 +220,7 @@ def _boot(kind, made, work):
         guest.wait()
     if code is None:
         said = b"".join(Path(path).read_bytes() for path in sorted(glob.glob(f"{work}/console*")))
-        print(f"vm: no exit code from the guest ({kind} ended with {guest.returncode}; 124 is the time-out). Console:\n"
+        print(f"vm: no exit code from the guest ({kind} ended with {guest.returncode}; 124 and -9 are the time-out). Console:\n"
               f"{said[-3000:].decode('utf-8', 'replace')}", file=sys.stderr)
     return code, spoke
 
@@ -244,11 +265,12 @@ def _uml(kind, made, work, memory):
 
 
 def _qemu(kind, made, work, memory):
+    """NVMe is built into the kernel, but probes several disks in any order: so it has the root alone, and virtio the others."""
     drives = []
-    for name, file, more in (("root", f"{made}/root.ext4", ",snapshot=on,cache=unsafe"), ("in", f"{work}/in.tar", ",readonly=on"),
-                             ("spare", f"{work}/spare", "")):
-        drives += ["-drive", f"file={file},format=raw,if=none,id={name}{more}", "-device", f"nvme,drive={name},serial={name}"]
-    append = f"root=/dev/nvme0n1 console=ttyS0 panic=-1 reboot=t nokaslr pyrunc.in=/dev/nvme1n1 pyrunc.out=/dev/hvc0 {KERNEL}"
+    for name, file, more, driver in (("root", f"{made}/root.ext4", ",snapshot=on,cache=unsafe", "nvme"),
+                                     ("in", f"{work}/in.tar", ",readonly=on", "virtio-blk-pci"), ("spare", f"{work}/spare", "", "virtio-blk-pci")):
+        drives += ["-drive", f"file={file},format=raw,if=none,id={name}{more}", "-device", f"{driver},drive={name},serial={name}"]
+    append = f"root=/dev/nvme0n1 console=ttyS0 panic=-1 reboot=t nokaslr hugepages=16 pyrunc.in=/dev/vda pyrunc.out=/dev/hvc0 {KERNEL}"
     return ["qemu-system-x86_64", "-accel", "kvm" if kind == "kvm" else "tcg,thread=single", "-cpu", "max", "-M", "q35", "-m", memory,
             "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", *drives, "-chardev", "stdio,id=out,signal=off",
             "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=out", "-serial", f"file:{work}/console-serial",
