@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from kit.runtime import wait_until
 
 from pyrunc.errors import Error
 from pyrunc.host.cgroup import v2
@@ -104,8 +105,7 @@ def test_kill_kills_everything_below_even_what_keeps_forking(group, sleeper, by)
     below.create()
     forker = sleeper("sh", "-c", "while :; do sleep 1 & sleep 0.002; done")
     below.add(forker.pid)
-    time.sleep(0.1)
-    assert len(group.pids(recursive=True)) > 3
+    wait_until(lambda: len(group.pids(recursive=True)) > 3)
     group.kill() if by == "cgroup.kill" else group._kill_each()
     assert forker.wait(5) == -signal.SIGKILL
     deadline = time.monotonic() + 5

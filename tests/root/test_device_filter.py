@@ -100,12 +100,12 @@ def test_an_update_replaces_the_one_program_without_a_window(group):
     assert watcher.stdout.readline() == "ready\n"
     turns = 0
     deadline = time.monotonic() + 1
-    while time.monotonic() < deadline:
+    while turns <= 200 or time.monotonic() < deadline:
         device_filter.apply(group.dirfd(), open_ if turns % 2 else shut)
         turns += 1
         assert len(kernel_bpf.device_query(group.dirfd())) == 1
     tried, opened = map(int, watcher.communicate("stop\n")[0].split())
-    assert turns > 100 and tried > 10000, "inconclusive: too few turns"
+    assert tried > 10000, "inconclusive: too few attempts"
     assert opened == 0
 
 
