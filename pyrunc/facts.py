@@ -22,6 +22,7 @@ DEFAULTS = {
     "apparmor": False,
     "selinux": False,
     "setgroups": True,       # setgroups(2) is allowed here
+    "kcore": False,          # the kernel has /proc/kcore
     "cpus": "",              # CPUs online, list format
 }
 
@@ -36,7 +37,7 @@ NAMED: dict[str, dict] = {
             ["name=systemd", "/sys/fs/cgroup/systemd", "/user.slice"],
         ],
     },
-    "root-lsm": {"apparmor": True, "selinux": True},
+    "root-lsm": {"apparmor": True, "selinux": True, "kcore": True},
     "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice"},
     "none": {"cgroup": "none", "cgroup_root": ""},
 }
@@ -56,6 +57,7 @@ class Facts:
     apparmor: bool
     selinux: bool
     setgroups: bool
+    kcore: bool
     cpus: str
 
     def __init__(self, **fields):
@@ -112,6 +114,7 @@ def probe():
         apparmor=_read("/sys/module/apparmor/parameters/enabled")[:1] == b"Y",
         selinux=magic("/sys/fs/selinux") == 0xF97CFF8C,
         setgroups=_read("/proc/self/setgroups") != b"deny\n",
+        kcore=posix.access("/proc/kcore", posix.F_OK),
     )
 
 

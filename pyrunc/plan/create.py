@@ -46,7 +46,7 @@ def compile(config, facts, request):
     root = clean(rootfs.join(request["bundle"], config["root"]["path"]))
     rootfs.attach(plan, ns, facts, mounts, _needs_proc(config), root)
     if own_dev:
-        devices.make(plan, config, by_bind)
+        devices.make(plan, config, by_bind, facts.kcore)
     if request.get("notify"):
         plan.add("I", "ATTACH", ("notify-dir", "root"), ("run/notify", 0, 0o755), source="NOTIFY_SOCKET")
     hooks.setup(plan, config)

@@ -40,8 +40,8 @@ def acquire(plan, role, config, by_bind):
         plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE), source=source)
 
 
-def make(plan, config, by_bind):
-    """I: nodes (or binds), then the links every /dev has."""
+def make(plan, config, by_bind, kcore):
+    """I: nodes (or binds), then the links every /dev has; kcore: /dev/core too, which points at what the kernel may lack."""
     for i, (device, source) in enumerate(wanted(config)):
         plan.source = source
         path = rootfs.relative(clean(device["path"]))
@@ -53,5 +53,5 @@ def make(plan, config, by_bind):
         plan.add("I", "NODE", ("root",), (path, mode, number, device.get("uid", 0), device.get("gid", 0)))
     plan.source = "default: links"
     plan.add("I", "LINK", ("root",), ("dev/ptmx", "pts/ptmx", 1))
-    for path, target in LINKS:
+    for path, target in LINKS + ((("dev/core", "/proc/kcore"),) if kcore else ()):
         plan.add("I", "LINK", ("root",), (path, target, 0), (EEXIST,))
