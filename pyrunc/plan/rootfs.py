@@ -11,7 +11,8 @@ from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_REAL_DIR,
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
 RDONLY = mountopts.ATTR_RDONLY
-# rootfsPropagation -> what host mounts become in the container; `shared` keeps them peers, as runc does
+# rootfsPropagation -> what host mounts become in the container. `shared` keeps bind sources peers, as runc does; the root is
+# never a peer, or what is mounted in it would appear on the host.
 PROPAGATION = {
     "shared": 0, "rshared": 0,
     "private": mountopts.MS_PRIVATE, "rprivate": mountopts.MS_PRIVATE,
@@ -71,7 +72,8 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
     bundle = request["bundle"]
     root = join(bundle, config["root"]["path"])
     if ns.private("mount"):
-        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base), source="/root/path")
+        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE),
+                 source="/root/path")
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,), source="/root/path")
     for mount in all_mounts:
