@@ -13,7 +13,7 @@
 #define __NR_fchmodat2 452
 #endif
 
-#ifdef PYRUNC_HOSTED /* unit tests: a scripted kernel (tests/c/kernel.c) */
+#ifdef PYRUNC_HOSTED /* unit tests: a scripted kernel (tests/hosted/kernel.c) */
 long sys_call(long nr, long a, long b, long c, long d, long e, long f);
 #elif defined(__x86_64__)
 static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f)

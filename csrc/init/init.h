@@ -12,6 +12,12 @@
 #include "../plan.h"
 #include "../sys.h"
 
+#ifdef PYRUNC_HOSTED /* tests: red zones, so that a buffer that runs into its neighbour is found */
+#define GAP(name) uint8_t gap_##name[64] __attribute__((aligned(8)));
+#else
+#define GAP(name)
+#endif
+
 struct init {
 	uint8_t *plan; /* mapped private and writable: the vec words of its ops are replaced */
 	struct plan_header *head;
@@ -29,9 +35,13 @@ struct init {
 	const char *exec_path;   /* found by LOOKUP */
 	int mask_tree;           /* the one read-only tmpfs every masked directory shows */
 	uint8_t failed[PLAN_OPS_MAX / 8];
+	GAP(failed)
 	char home[4200];         /* "HOME=...", filled by HOME */
+	GAP(home)
 	char path[2][8192];      /* scratch of path.c */
+	GAP(path)
 	uint8_t buf[4096] __attribute__((aligned(8))); /* scratch of one op, never kept across ops */
+	GAP(buf)
 };
 
 typedef int op_fn(struct init *in, struct plan_op *op);
