@@ -42,9 +42,11 @@ def _stop(container, force):
 
 
 def _kill(container):
-    group = container.cgroup() if container.data else None
+    if not container.data:
+        return
+    pidfd = container.open_pidfd()  # before the kill: afterwards there may be nobody left to wait for
+    group = container.cgroup()
     if group is not None and group.exists():
         group.kill()
-    pidfd = container.open_pidfd() if container.data else None
     if pidfd is not None:
         lifecycle.kill_and_wait(container, pidfd)
