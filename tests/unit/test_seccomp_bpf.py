@@ -101,12 +101,12 @@ def conditions(draw, values):
 
 
 def ordered_twice(found):
-    """Is an argument that is compared by order compared more than once for one syscall? See the expected failure below."""
+    """Is an argument that is compared by order or by != compared more than once for one syscall? See the expected failures."""
     indexes = [one["index"] for one in found]
     return any(indexes.count(one["index"]) > 1 for one in found if one["op"] in ORDER)
 
 
-ORDER = ("SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_GE", "SCMP_CMP_GT")
+ORDER = ("SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_GE", "SCMP_CMP_GT")
 
 
 @pytest.mark.xfail(reason="libseccomp 2.5.4 compares the low half of the argument where the high half is meant", strict=False)
@@ -119,6 +119,18 @@ def test_two_comparisons_by_order_of_one_argument():
     code = compiler.filter_of(section)[0]
     args = (0, 6, 0, 0, 0, 0)
     assert run(code, AUDIT[NATIVE], NUMBERS[NATIVE]["openat2"], args) == meant(section, NATIVE, NUMBERS[NATIVE]["openat2"], args)
+
+
+@pytest.mark.xfail(reason="libseccomp 2.5.4 loses a rule beside another with != on the same argument", strict=False)
+def test_equal_in_one_rule_and_not_equal_in_another():
+    """read is allowed with argument 0 being 0; what libseccomp writes asks for argument 2 as well, which is the other rule's."""
+    equal, other = {"index": 0, "op": "SCMP_CMP_EQ", "value": 0, "valueTwo": 0}, {"index": 2, "op": "SCMP_CMP_EQ", "value": 0, "valueTwo": 0}
+    section = {"defaultAction": "SCMP_ACT_ERRNO", "architectures": [], "syscalls": [
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [equal]},
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [other, {**equal, "op": "SCMP_CMP_NE", "value": 1}]}]}
+    code = compiler.filter_of(section)[0]
+    args = (0, 0, 1, 0, 0, 0)
+    assert run(code, AUDIT[NATIVE], NUMBERS[NATIVE]["read"], args) == meant(section, NATIVE, NUMBERS[NATIVE]["read"], args)
 
 
 @st.composite
