@@ -53,11 +53,10 @@ class Supervisor:
 
     def run(self):
         """Up to the last SYNC answered. What was made stays made: `undo` is the caller's from here on."""
-        for op in self.plan.ops:  # all of the host's until the process exists stands first
-            if op.role == "H":
-                self.act(op)
-            if op.name == "SPAWN":
+        for op in self.plan.ops:  # the host's part up to SPAWN, and what it does while init begins
+            if op.role != "H":
                 break
+            self.act(op)
         self._serve()
 
     def act(self, op):
@@ -202,7 +201,6 @@ def _cgroup(sup, op):
         sup.container.data.update(cgroup=None, cgroup_v1=[])  # what takes the container away must not kill those in there
         raise
     sup.undo.append(lambda: (group.kill(), group.undo(made) if made else None))
-    sup.fds[op.slots[0]] = group.dirfd()
 
 
 def _group(sup, op):
@@ -260,7 +258,7 @@ def _devices(sup, op):
 
     rules = devices.rules(sup.config)
     if op.slots[0] == "cgroup":
-        device_filter.apply(sup.fds["cgroup"], rules, fresh=True)
+        device_filter.apply(sup.groups["cgroup"].dirfd(), rules, fresh=True)
         return
     from .host.cgroup.v1 import device_writes
 
@@ -332,7 +330,7 @@ def _spawn(sup, op):
     sup.sock, theirs = kernel.socketpair()
     plan_fd = kernel.memfd("pyrunc:plan", data)
     flags, base, affinity = op.args
-    cgroup = sup.fds.get(op.slots[0], -1) if op.slots[0] else -1
+    cgroup = sup.groups[op.slots[0]].dirfd() if op.slots[0] else -1
     try:
         fds = [theirs, plan_fd, *[sup.fds[slot] for slot in born]]
         sup.pid, sup.pidfd = kernel.spawn(fds, base, cgroup, flags, affinity)
@@ -437,7 +435,6 @@ def _cgroup_of(sup, op):
     group = _group(sup, op)
     if not group.exists():
         raise Error(f"cgroup {op.args[1]} does not exist")
-    sup.fds[op.slots[0]] = group.dirfd()
 
 
 def _execed(sup, op):

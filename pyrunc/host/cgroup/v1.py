@@ -31,23 +31,24 @@ class Hierarchy(Cgroup):
     """One group; `root` is the mount point of its hierarchy."""
 
     def _descend(self, made, domain):
-        """mkdir -p, then CPUs and memory nodes from above. The way is not walked: a v1 hierarchy has no symlinks."""
-        root = self._open_root()
+        """mkdir -p, then CPUs and memory nodes from above. By the whole path: a v1 hierarchy has no symlinks, and its mount
+        point is the host's; one call each instead of a walk, for a container has a dozen such groups."""
+        top = self.root.rstrip("/")
         try:
-            _make(root, self.relative, made)
-            self._fd = posix.open(self.relative, DIR, dir_fd=root)
-            if self._has("cpuset.cpus"):
+            _make(top, self.relative, made)
+            if _has(self.path, "cpuset.cpus"):
                 for path in made if self.relative in made else [*made, self.relative]:
-                    _inherit_cpuset(root, path)
+                    _inherit_cpuset(f"{top}/{path}")
         except OSError as err:
             raise self._error("create", err) from None
-        finally:
-            posix.close(root)
+
+    def exists(self):
+        return _has(self.path, "cgroup.procs")
 
     def tasks(self):
         """A descriptor by which the process that writes "0" joins."""
         try:
-            return posix.open("tasks", posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self.dirfd())
+            return posix.open(self.path + "/tasks", posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
         except OSError as err:
             raise self._error("open", err, file="tasks") from None
 
@@ -55,11 +56,7 @@ class Hierarchy(Cgroup):
         """Most groups hold none of the container's making: one call. Else as v2 does."""
         self.close()
         try:
-            root = self._open_root()
-            try:
-                posix.rmdir(self.relative, dir_fd=root)
-            finally:
-                posix.close(root)
+            posix.rmdir(self.path)
         except OSError:
             super().remove()
 
@@ -88,33 +85,41 @@ class Hierarchy(Cgroup):
             time.sleep(0.001)
 
 
-def _make(root, path, made):
-    """mkdir -p below `root`; what it makes is added to `made`, outermost first."""
+def _make(top, path, made):
+    """mkdir -p below `top`; what it makes is added to `made`, outermost first."""
     try:
-        posix.mkdir(path, 0o755, dir_fd=root)
+        posix.mkdir(f"{top}/{path}", 0o755)
     except FileExistsError:
         return
     except FileNotFoundError:
         if "/" not in path:
             raise
-        _make(root, path.rpartition("/")[0], made)
-        posix.mkdir(path, 0o755, dir_fd=root)
+        _make(top, path.rpartition("/")[0], made)
+        posix.mkdir(f"{top}/{path}", 0o755)
     made.append(path)
 
 
-def _inherit_cpuset(root, path):
-    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some."""
-    parent = posix.open(path.rpartition("/")[0] or ".", DIR, dir_fd=root)
+def _has(path, file):
     try:
-        child = posix.open(path, DIR, dir_fd=root)
-        try:
-            for file in ("cpuset.cpus", "cpuset.mems"):
-                if not _read(child, file).strip():
-                    _write(child, file, _read(parent, file).strip())
-        finally:
-            posix.close(child)
+        posix.stat(f"{path}/{file}")
+        return True
+    except OSError:
+        return False
+
+
+def _inherit_cpuset(path):
+    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some."""
+    parent = posix.open(path.rpartition("/")[0], DIR)
+    child = -1
+    try:
+        child = posix.open(path, DIR)
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not _read(child, file).strip():
+                _write(child, file, _read(parent, file).strip())
     finally:
-        posix.close(parent)
+        for fd in (parent, child):
+            if fd >= 0:
+                posix.close(fd)
 
 
 def device_writes(decision):
