@@ -1,17 +1,17 @@
 """The same bundle under runc and under pyrunc must look the same from inside (issue 3, Shows 2).
 
 Each case is run with both runtimes by create and start, the probe prints what it sees, kit.observe.normal() takes out
-what differs between any two runs, and every difference that is left must stand in ALLOWED with its reason.
+what differs between any two runs, and every difference that is left must stand in kit.differences.ALLOWED.
 Compared with Debian's runc ($RUNC names another), and, where $RUNC_NEW names a newer one, with that too.
 """
 
 import os
-import re
 import shutil
 import subprocess
 
 import pytest
 from kit.bundle import Dir, File, Link, add_mounts, bind, caps, mount, namespaces, userns
+from kit.differences import ALLOWED, documented, unexplained
 from kit.observe import normal
 from kit.runtime import Runtime
 
@@ -148,49 +148,8 @@ NEW_CASES = {
 }
 
 
-class Allowed:
-    """A deliberate difference: of which property, why, in which cases, against which peer, and of what kind."""
-
-    def __init__(self, key, why, case=".*", peer=".*", when=lambda theirs, ours: True):
-        self.key, self.why, self.case, self.peer = re.compile(key), why, re.compile(case), re.compile(peer)
-        self.when = when
-
-    def covers(self, peer, case, key, theirs, ours):
-        return bool(self.key.fullmatch(key) and self.case.fullmatch(case) and self.peer.fullmatch(peer)
-                    and self.when(theirs, ours))
-
-
-def only_nofollow(theirs, ours):
-    return theirs[:3] + theirs[4:] == ours[:3] + ours[4:] and theirs[3] | os.O_NOFOLLOW == ours[3] | os.O_NOFOLLOW
-
-
-ALLOWED = [
-    Allowed(r"status\.SigIgn", "every disposition is reset; runc passes on what its caller ignores (32 and up: Go leaves them)",
-            when=lambda theirs, ours: int(ours, 16) == 0),
-    Allowed(r"fds\.[012]", "our /dev/null of the container is opened O_NOFOLLOW, which F_GETFL shows", when=only_nofollow),
-    Allowed(r"fds\.0", "a foreground process keeps the caller's stdio; runc puts pipes and copies between", case="exec .*",
-            when=lambda theirs, ours: theirs[0] == "pipe:[N]" and ours[0] == "/dev/null"),
-    Allowed(r"fds\.[12]", "as fds.0; the owner is the same, but in a user namespace the caller's file stays the caller's",
-            case="exec .*", when=lambda theirs, ours: theirs[0] == "pipe:[N]" and ours[0] == "/tmp/TOKEN"
-            and ours[5] in (theirs[5], 65534)),
-    Allowed(r"mount\..* super", "masked directories are one empty tmpfs of one inode, as in runc 1.5", peer="runc",
-            when=lambda theirs, ours: set(ours) - set(theirs) == {"nr_inodes=1", "size=4k"}),
-    Allowed(r"mount\..* device", "masked directories share one tmpfs, as in runc 1.5", peer="runc"),
-    Allowed(r"mount\./(mnt|data)(#2)? super", "mode= is given to mount, as in runc 1.5; 1.1 changes the mode afterwards",
-            peer="runc", when=lambda theirs, ours: set(ours) - set(theirs) == {"mode=755"}),
-    Allowed(r"top\.mnt", "1.1 overrides the mode= of the config by that of the covered directory", peer="runc",
-            case="tmpfs .*mode=.*"),
-    Allowed(r"mount\..* propagation", "1.1 sets rootfsPropagation on the old root only", peer="runc",
-            case="rootfsPropagation r?shared"),
-    Allowed(r"dev\.mqueue", "runc mounts mqueue before setgid(0), so that its group is unmapped; ours is the container's root",
-            case=".*user namespace.*|exec .*", when=lambda theirs, ours: theirs[3] == 65534 and ours[3] == 0),
-    Allowed(r"env", "the order of variables; 1.5 moves a changed one to the end", peer="runc-new", case="exec env",
-            when=lambda theirs, ours: sorted(theirs) == sorted(ours)),
-]
-
-
-def flatten(binary, patches, options, how=()):
-    """One container of this runtime, as the normalised view from inside."""
+def view(binary, patches, options):
+    """(config, normalised view from inside) of one container of this runtime."""
     rootfs = {}
     for patch in patches:
         if isinstance(patch, dict) and any(key.startswith("/") for key in patch):
@@ -198,19 +157,13 @@ def flatten(binary, patches, options, how=()):
     runtime = Runtime(binary)
     try:
         container = runtime.container(*(patch for patch in patches if patch is not rootfs), rootfs=rootfs)
-        return normal(container.observe(*options))
+        return container.bundle.config, normal(container.observe(*options))
     finally:
         runtime.close()
 
 
-def unexplained(peer, case, theirs, ours):
-    """Readable lines for every difference that ALLOWED does not cover."""
-    lines = []
-    for key in sorted(theirs.keys() | ours.keys()):
-        one, other = theirs.get(key, "absent"), ours.get(key, "absent")
-        if one != other and not any(entry.covers(peer, case, key, one, other) for entry in ALLOWED):
-            lines.append(f"{key}:\n    {peer}: {one}\n    ours: {other}")
-    return lines
+def test_every_allowed_difference_is_documented():
+    assert {entry.row for entry in ALLOWED} <= documented()
 
 
 @pytest.fixture(scope="module")
@@ -237,21 +190,21 @@ def peer_binary(peer):
 
 def differences(pyrunc, peer, case, patches):
     options = ("--no-pivot",) if case == "no-pivot" else ()
-    theirs = flatten(peer_binary(peer), patches, options)
-    return unexplained(peer, case, theirs, flatten(pyrunc, patches, options))
+    config, theirs = view(peer_binary(peer), patches, options)
+    return "\n".join(map(str, unexplained(peer, config, theirs, view(pyrunc, patches, options)[1])))
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("peer", ["runc", "runc-new"])
 def test_the_container_looks_the_same_from_inside(pyrunc, shared, peer, case):
     found = differences(pyrunc, peer, case, CASES[case](shared))
-    assert not found, "\n".join(found)
+    assert not found, found
 
 
 @pytest.mark.parametrize("case", NEW_CASES)
 def test_the_container_looks_the_same_as_under_a_newer_runc(pyrunc, shared, case):
     found = differences(pyrunc, "runc-new", case, NEW_CASES[case](shared))
-    assert not found, "\n".join(found)
+    assert not found, found
 
 
 EXECS = {
@@ -264,7 +217,8 @@ def exec_view(binary, patches, options):
     runtime = Runtime(binary)
     try:
         container = runtime.container({"process": {"args": ["/bin/probe", "sleep"]}}, *patches).up()
-        return normal(container.exec("/bin/probe", options=options).ok().json())
+        seen = normal(container.exec("/bin/probe", options=options).ok().json())
+        return container.bundle.config, {f"exec.{key}": value for key, value in seen.items()}
     finally:
         runtime.close()
 
@@ -274,6 +228,6 @@ def exec_view(binary, patches, options):
 @pytest.mark.parametrize("peer", ["runc", "runc-new"])
 def test_an_execd_process_looks_the_same_from_inside(pyrunc, peer, case, user_namespace):
     patches = [userns()] if user_namespace else []
-    theirs = exec_view(peer_binary(peer), patches, EXECS[case])
-    found = unexplained(peer, f"exec {case}", theirs, exec_view(pyrunc, patches, EXECS[case]))
-    assert not found, "\n".join(found)
+    config, theirs = exec_view(peer_binary(peer), patches, EXECS[case])
+    found = unexplained(peer, config, theirs, exec_view(pyrunc, patches, EXECS[case])[1])
+    assert not found, "\n".join(map(str, found))

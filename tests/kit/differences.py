@@ -1,0 +1,83 @@
+"""How pyrunc may differ from runc: ALLOWED, each entry of which names its row in docs/differences.md.
+
+The views compared are flat ({path: value}, see kit.observe.normal); a view of an exec'd process has the prefix `exec.`.
+Called by tests/root/test_differential.py (chosen bundles) and conformance/differential (generated ones).
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs/differences.md"
+
+
+@dataclass
+class Difference:
+    """One property that two runtimes show differently; peer is "runc" (Debian's 1.1) or "runc-new" (1.5)."""
+
+    peer: str
+    config: dict
+    key: str
+    theirs: object
+    ours: object
+
+    def __str__(self):
+        return f"{self.key}:\n    {self.peer}: {self.theirs}\n    ours: {self.ours}"
+
+
+class Allowed:
+    """A deliberate difference: its row, of which keys (of an exec'd process too), against which peer, of what kind."""
+
+    def __init__(self, row, key, peer=".*", when=lambda difference: True):
+        self.row, self.key, self.peer, self.when = row, re.compile(rf"(exec\.)?({key})"), re.compile(peer), when
+
+    def covers(self, difference):
+        return bool(self.key.fullmatch(difference.key) and self.peer.fullmatch(difference.peer) and self.when(difference))
+
+
+def only_nofollow(d):
+    return (d.theirs[:3] + d.theirs[4:] == d.ours[:3] + d.ours[4:]
+            and d.theirs[3] | os.O_NOFOLLOW == d.ours[3] | os.O_NOFOLLOW)
+
+
+def option_more(*options):
+    """runc 1.1 lacks these super options."""
+    return lambda d: set(d.ours) - set(d.theirs) == set(options)
+
+
+def mode_given(d):
+    return any(option.startswith("mode=") for mount in d.config["mounts"] for option in mount.get("options", ()))
+
+
+ALLOWED = [
+    Allowed("signals ignored by the caller", r"status\.SigIgn", when=lambda d: int(d.ours, 16) == 0),
+    Allowed("capabilities absent", r"status\.Cap(Bnd|Eff|Prm)", peer="runc-new",
+            when=lambda d: "capabilities" not in d.config["process"] and int(d.ours, 16) == 0),
+    Allowed("the container's /dev/null as stdio", r"fds\.[012]", when=only_nofollow),
+    Allowed("stdio in the foreground without terminal", r"exec\.fds\.0",
+            when=lambda d: d.theirs[0] == "pipe:[N]" and d.ours[0] == "/dev/null"),
+    Allowed("owner of that stdio", r"exec\.fds\.[12]", when=lambda d: d.theirs[0] == "pipe:[N]"
+            and d.ours[0] == "/tmp/TOKEN" and d.ours[5] in (d.theirs[5], 65534)),
+    Allowed("masked directories", r"mount\..* super", peer="runc", when=option_more("nr_inodes=1", "size=4k")),
+    Allowed("masked directories", r"mount\..* device", peer="runc"),
+    Allowed("mode of a tmpfs", r"mount\./(mnt|data)(#2)? super", peer="runc", when=option_more("mode=755")),
+    Allowed("mode of a tmpfs", r"top\.mnt", peer="runc", when=mode_given),
+    Allowed("rootfsPropagation shared", r"mount\..* propagation", peer="runc",
+            when=lambda d: d.config["linux"].get("rootfsPropagation") in ("shared", "rshared")),
+    Allowed("/dev/mqueue in a user namespace", r"dev\.mqueue", when=lambda d: d.theirs[3] == 65534 and d.ours[3] == 0),
+    Allowed("order of variables in exec", r"exec\.env", peer="runc-new", when=lambda d: sorted(d.theirs) == sorted(d.ours)),
+]
+
+
+def unexplained(peer, config, theirs, ours):
+    """Every difference of two views that ALLOWED does not cover."""
+    found = [Difference(peer, config, key, theirs.get(key, "absent"), ours.get(key, "absent"))
+             for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key, "absent") != ours.get(key, "absent")]
+    return [difference for difference in found if not any(entry.covers(difference) for entry in ALLOWED)]
+
+
+def documented():
+    """The first column of the table in docs/differences.md, without markup."""
+    lines = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("|")]
+    return {line.split("|")[1].strip().replace("`", "") for line in lines[2:]}
