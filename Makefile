@@ -61,7 +61,7 @@ test-vm: test-packages build
 	$(PYTHON) tests/vm/vm.py run 'PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
 
 # Real daemons with pyrunc as their runtime, and the same with runc. MANAGERS chooses files, with pytest's options.
-MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io containerd podman buildah runc crun catatonit uidmap iproute2 procps util-linux
+MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io tini iptables containerd podman buildah runc crun catatonit uidmap iproute2 procps util-linux
 MANAGERS ?= tests/managers
 
 test-managers: manager-packages build $(RUNC_NEW)

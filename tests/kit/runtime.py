@@ -202,7 +202,7 @@ class Runtime:
         for pid in processes_with(self.token):
             _kill(pid)
         for path in self.cgroups():
-            _remove_cgroup(path)
+            remove_cgroup(path)
         for line in reversed(mounts_with(self.token)):
             subprocess.run(["umount", "-l", line.split()[4].replace("\\040", " ")], check=False)
         if not mounts_with(self.token):
@@ -352,7 +352,7 @@ def _kill(pid):
         pass
 
 
-def _remove_cgroup(path):
+def remove_cgroup(path):
     for directory, _, _ in os.walk(path, topdown=False):
         for _ in range(50):
             try:
