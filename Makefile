@@ -6,7 +6,7 @@ VENV   := build/venv
 PYRUNC := $(VENV)/bin/pyrunc
 SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.py') setup.py pyproject.toml
 RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 busybox-static
-TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux clang libclang-rt-14-dev \
+TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux iproute2 clang libclang-rt-14-dev \
 	gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross libc6-dev-arm64-cross
 
 RUNC_VERSION := 1.5.2
@@ -34,7 +34,7 @@ build: $(PYRUNC)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pytest>=7.2' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
+	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pyroute2>=0.9' 'pytest>=7.2' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
 
 $(PYRUNC): $(VENV)/bin/python $(SOURCES)
 	rm -rf build/lib* build/generated

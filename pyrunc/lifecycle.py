@@ -163,8 +163,8 @@ def refuse(config, host, globals_):
     if process.get("selinuxLabel") and not host.selinux:
         raise Error("config.json: /process/selinuxLabel: selinux label is specified in config, but selinux is disabled "
                     "or not supported", pointer="/process/selinuxLabel")
-    if config.get("linux", {}).get("netDevices"):
-        raise Error("config.json: /linux/netDevices: network devices are not supported by this build",
+    if config.get("linux", {}).get("netDevices") and host.euid != 0:
+        raise Error("config.json: /linux/netDevices: network devices are not supported for rootless containers",
                     pointer="/linux/netDevices")
     if config.get("linux", {}).get("intelRdt"):
         raise Error("config.json: /linux/intelRdt: intelRdt is not supported by this build", pointer="/linux/intelRdt")

@@ -137,10 +137,17 @@ class Supervisor:
                 self.sock = -1
                 if not said:
                     raise self._died()
+                self._settle()
                 return
             if message[0] == SAY_FAIL:
                 raise self._failed(message)
             said = message[0] == SAY_EXEC
+
+    def _settle(self):
+        """Nothing is taken back any more: let go of what only that needed, or a namespace would outlive its container."""
+        self.undo.clear()
+        if "netns" in self.fds:
+            posix.close(self.fds.pop("netns"))
 
     def _adopt(self, pid):
         """The kernel says who speaks: this is init. The first process, if another, has done its part and is reaped."""
@@ -362,6 +369,24 @@ def _proc_write(pid, name, text):
         posix.close(fd)
 
 
+def _netlink(sup, op):
+    from .host import netdev
+
+    netdev.check(op.args[0])
+
+
+def _netns(sup, op):
+    sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.pid}/ns/net", posix.O_RDONLY | O_CLOEXEC)
+
+
+def _netdev(sup, op):
+    from .host.netdev import Move
+
+    move = Move(sup.fds[op.slots[0]], *op.args)
+    sup.undo.append(move.undo)
+    move.do()
+
+
 def _hooks(sup, op):
     from .host import hooks
 
@@ -445,7 +470,8 @@ ACTIONS = {
     "CGROUP": _cgroup, "TASKS": _tasks, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
     "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
     "TREE": _tree, "SETATTR": _setattr, "IS_PROC": _is_proc, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
-    "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens, "HOOKS": _hooks,
+    "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
+    "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,
     "CREATED": _created, "CGROUP_OF": _cgroup_of, "EXECED": _execed,
 }

@@ -37,7 +37,7 @@ def features():
             "intelRdt": {"enabled": False},
             "memoryPolicy": {"modes": sorted(names.MEMORY_POLICIES), "flags": sorted(names.MEMORY_POLICY_FLAGS)},
             "mountExtensions": {"idmap": {"enabled": True}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": {"io.pyrunc.version": __version__},
         "potentiallyUnsafeConfigAnnotations": [],  # none is acted upon

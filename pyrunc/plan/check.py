@@ -160,6 +160,14 @@ def _root_changes_once(plan):
         yield plan.ops[-1].index, f"the root changes {len(changes)} times"
 
 
+def _devices_move_before_hooks(plan):
+    """A hook finds the network as the process will."""
+    hooks = [op.index for op in plan.ops if op.name in ("HOOKS", "HOOK")]
+    for op in plan.ops:
+        if op.name == "NETDEV" and hooks and hooks[0] < op.index:
+            yield op.index, "a network device is moved after a hook"
+
+
 def _maker(plan, slot):
     for op in plan.ops:
         if slot in op.produced():
@@ -170,5 +178,5 @@ def _maker(plan, slot):
 RULES = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
     _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _seccomp_order, _ids_order,
-    _cwd_is_verified, _sealed_before_exec, _root_changes_once,
+    _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks,
 )

@@ -49,6 +49,10 @@ def compile(config, facts, request):
         devices.make(plan, config, by_bind, facts.kcore)
     if request.get("notify"):
         plan.add("I", "ATTACH", ("notify-dir", "root"), ("run/notify", 0, 0o755), source="NOTIFY_SOCKET")
+    if linux.get("netDevices"):
+        from . import netdev
+
+        netdev.move(plan, linux["netDevices"])
     hooks.setup(plan, config)
     rootfs.change_root(plan, config, ns, request.get("no_pivot"))
     _system(plan, config, request, ns, mounts, own_dev)
@@ -73,6 +77,10 @@ def _host(plan, config, facts, request, ns):
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if request.get("notify"):
         plan.add("H", "NOTIFYDIR", source="NOTIFY_SOCKET")
+    if config.get("linux", {}).get("netDevices"):
+        from . import netdev
+
+        netdev.check(plan, config["linux"]["netDevices"])
 
 
 def groups(plan, config, facts, request, ns):

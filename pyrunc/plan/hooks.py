@@ -11,7 +11,7 @@ def setup(plan, config):
     """SYNC: the host runs prestart and createRuntime in its namespaces; init gets the state for createContainer."""
     inside = listed(config, "createContainer")
     kinds = [kind for kind in KINDS_AT_SETUP if listed(config, kind)]
-    if not (kinds or inside or config.get("linux", {}).get("netDevices")):
+    if not (kinds or inside):
         return
     plan.source = "/hooks"
     plan.sync("I", receive=("hook-state",) if inside else ())

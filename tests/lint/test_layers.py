@@ -17,7 +17,7 @@ LAYERS = (
     ("facts",),
     ("plan",),
     ("config",),
-    ("kernel", "kernel_bpf", "kernel_hook", "kernel_seccomp", "kernel_tty", "jsonio", "log", "args"),
+    ("kernel", "kernel_bpf", "kernel_hook", "kernel_net", "kernel_seccomp", "kernel_tty", "jsonio", "log", "args"),
     ("errors", "paths", "jsonfault", "_native", "_build"),
 )
 LEVEL = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}

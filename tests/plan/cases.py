@@ -119,6 +119,10 @@ CASES = {
         "root-v2", {}),
     "hooks": (put(hooks={kind: [HOOK] for kind in (
         "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")}), "root-v2", {}),
+    "network-devices": (
+        both(put(linux__netDevices={"eth0": {}, "wlan0": {"name": "eth%d"}}),
+             put(hooks={"createRuntime": [HOOK]})), "root-v2", {}),
+    "network-devices-user-namespace": (both(userns, put(linux__netDevices={"eth0": {"name": "e"}})), "root-v2", {}),
     "security-modules": (put(process__apparmorProfile="p", process__selinuxLabel="l"), "root-lsm", {}),
     "propagation-shared": (put(linux__rootfsPropagation="rshared"), "root-v2", {}),
     "preserved": (put(), "root-v2", {"preserve": 2, "listen_fds": 1, "notify": True}),

@@ -47,6 +47,7 @@ MUTATIONS = {
     "cwd_is_verified": lambda: drop(plan_of("default"), "VERIFY_CWD"),
     "sealed_before_exec": lambda: drop(plan_of("default"), "SEAL"),
     "root_changes_once": lambda: drop(plan_of("default"), "PIVOT"),
+    "devices_move_before_hooks": lambda: move_first(plan_of("network-devices"), "HOOKS"),
     "seccomp_order": lambda: drop(drop(plan_of("seccomp-privileged"), "CAPS", 1), "AMBIENT"),
 }
 

@@ -1,0 +1,134 @@
+"""Moving the host's network devices into a container's network namespace, and back when its creation fails.
+
+config-linux.md#network-devices. Through rtnetlink(7), by pyroute2. Called by the supervisor's NETLINK, which is before the
+container exists so that all of the library has been found by then, and NETDEV.
+
+The kernel takes the addresses from a device that changes its namespace, and its name may not be free there: a request to
+move and rename whose name is taken leaves the device moved and not renamed. So the name is looked at first; the device's
+index in there is chosen by us (IFLA_NEW_IFINDEX), so that it is found again whatever name it has got (`eth%d`); and what
+has begun is undone step by step, wherever the device is by then.
+"""
+
+import posix
+
+from .. import kernel_net, log
+from ..errors import Error
+
+try:
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+except ImportError as err:
+    raise Error(f"config.json: /linux/netDevices: network devices are moved by the Python package pyroute2: {err}",
+                hint="pip install pyroute2, where pyrunc is installed", pointer="/linux/netDevices") from None
+
+IFF_UP = 1
+IFA_F_PERMANENT, UNIVERSE = 0x80, 0
+# What is added again says no more than was asked for once: not PERMANENT, which follows from the lifetime, nor how far
+# duplicate address detection has come. NODAD HOMEADDRESS MANAGETEMPADDR NOPREFIXROUTE MCAUTOJOIN
+IFA_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
+ATTRIBUTES = {"IFA_ADDRESS": "address", "IFA_LOCAL": "local", "IFA_BROADCAST": "broadcast", "IFA_RT_PRIORITY": "rt_priority"}
+
+
+def check(names):
+    """Every device is there. Nothing is changed."""
+    with IPRoute() as host:
+        for name in names:
+            _link(host, name)
+
+
+def _link(host, name):
+    return _ask(f'network device "{name}"', host.link, "get", ifname=name)[0]
+
+
+def _ask(doing, call, *args, **how):
+    """One request; its failure as the OSError that it is."""
+    try:
+        return call(*args, **how)
+    except NetlinkError as err:
+        raise OSError(err.code, posix.strerror(err.code), doing) from None
+
+
+class Move:
+    """One device's way into the network namespace of the descriptor `netns`. `undo` may be called whatever `do` did."""
+
+    __slots__ = ("netns", "name", "wanted", "index", "inside", "up", "addresses")
+
+    def __init__(self, netns, name, wanted):
+        self.netns = netns
+        self.name = name
+        self.wanted = wanted
+        self.index = self.inside = 0
+        self.up = False
+        self.addresses = []
+
+    def do(self):
+        with IPRoute() as host, self._inside() as inside:
+            taken = {link["index"]: link.get_attr("IFLA_IFNAME") for link in inside.get_links()}
+            if self.wanted in taken.values():
+                raise Error(f'config.json: /linux/netDevices/{self.name}: the container\'s network namespace has a device '
+                            f'"{self.wanted}" already', pointer=f"/linux/netDevices/{self.name}")
+            link = _link(host, self.name)
+            self.index, self.up = link["index"], bool(link["flags"] & IFF_UP)
+            self.addresses = list(host.get_addr(index=self.index))
+            self.inside = self.index if self.index not in taken else max(taken) + 1
+            self._down(host, self.index)
+            _ask(self._doing("move"), host.link, "set", index=self.index, net_ns_fd=self.netns, ifname=self.wanted,
+                 new_ifindex=self.inside)
+            self._address(inside, self.inside, [address for address in self.addresses
+                                                if _flags(address) & IFA_F_PERMANENT and address["scope"] == UNIVERSE])
+            self._up(inside, self.inside)
+
+    def undo(self):
+        """The device is where and as it was: its name, its addresses, up if it was up. What fails is said, and no more."""
+        if not self.inside:
+            return
+        try:
+            self._back()
+        except OSError as err:
+            log.warning(f"network device {self.name} of the host: {err.filename}: {err.strerror.lower()}: it is not as it was")
+
+    def _back(self):
+        with IPRoute() as host, self._inside() as inside:
+            if [link for link in inside.get_links() if link["index"] == self.inside]:
+                self._down(inside, self.inside)
+                _ask(self._doing("move back"), inside.link, "set", index=self.inside, net_ns_pid=posix.getpid(),
+                     ifname=self.name, new_ifindex=self.index)
+            self._address(host, self.index, [address for address in self.addresses if not _automatic(address)])
+            if self.up:
+                self._up(host, self.index)
+
+    def _inside(self):
+        return IPRoute(fileno=kernel_net.rtnetlink(self.netns))
+
+    def _down(self, at, index):
+        _ask(self._doing("set down"), at.link, "set", index=index, state="down")
+
+    def _up(self, at, index):
+        _ask(self._doing("set up"), at.link, "set", index=index, state="up")
+
+    def _address(self, at, index, addresses):
+        for address in addresses:
+            _ask(self._doing("add address"), at.addr, "replace", index=index, **_request(address))
+
+    def _doing(self, what):
+        return f'{what} network device "{self.name}"'
+
+
+def _flags(address):
+    return address.get_attr("IFA_FLAGS") or address["flags"]
+
+
+def _automatic(address):
+    """IPv6 link-local: made by the kernel when the device comes up."""
+    return address["family"] == 10 and address["scope"] != UNIVERSE
+
+
+def _request(address):
+    """What adds an address again as it was."""
+    out = {"family": address["family"], "prefixlen": address["prefixlen"], "scope": address["scope"]}
+    out.update({key: address.get_attr(name) for name, key in ATTRIBUTES.items() if address.get_attr(name) is not None})
+    out["flags"] = _flags(address) & IFA_FLAGS
+    if not _flags(address) & IFA_F_PERMANENT:
+        life = address.get_attr("IFA_CACHEINFO")
+        out.update(preferred=life["ifa_preferred"], valid=life["ifa_valid"])
+    return out
