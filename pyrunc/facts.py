@@ -24,6 +24,7 @@ DEFAULTS = {
     "setgroups": True,       # setgroups(2) is allowed here
     "kcore": False,          # the kernel has /proc/kcore
     "cpus": "",              # CPUs online, list format
+    "resctrl": "",           # where resctrl is mounted; looked for only when a config has intelRdt
 }
 
 NAMED: dict[str, dict] = {
@@ -38,6 +39,7 @@ NAMED: dict[str, dict] = {
         ],
     },
     "root-lsm": {"apparmor": True, "selinux": True, "kcore": True},
+    "root-rdt": {"resctrl": "/sys/fs/resctrl"},
     "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice"},
     "none": {"cgroup": "none", "cgroup_root": ""},
 }
@@ -59,6 +61,7 @@ class Facts:
     setgroups: bool
     kcore: bool
     cpus: str
+    resctrl: str
 
     def __init__(self, **fields):
         for name, value in {**DEFAULTS, **fields}.items():
@@ -91,8 +94,8 @@ def named(name):
     return Facts(**NAMED[name])
 
 
-def probe():
-    """The host as it is now. Reads four files of /proc and makes three statfs calls."""
+def probe(rdt=False):
+    """The host as it is now. Reads four files of /proc and makes three statfs calls. rdt: is resctrl of interest?"""
     from .kernel import magic
 
     own, v1 = _cgroups()
@@ -115,6 +118,7 @@ def probe():
         selinux=magic("/sys/fs/selinux") == 0xF97CFF8C,
         setgroups=_read("/proc/self/setgroups") != b"deny\n",
         kcore=posix.access("/proc/kcore", posix.F_OK),
+        resctrl=resctrl_in(_read("/proc/self/mountinfo").decode("utf-8", "surrogateescape")) if rdt else "",
     )
 
 
@@ -132,6 +136,15 @@ def _read(path):
             parts.append(part)
     finally:
         posix.close(fd)
+
+
+def resctrl_in(mountinfo):
+    """The mount point of resctrl in the text of /proc/self/mountinfo, or ""."""
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        if right.startswith("resctrl "):
+            return left.split(" ")[4].replace("\\040", " ")
+    return ""
 
 
 def in_userns():

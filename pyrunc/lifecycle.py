@@ -52,7 +52,7 @@ class Making:
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
-        self.facts = facts.probe()
+        self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_)
         group, v1 = cgroup_paths(self.config, self.facts, container_id)
         bpf = seccomp_filter(self.config, globals_["root"])
@@ -92,6 +92,8 @@ class Making:
             "mounts": _host_mounts(self.config, rootfs),
             "request": {k: request[k] for k in REPEATED if request[k]},
         }
+        if "intelRdt" in self.config.get("linux", {}):
+            container.data.update(resctrl_state(self.config["linux"]["intelRdt"], self.facts.resctrl, container.id))
         groups = container.cgroup()
         container.data["cgroup_paths"] = groups.paths() if groups else {}
         container.save()
@@ -166,8 +168,6 @@ def refuse(config, host, globals_):
     if config.get("linux", {}).get("netDevices") and host.euid != 0:
         raise Error("config.json: /linux/netDevices: network devices are not supported for rootless containers",
                     pointer="/linux/netDevices")
-    if config.get("linux", {}).get("intelRdt"):
-        raise Error("config.json: /linux/intelRdt: intelRdt is not supported by this build", pointer="/linux/intelRdt")
     kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
     if host.euid != 0 and "user" not in kinds:
         raise Error("rootless container requires user namespaces", pointer="/linux/namespaces",
@@ -187,6 +187,15 @@ def cgroup_paths(config, host, container_id):
     if host.cgroup not in ("v2", "hybrid") or (host.euid != 0 and not path):
         return None, v1
     return v2.path_for(path, host.cgroup_own, container_id), v1
+
+
+def resctrl_state(rdt, root, container_id):
+    """What state.json says of the container's resctrl groups: their names, which of them go with it, and runc's paths."""
+    from .plan import rdt as plan
+
+    group, monitor = plan.group(rdt, container_id), plan.monitor(rdt, container_id)
+    return {"resctrl": [group, monitor] if monitor else [group], "resctrl_made": plan.removed(rdt, container_id),
+            "intel_rdt_path": clean(f"{root}/{group}"), "intel_rdt_mon_path": f"{root}/{monitor}" if monitor else ""}
 
 
 def seccomp_filter(config, root=None):
@@ -264,8 +273,8 @@ def wait_ready(container, proxy):
 # --- update ---
 
 
-def update(container, resources):
-    """Put limits into force, all or none, and remember them."""
+def update(container, resources, schemas=()):
+    """Put limits into force, all or none, and remember them. schemas: lines for the schemata of its resctrl group."""
     from .plan import limits
 
     group = container.cgroup()
@@ -276,6 +285,12 @@ def update(container, resources):
     plan = limits.update(resources, v1, group.v2 is not None)
     walk = supervise.Supervisor(plan, container, config, container.data["bundle"], None)
     walk.groups, walk.restoring = group.slots, True
+    if schemas:
+        from .host.rdt import Group
+        from .plan import rdt
+
+        rdt.schemata(plan, schemas, "/linux/intelRdt")
+        walk.groups = {**group.slots, "clos": Group(container.data["facts"]["resctrl"], container.data["resctrl"][0])}
     try:
         for op in plan.ops:
             walk.act(op)
@@ -393,6 +408,11 @@ def destroy(container):
         if group.exists():
             group.kill()
         group.remove()
+    if container.data.get("resctrl_made"):
+        from .host.rdt import Group
+
+        for name in container.data["resctrl_made"]:
+            Group(container.data["facts"]["resctrl"], name).remove()
     for path in container.data.get("mounts", []):
         try:
             kernel.umount(path)

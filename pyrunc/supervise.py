@@ -225,6 +225,18 @@ def _tasks(sup, op):
     sup.fds[op.slots[1]] = sup.groups[op.slots[0]].tasks()
 
 
+def _clos(sup, op):
+    from .host import rdt
+
+    root, name, existing, schemas = op.args
+    group = sup.groups[op.slots[0]] = rdt.Group(root, name)
+    if group.create(existing, schemas):
+        sup.undo.append(group.remove)
+    elif not existing:  # it was there before the container and outlives it
+        made = sup.container.data["resctrl_made"]
+        sup.container.data["resctrl_made"] = [other for other in made if other != name]
+
+
 def _limit(sup, op):
     """One write; `update` can take it back."""
     group, (file, value) = sup.groups[op.slots[0]], op.args
@@ -467,7 +479,7 @@ def _execed(sup, op):
 
 
 ACTIONS = {
-    "CGROUP": _cgroup, "TASKS": _tasks, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
+    "CGROUP": _cgroup, "TASKS": _tasks, "CLOS": _clos, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
     "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
     "TREE": _tree, "SETATTR": _setattr, "IS_PROC": _is_proc, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,

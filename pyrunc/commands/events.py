@@ -38,7 +38,7 @@ def run(globals_, options, args_):
     if group is None:
         raise Error(f"container {container.id} has no cgroup to read statistics from")
     if options["stats"]:
-        say(container, "stats", collect(group))
+        say(container, "stats", collect(container, group))
         return 0
     return follow(container, group, interval)
 
@@ -60,7 +60,7 @@ def say(container, kind, data=None):
         line = line[posix.write(1, line):]
 
 
-def collect(group):
+def collect(container, group):
     """The data of a `stats` event, each member from where its controller is."""
     v2, v1 = group.v2, group.v1
     out = stats.collect(reader(v2), hugepages(v2, "current"))
@@ -69,6 +69,10 @@ def collect(group):
             out[name] = function(reader(*[v1[controller] for controller in controllers if controller in v1]))
     if "hugetlb" in v1:
         out["hugetlb"] = {size: stats_v1.hugetlb(reader(v1["hugetlb"]), size) for size in hugepages(v1["hugetlb"], "usage_in_bytes")}
+    if "resctrl" in container.data:
+        from ..host import rdt
+
+        out["intel_rdt"] = rdt.stats(container.data["facts"]["resctrl"], *container.data["resctrl"])
     return out
 
 
@@ -106,7 +110,7 @@ def follow(container, group, interval):
             if not group.exists() or not group.populated():
                 return 0
             if time.monotonic() >= due:
-                say(container, "stats", collect(group))
+                say(container, "stats", collect(container, group))
                 due = time.monotonic() + interval
     finally:
         watch.close()

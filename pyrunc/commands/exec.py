@@ -45,7 +45,7 @@ def run(globals_, options, args):
     request = {
         "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0),
         "detach": options["detach"], "cgroup": _group(container, options["cgroup"]),
-        "cgroup_v1": container.data.get("cgroup_v1"), "pidfd_socket": options["pidfd-socket"],
+        "cgroup_v1": container.data.get("cgroup_v1"), "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"],
     }
     plan = compiler.compile(config, facts.load(container.data["facts"]), request)
     front = None if options["detach"] else foreground.Foreground(False)

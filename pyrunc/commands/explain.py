@@ -48,7 +48,7 @@ def host_facts(config, name):
         return facts.named(name)
     if name:
         return facts.load(load.load_json(name))
-    host = facts.probe()
+    host = facts.probe("intelRdt" in config.get("linux", {}))
     rootless = any([ns["type"] == "user" for ns in config.get("linux", {}).get("namespaces", [])])
     if host.euid and not rootless:
         return facts.Facts(**{**host.dump(), "euid": 0, "egid": 0, "userns": False})

@@ -24,12 +24,16 @@ FLAGS = (  # flag, (member, property) of linux.resources, what its value is, hel
     ("pids-limit", ("pids", "limit"), NUMBER, "count of processes; -1 is unlimited"),
 )
 DROPPED = ("kernel-memory", "kernel-memory-tcp")
-RDT = ("l3-cache-schema", "mem-bw-schema")
+RDT = (  # flag, property of linux.intelRdt, what it is called where it is missing
+    ("l3-cache-schema", "l3CacheSchema", "Intel RDT/CAT: l3 cache schema"),
+    ("mem-bw-schema", "memBwSchema", "Intel RDT/MBA: memory bandwidth schema"),
+)
 OPTIONS = (
     (("resources", "r"), "str", None, "file with a linux.resources object, or - for stdin; other limits are not looked at"),
     *[((flag, None), "str", None, text) for flag, _, _, text in FLAGS],
     *[((flag, None), "str", None, "ignored: no kernel has it any more") for flag in DROPPED],
-    *[((flag, None), "str", None, "Intel RDT, which this build does not support") for flag in RDT],
+    (("l3-cache-schema", None), "str", None, "Intel RDT: part of the L3 cache, such as L3:0=f;1=f"),
+    (("mem-bw-schema", None), "str", None, "Intel RDT: memory bandwidth, such as MB:0=20;1=70"),
 )
 # Absent from an update, these become unset; everything else stays as it was.
 UNSET = (("cpu", "burst"), ("cpu", "cpus"), ("cpu", "mems"), ("cpu", "idle"), ("pids", "limit"))
@@ -43,15 +47,28 @@ def run(globals_, options, args):
     container.lock()
     if container.status() == "stopped":
         raise Error("container not running")
-    for flag in RDT:
-        if options[flag]:
-            raise Error("updating a non-existent Intel RDT configuration is not supported")
+    schemas = schemas_of(container, options)
     if options["resources"]:
         wanted = load.load_resources(options["resources"])
     else:
         wanted = of_flags(options)
-    lifecycle.update(container, merged(container.resources(), wanted))
+    lifecycle.update(container, merged(container.resources(), wanted), schemas)
     return 0
+
+
+def schemas_of(container, options):
+    """The lines for the schemata of its resctrl group."""
+    wanted = [(options[flag], name, missing) for flag, name, missing in RDT if options[flag]]
+    if not wanted:
+        return []
+    if "resctrl" not in container.data:
+        raise Error("updating a non-existent Intel RDT configuration is not supported")
+    from ..host import rdt
+
+    for _, name, missing in wanted:
+        if not rdt.enabled(container.data["facts"]["resctrl"], name):
+            raise Error(f"{missing} is not enabled")
+    return [line for line, _, _ in wanted]
 
 
 def of_flags(options):

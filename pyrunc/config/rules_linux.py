@@ -90,7 +90,7 @@ def intel_rdt(view):
     clos = found.get("closID", "")
     if clos in (".", "..") or len(clos) > 1 and "/" in clos or "\n" in clos:
         yield Fault("/linux/intelRdt/closID", f'invalid intelRdt.ClosID "{shown(clos)}"', RDT)
-    lines = [("/" + name, found.get(name, "")) for name in ("l3CacheSchema", "memBwSchema")]
+    lines = [("/memBwSchema", found.get("memBwSchema", ""))]  # l3CacheSchema SHOULD NOT, and with CDP has two
     lines += [(f"/schemata/{index}", line) for index, line in enumerate(found.get("schemata", ()))]
     for pointer, line in lines:
         if "\n" in line:

@@ -72,6 +72,10 @@ def _needs_proc(config):
 def _host(plan, config, facts, request, ns):
     """H: everything that must exist before the process does."""
     groups(plan, config, facts, request, ns)
+    if "intelRdt" in config.get("linux", {}):
+        from . import rdt
+
+        rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
     acquire(plan, ns)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
@@ -110,14 +114,14 @@ def groups(plan, config, facts, request, ns):
 
 
 def tasks(plan, v1):
-    """Init joins v1 hierarchies by descriptors that it is born with."""
+    """Init joins v1 hierarchies (and resctrl groups) by descriptors that it is born with."""
     for slot in dict.fromkeys(v1.values()):
         plan.add("H", "TASKS", (slot, "tasks" + slot[6:]), source="/linux/cgroupsPath")
 
 
 def join(plan, role):
     for op in [op for op in plan.ops if op.name == "TASKS"]:
-        plan.add(role, "JOIN", (op.slots[1],), source="/linux/cgroupsPath")
+        plan.add(role, "JOIN", (op.slots[1],), source=op.source)
 
 
 def _owner(config, ns):

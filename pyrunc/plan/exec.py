@@ -18,7 +18,7 @@ CGROUP_NS = NAMESPACES["cgroup"][0]
 
 def compile(config, facts, request):
     """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach,
-    has_cgroup, no_new_keyring."""
+    has_cgroup, no_new_keyring, rdt (names of the resctrl groups of its container)."""
     linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
     ns = Namespaces(linux)
     plan = Plan(3 + request.get("preserve", 0))
@@ -31,6 +31,10 @@ def compile(config, facts, request):
         v1[controllers] = f"cgroup:{controllers}"
         plan.add("H", "CGROUP_OF", (v1[controllers],), (mount, path), source="/linux/cgroupsPath")
     tasks(plan, v1)
+    if request.get("rdt"):
+        from . import rdt
+
+        rdt.join(plan, request["rdt"], facts.resctrl)
     if "oomScoreAdj" in proc:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     plan.add("H", "SPAWN", ("cgroup" if request.get("cgroup") is not None else None,), (0, plan.base, _initial(proc)), source="exec")

@@ -52,7 +52,8 @@ def show(op, name, value):
     if type(value) is str:
         if not value:
             return ""
-        return f'"{value}"' if name in ("path", "type", "name", "target", "value", "like") else f"{name}={value!r}"
+        quoted = name in ("path", "type", "name", "target", "value", "like")
+        return '"' + value.replace("\n", "\\n") + '"' if quoted else f"{name}={value!r}"
     return f"{name}={value}"
 
 

@@ -7,6 +7,7 @@ HOST = {
     # before the process exists
     "CGROUP": ((("cgroup", "cgroup", True),), ("root", "path", "domain")),
     "TASKS": ((("cgroup", "cgroup", False), ("tasks", "tasks", True)), ()),
+    "CLOS": ((("group", "cgroup", True),), ("root", "name", "existing", "schemas")),
     "LIMIT": ((("cgroup", "cgroup", False),), ("file", "value")),
     "FITS": ((("cgroup", "cgroup", False),), ("file", "limit")),
     "OWNER": ((("cgroup", "cgroup", False),), ("uid",)),

@@ -64,7 +64,7 @@ def test_every_rule_has_a_mutation():
 @settings(max_examples=300, deadline=None)
 @given(strategies.configs())
 def test_no_config_compiles_to_an_illegal_plan(config):
-    for host in ("root-v2", "root-hybrid"):
+    for host in ("root-rdt", "root-hybrid"):
         request = {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "/c1", "bpf": None, "gate": True}
         try:
             plan = create.compile(config, facts.named(host), request)
@@ -79,7 +79,7 @@ def test_no_config_compiles_to_an_illegal_plan(config):
 def test_the_capabilities_of_the_plan_are_no_more_than_the_config_asks(config):
     config["linux"].pop("resources", None)  # a limit that this host has no file for is refused
     plan = create.compile(
-        config, facts.named("root-v2"),
+        config, facts.named("root-rdt"),
         {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "/c1", "bpf": None, "gate": True},
     )
     asked = config["process"].get("capabilities", {})

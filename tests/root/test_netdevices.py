@@ -230,6 +230,24 @@ def test_whichever_call_fails_the_host_has_its_device_as_it_was(rt, net, kind):
         assert net.seen() == before, (n, result)
 
 
+@known_bad("1.1 knows no netDevices")
+def test_killed_half_way_it_leaves_what_delete_removes(rt, net, other):
+    """Where the device is then is the kernel's business: still here, or in the joined namespace."""
+    strace = shutil.which("strace") or pytest.skip("strace is not installed")
+    bundle = rt.bundle(SLEEP, namespaces("pid", "ipc", "uts", "mount", network=other.path), devices(a0="eth0"))
+    log = rt.base / "inject"
+    for n in range(1, 12, 2):
+        container = rt.container(bundle=bundle)
+        rt.call("create", "--bundle", bundle.path, container.id, wrap=(
+            *net.enter, strace, "-qq", "-o", log, "-e", "trace=sendto", "-e", f"inject=sendto:signal=KILL:when={n}"))
+        assert "killed by SIGKILL" in log.read_text(), n
+        assert len({"a0", "eth0"} & {*net.seen(), *other.seen()}) == 1
+        container.delete("-f").ok()
+        rt.assert_nothing_left()
+        if "a0" not in net.seen():
+            break
+
+
 def test_the_only_thing_that_remembers_the_namespace_is_the_container(rt, net):
     container = rt.container(SLEEP, devices(a0="eth0"))
     running = rt.spawn("run", "--bundle", container.bundle.path, container.id, wrap=net.enter)
