@@ -388,7 +388,9 @@ def _netlink(sup, op):
 
 
 def _netns(sup, op):
-    sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.pid}/ns/net", posix.O_RDONLY | O_CLOEXEC)
+    fd = sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.pid}/ns/net", posix.O_RDONLY | O_CLOEXEC)
+    if posix.fstat(fd).st_ino == posix.stat("/proc/self/ns/net").st_ino:  # joined by path: they are there already
+        raise Error("config.json: /linux/netDevices: the container's network namespace is the host's", pointer=op.source)
 
 
 def _netdev(sup, op):

@@ -280,6 +280,14 @@ def test_without_a_network_namespace_there_is_nowhere_to_move_to(rt, net):
     create(rt, net, *patches)[1].failed("unable to move network devices without a NET namespace")
 
 
+@known_bad("renames it")
+def test_the_namespace_of_the_host_itself_is_no_place_to_move_to(rt, net):
+    before = net.seen()
+    patches = (namespaces("pid", "ipc", "uts", "mount", network=net.path), devices(a0="eth0"))
+    create(rt, net, *patches)[1].failed("/linux/netDevices: the container's network namespace is the host's")
+    assert net.seen() == before
+
+
 def test_not_rootless(rt, net):
     container = rt.container(userns(), devices(a0="eth0"))
     result = rt.call("create", "--bundle", container.bundle.path, container.id, log=False, preexec=lambda: os.setuid(65534))
