@@ -161,7 +161,7 @@ static PyStatus first_phase(void)
     config.configure_c_stdio = 0;
     config.parse_argv = 0;
     config.pathconfig_warnings = 0;
-    config.optimization_level = 2;
+    config.optimization_level = 0; // by it the .pyc files are named: there are none for 2, and each import would compile
     config.module_search_paths_set = 1;
 #ifdef PYRUNC_TWO_PHASES
     config._init_main = 0;
