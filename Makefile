@@ -34,9 +34,12 @@ build: $(PYRUNC)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pyroute2>=0.9' 'pytest>=7.2' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
 
-$(PYRUNC): $(VENV)/bin/python $(SOURCES)
+$(VENV)/.packages: Makefile $(VENV)/bin/python
+	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pyroute2>=0.9' 'pytest>=7.2' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
+	touch $@
+
+$(PYRUNC): $(VENV)/.packages $(SOURCES)
 	rm -rf build/lib* build/generated
 	$(VENV)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall .
 	cp --remove-destination $(VENV)/lib/python3*/site-packages/pyrunc/_native*.so pyrunc/  # tests import the checkout
