@@ -175,8 +175,16 @@ def _maker(plan, slot):
     return None
 
 
+def _first_process_forks_init(plan):
+    """A plan with a part for M ends it with the FORK that makes I; without, nobody would do I's part."""
+    ops = plan.child_ops()
+    first = [op for op in ops if op.role == "M"]
+    if first and (first[-1].name != "FORK" or ops[len(first)].role != "I"):
+        yield first[-1].index, "the first process does not end by forking init"
+
+
 RULES = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
     _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _seccomp_order, _ids_order,
-    _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks,
+    _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks, _first_process_forks_init,
 )

@@ -13,7 +13,7 @@ from ..config import sysctl
 from ..config.names import RLIMITS
 from ..paths import clean
 from . import devices, hooks, limits, process, rootfs, security
-from .namespaces import Namespaces, acquire, enter, needs_fork
+from .namespaces import Namespaces, acquire, enter
 from .script import Plan
 
 EINVAL, ENOSYS, ENOENT = 22, 38, 2
@@ -30,7 +30,7 @@ def compile(config, facts, request):
     mounts = rootfs.mounts(config)
     own_dev = rootfs.has_own_dev(mounts)
     by_bind = own_dev and (ns.private("user") or facts.userns or not facts.privileged)
-    before, role = facts.privileged, _setup_role(ns)
+    before, role = facts.privileged, "M" if ns.needs_first() else "I"
 
     _host(plan, config, facts, request, ns)
     if before:
@@ -40,7 +40,7 @@ def compile(config, facts, request):
     enter(plan, ns, facts)
     if not before:
         _trees(plan, role, config, mounts, request, facts, ns, by_bind)
-    if needs_fork(ns):
+    if ns.needs_first():
         plan.add("M", "FORK", source="/linux/namespaces")
     _session(plan, request, ns)
     root = clean(rootfs.join(request["bundle"], config["root"]["path"]))
@@ -58,10 +58,6 @@ def compile(config, facts, request):
     _system(plan, config, request, ns, mounts, own_dev)
     _process(plan, config, facts, request)
     return plan
-
-
-def _setup_role(ns):
-    return "M" if ns.needs_first() and needs_fork(ns) else "I"
 
 
 def _needs_proc(config):

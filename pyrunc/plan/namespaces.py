@@ -2,7 +2,7 @@
 
 Two shapes. Without a user namespace, a time namespace and paths to join, init is simply *born* into all of its
 namespaces (flags of SPAWN). Otherwise a first process M enters and makes them one after the other and then forks init,
-because a pid (or time) namespace only takes effect for a child.
+because a pid (or time) namespace only takes effect for a child. It forks whatever the namespaces are: one shape less.
 """
 
 from ..config.names import NAMESPACES
@@ -86,10 +86,6 @@ def enter(plan, ns, facts):
         if offsets:
             plan.sync("M")
             plan.add("H", "TIMENS", (), (time_offsets(offsets),), source="/linux/timeOffsets")
-
-
-def needs_fork(ns):
-    return any([ns.private(kind) for kind in ("pid", "time")]) and ns.needs_first()
 
 
 def _setns(plan, ns, kind, tolerate=(), unless=None):

@@ -48,6 +48,7 @@ MUTATIONS = {
     "sealed_before_exec": lambda: drop(plan_of("default"), "SEAL"),
     "root_changes_once": lambda: drop(plan_of("default"), "PIVOT"),
     "devices_move_before_hooks": lambda: move_first(plan_of("network-devices"), "HOOKS"),
+    "first_process_forks_init": lambda: drop(plan_of("user-namespace"), "FORK"),
     "seccomp_order": lambda: drop(drop(plan_of("seccomp-privileged"), "CAPS", 1), "AMBIENT"),
 }
 

@@ -12,7 +12,7 @@ import termios
 import time
 
 import pytest
-from kit.bundle import add_mounts, bind, caps, namespaces, userns
+from kit.bundle import add_mounts, bind, caps, chown_tree, namespaces, userns
 from kit.canary import snapshot
 from kit.console import FdSocket, read_terminal
 from kit.observe import mount_at
@@ -97,6 +97,28 @@ def test_a_namespace_of_another_container_is_joined_by_path(rt, kind):
         return
     seen = rt.container(*patches).probe()
     assert seen["ns"][PROC[kind]] == os.readlink(path)
+
+
+@pytest.mark.parametrize("kind", ["network", "ipc", "uts"])
+def test_a_namespace_is_joined_without_a_pid_namespace(rt, kind):
+    """The host's processes and another network, as managers ask for it: nothing else would need init to be forked."""
+    first = rt.container(SLEEP).up()
+    path = f"/proc/{first.pid}/ns/{PROC[kind]}"
+    others = [other for other in ("network", "ipc", "uts", "mount") if other != kind]
+    seen = rt.container(namespaces(*others, **{kind: path}), *([bare] if kind == "uts" else [])).probe()
+    assert seen["ns"][PROC[kind]] == os.readlink(path)
+    assert seen["ns"]["pid"] == own("pid")
+
+
+def test_a_user_namespace_without_a_pid_namespace(rt):
+    def host_pids(config):
+        config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "pid"]
+        config["mounts"] = [m if m["destination"] != "/proc" else bind("/proc", "/proc", "rbind") for m in config["mounts"]]
+        config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
+    container = rt.container(userns(), host_pids)
+    chown_tree(container.rootfs, 100000, 100000)
+    seen = container.probe()
+    assert seen["ns"]["pid"] == own("pid") and seen["ns"]["user"] != own("user")
 
 
 def test_a_pid_namespace_is_joined_and_its_processes_are_seen(rt):
