@@ -39,6 +39,8 @@ def subject(op):
 def hint(op, errno):
     if op.name in ("FSMOUNT", "ATTACH") and errno == EPERM:
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
+    if op.name == "CAPS" and errno == EPERM:
+        return "nobody can give a capability that he lacks himself: compare CapBnd in /proc/self/status"
     if op.name == "SCHED" and errno == EPERM:
         return "SCHED_DEADLINE needs all CPUs: it is refused under a restricted cpuset"
     return None
@@ -95,7 +97,11 @@ def _apparmor(op, errno, step):
     return f"apply label {op.args[1]!r}: {posix.strerror(errno).lower()}"
 
 
+def _caps(op, errno, step):
+    return f"capset: {posix.strerror(errno).lower()}"
+
+
 SPECIAL = {
     "LOOKUP": _lookup, "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd,
-    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor,
+    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "CAPS": _caps,
 }

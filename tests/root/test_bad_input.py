@@ -10,7 +10,7 @@ import json
 import os
 
 import pytest
-from kit.bundle import Link, add_mounts, mount, userns, without_mount
+from kit.bundle import Link, add_mounts, bind, mount, userns, without_mount
 
 known_bad = pytest.mark.runc_known_bad
 LENIENT = known_bad("accepts it")
@@ -379,10 +379,26 @@ def test_a_seccomp_profile_that_cannot_work_is_refused(rt, host, seccomp):
     refused(rt, rt.container({"linux": {"seccomp": seccomp}}))
 
 
+def test_a_capability_that_the_caller_lacks_is_refused(rt, host):
+    """As `docker run --privileged` has it on a machine whose root has not got everything."""
+    container = rt.container({"process": {"capabilities": {kind: ["CAP_SYS_RESOURCE"] for kind in ("bounding", "effective", "permitted")}}})
+    done = container.create(wrap=("setpriv", "--bounding-set", "-sys_resource"))
+    done.failed("config.json: /process/capabilities: capset: operation not permitted")
+    assert "hint: " in done.err
+
+
 # --- the root filesystem
 
 def test_a_missing_rootfs_is_refused(rt, host):
     refused(rt, rt.container({"root": {"path": "nowhere"}}), "no such file or directory")
+
+
+@pytest.mark.parametrize(("source", "destination"), [("file", "/etc"), ("directory", "/etc/passwd")])
+def test_a_file_mounted_on_a_directory_and_the_reverse_are_refused(rt, host, source, destination):
+    """By mount(2)'s ENOTDIR, from whose words docker and containerd derive their advice."""
+    (rt.base / "file").write_text("")
+    (rt.base / "directory").mkdir()
+    refused(rt, rt.container(add_mounts(bind(rt.base / source, destination))), "not a directory")
 
 
 @TEXT
