@@ -26,6 +26,7 @@ TIMEOUT = 60
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"  # Debian's programs, not what somebody put into /usr/local
 
 SET_UP = """set -e
+mount --make-rshared /
 mount --bind "$1/run" /run
 mount --bind "$1/lib" /var/lib
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/etc.work" etc /etc
@@ -196,3 +197,9 @@ def _rootfs_layer():
         with tarfile.open(fileobj=layer, mode="w") as tar:
             tar.add(rootfs, arcname=".")
         return layer.getvalue()
+
+
+def recipe(document, file):
+    """The code block that follows the first mention of `file` in docs/: users and tests have the same configuration."""
+    text = (Path(__file__).resolve().parent.parent.parent / "docs" / document).read_text()
+    return text.partition(f"`{file}`")[2].partition("```")[2].partition("\n")[2].partition("```")[0]
