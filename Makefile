@@ -11,6 +11,8 @@ TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux iproute2 cla
 
 RUNC_VERSION := 1.5.2
 RUNC_NEW := $(CURDIR)/build/bin/runc-$(RUNC_VERSION)
+CONTAINERD_VERSION := 2.4.2
+CONTAINERD_NEW := $(CURDIR)/build/bin/containerd-$(CONTAINERD_VERSION)
 
 .PHONY: run test test-vm test-managers build bench bundle clean run-packages test-packages bench-packages manager-packages
 
@@ -67,8 +69,8 @@ test-vm: test-packages build
 MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io tini iptables containerd podman buildah runc crun catatonit uidmap iproute2 procps util-linux
 MANAGERS ?= tests/managers
 
-test-managers: manager-packages build $(RUNC_NEW)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(MANAGERS)
+test-managers: manager-packages build $(RUNC_NEW) $(CONTAINERD_NEW)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) CONTAINERD_NEW=$(CONTAINERD_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(MANAGERS)
 
 manager-packages:
 	$(call packages,$(MANAGER_PACKAGES))
@@ -86,6 +88,14 @@ $(RUNC_NEW): | $(VENV)/bin/go
 	mkdir -p build/bin
 	GOBIN=$(CURDIR)/build/bin $(go-tool) install -tags seccomp github.com/opencontainers/runc@v$(RUNC_VERSION)
 	mv build/bin/runc $@
+
+# A directory with containerd, its shim and ctr
+$(CONTAINERD_NEW): | $(VENV)/bin/go
+	rm -rf $@.part
+	mkdir -p $@.part
+	CGO_ENABLED=0 GOBIN=$@.part $(go-tool) install -trimpath -ldflags='-s -w' $(foreach command,containerd containerd-shim-runc-v2 ctr,\
+		github.com/containerd/containerd/v2/cmd/$(command)@v$(CONTAINERD_VERSION))
+	mv $@.part $@
 
 BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 

@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import os
+import pty
+import secrets
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 from kit.bundle import BUSYBOX, make_rootfs
+from kit.console import read_terminal
 from kit.runtime import PREFIX, remove_cgroup, processes_with, wait_until
 
 IMAGE = "localhost/box:1"
@@ -62,9 +65,9 @@ class Place:
     """The namespaces and directories that one manager lives in."""
 
     def __init__(self, name):
-        self.base = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-"))
-        self.base.chmod(0o755)
-        self.token = self.base.name
+        self.token = f"{PREFIX}{name}-{secrets.token_hex(4)}"
+        self.base = Path(tempfile.gettempdir()) / self.token
+        self.base.mkdir(mode=0o755)
         self.cgroup = f"/{self.token}"
         for directory in ("run", "lib", "etc", "etc.work"):
             (self.base / directory).mkdir(mode=0o755)
@@ -146,6 +149,27 @@ class Daemon:
             self.kill(signal.SIGKILL)
             self.popen.wait(10)
             raise AssertionError(f"{self.name} did not end by signal {signum} within {timeout} s:\n{self.tail()}") from None
+
+
+class Terminal:
+    """A command in a place with a pty of ours as its stdio."""
+
+    def __init__(self, place, *argv):
+        self.master, slave = pty.openpty()
+        self.process = place.spawn(*argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        os.close(slave)
+
+    def write(self, text):
+        os.write(self.master, text.encode())
+
+    def read(self, until=None):
+        return read_terminal(self.master, until=until, timeout=30)
+
+    def end(self):
+        """(exit code, the rest of the output)."""
+        rest = self.read()
+        os.close(self.master)
+        return self.process.wait(30), rest
 
 
 def _child(pid):

@@ -42,8 +42,16 @@ def pytest_runtest_makereport(item, call):
     if params is None or "runtime" not in params.params:
         return
     if report.when == "call" or not report.passed:  # a set-up or an end that failed is the test's verdict too
-        name = item.nodeid.replace(f"{params.params['runtime']}-", "").replace(f"[{params.params['runtime']}]", "")
-        verdicts.setdefault(name, {})[params.params["runtime"]] = report.outcome
+        outcome = "xfailed" if report.skipped and hasattr(report, "wasxfail") else report.outcome
+        verdicts.setdefault(_name(item.nodeid, params.params["runtime"]), {})[params.params["runtime"]] = outcome
+
+
+def _name(nodeid, runtime):
+    """The test's name without the runtime, which stands anywhere among its parameters."""
+    name, _, parameters = nodeid.rstrip("]").partition("[")
+    parameters = parameters.split("-")
+    parameters.remove(runtime)
+    return f"{name}[{'-'.join(parameters)}]" if parameters else name
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -52,7 +60,7 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.section("verdicts")
     for name, by in sorted(verdicts.items()):
         terminalreporter.write_line(f"{by.get('pyrunc', '-'):8} {by.get(PEER, '-'):8} {name.partition('::')[0].rpartition('/')[2]}::{name.partition('::')[2]}")
-    for outcome in ("passed", "failed", "skipped"):
+    for outcome in ("passed", "failed", "skipped", "xfailed"):
         counts = [sum(by.get(runtime) == outcome for by in verdicts.values()) for runtime in ("pyrunc", PEER)]
         terminalreporter.write_line(f"{outcome}: pyrunc {counts[0]}, {PEER} {counts[1]}")
     worse = [name for name, by in verdicts.items() if by.get(PEER) == "passed" and by.get("pyrunc") == "failed"]

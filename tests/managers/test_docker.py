@@ -2,14 +2,12 @@
 
 import json
 import os
-import pty
 import signal
 import time
 
 import pytest
 
-from kit.console import read_terminal
-from kit.managers import IMAGE, Place, make_image, recipe
+from kit.managers import IMAGE, Place, Terminal, make_image, recipe
 from kit.runtime import KEPT_IN_ROOT, wait_until
 
 WITHOUT = "SYS_RESOURCE"  # the one capability that root may lack where tests run
@@ -131,29 +129,8 @@ def test_run_detached_and_logs(docker):
     assert docker.inspect(id, ".HostConfig.Runtime") == "pyrunc"
 
 
-class Terminal:
-    """A docker command on a pty of ours."""
-
-    def __init__(self, docker, *args):
-        self.master, slave = pty.openpty()
-        self.process = docker.place.spawn("docker", *args, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-        os.close(slave)
-
-    def write(self, text):
-        os.write(self.master, text.encode())
-
-    def read(self, until=None):
-        return read_terminal(self.master, until=until, timeout=30)
-
-    def end(self):
-        """(exit code, the rest of the output)."""
-        rest = self.read()
-        os.close(self.master)
-        return self.process.wait(30), rest
-
-
 def test_run_it(docker):
-    terminal = Terminal(docker, "run", "--rm", "-it", IMAGE, "sh", "-c", "tty; read line; stty size; echo got $line; exit 5")
+    terminal = Terminal(docker.place, "docker", "run", "--rm", "-it", IMAGE, "sh", "-c", "tty; read line; stty size; echo got $line; exit 5")
     terminal.read(until=b"/dev/pts/0")
     terminal.write("hello\n")
     code, text = terminal.end()
@@ -163,7 +140,7 @@ def test_run_it(docker):
 
 def test_attach_and_detach_keys(docker):
     id = docker.up("-it", cmd=("cat",))
-    terminal = Terminal(docker, "attach", "--detach-keys", "ctrl-x", id)
+    terminal = Terminal(docker.place, "docker", "attach", "--detach-keys", "ctrl-x", id)
     terminal.write("echoed\n")
     terminal.read(until=b"echoed\r\nechoed")
     terminal.write("\x18")
@@ -183,7 +160,7 @@ def test_exec(docker):
 
 def test_exec_tty(docker):
     id = docker.up()
-    code, text = Terminal(docker, "exec", "-it", id, "sh", "-c", "tty; exit 4").end()
+    code, text = Terminal(docker.place, "docker", "exec", "-it", id, "sh", "-c", "tty; exit 4").end()
     assert code == 4
     assert "/dev/pts/" in text
 
@@ -633,7 +610,7 @@ def test_swarm(docker):
     docker("swarm", "init", "--advertise-addr", "127.0.0.1").ok()
     try:
         docker("service", "create", "--detach", "--no-resolve-image", "--name", "s", "--replicas", "3", "--network", "host",
-               "--stop-grace-period", "0s", "--update-monitor", "100ms", "--update-parallelism", "2", "--env", "V=1", IMAGE, "sleep", "1000").ok()
+               "--stop-grace-period", "0s", "--update-monitor", "100ms", "--update-parallelism", "3", "--restart-delay", "100ms", "--env", "V=1", IMAGE, "sleep", "1000").ok()
         wait_until(lambda: len(tasks()) == 3, timeout=60)
         docker("service", "scale", "--detach", "s=5").ok()
         wait_until(lambda: len(tasks()) == 5, timeout=60)
