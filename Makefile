@@ -14,7 +14,7 @@ RUNC_NEW := $(CURDIR)/build/bin/runc-$(RUNC_VERSION)
 CONTAINERD_VERSION := 2.4.2
 CONTAINERD_NEW := $(CURDIR)/build/bin/containerd-$(CONTAINERD_VERSION)
 
-.PHONY: run test test-vm test-managers build bench bundle clean run-packages test-packages bench-packages manager-packages
+.PHONY: run test test-vm test-managers build bench density bundle clean run-packages test-packages bench-packages manager-packages
 
 # $(call packages,NAMES): apt-get only what is missing
 define packages
@@ -101,6 +101,10 @@ BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 
 bench: bench-packages build $(RUNC_NEW)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/bench.py
+
+# Idle containers: how many, at what cost. DENSITY="--count 100" for fewer.
+density: bench-packages build $(RUNC_NEW)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/density.py $(DENSITY)
 
 bench-packages:
 	$(call packages,$(BENCH_PACKAGES))

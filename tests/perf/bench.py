@@ -118,6 +118,16 @@ def wait_until_stopped(begin, container):
     raise RuntimeError(f"{container} does not stop")
 
 
+def hide_cgroup2():
+    """Go into a mount namespace in which the host seems to have cgroup v1 only."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if (libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None)
+            or libc.mount(b"/dev/null", HYBRID.encode(), None, MS_BIND, None)):
+        raise OSError(ctypes.get_errno(), "hide cgroup2")
+
+
 class Hidden:
     """A process in a mount namespace without the cgroup2 tree, that makes rounds when asked to."""
 
@@ -136,12 +146,7 @@ class Hidden:
         self.answer = os.fdopen(self.answer)
 
     def _serve(self, binary, base, ask, answer):
-        import ctypes
-
-        libc = ctypes.CDLL(None, use_errno=True)
-        if (libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None)
-                or libc.mount(b"/dev/null", HYBRID.encode(), None, MS_BIND, None)):
-            raise OSError(ctypes.get_errno(), "hide cgroup2")
+        hide_cgroup2()
         while name := os.read(ask, 100):
             try:
                 reply = one_round(binary, base, name.decode())
