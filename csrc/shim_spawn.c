@@ -162,7 +162,7 @@ static void child(int exe, int base, const int *fds, int nfds, int report)
  * left out: raw clone3 with it and no stack of its own corrupts the parent.
  */
 int k_spawn(int cgroup, uint64_t flags, int base, const int *fds, int nfds,
-	    const uint8_t *affinity, size_t affinity_len, int *pidfd)
+	    int *pidfd)
 {
 	struct clone_args args = {
 		.flags = flags | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
@@ -185,11 +185,8 @@ int k_spawn(int cgroup, uint64_t flags, int base, const int *fds, int nfds,
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
 	pid = syscall(SYS_clone3, &args, sizeof args);
-	if (pid == 0) {
-		if (affinity_len && syscall(SYS_sched_setaffinity, 0, affinity_len, affinity) < 0)
-			_exit(255);
+	if (pid == 0)
 		child(exe, base, fds, nfds, report[1]);
-	}
 	if (pid < 0)
 		err = -errno;
 	sigprocmask(SIG_SETMASK, &old, NULL);

@@ -161,10 +161,7 @@ def refuse(config, host, globals_):
     """What this build or this host cannot do, said before anything is made."""
     if globals_.get("systemd-cgroup"):
         raise Error("systemd cgroup driver is not available in this build: run without --systemd-cgroup")
-    process = config["process"]
-    if process.get("selinuxLabel") and not host.selinux:
-        raise Error("config.json: /process/selinuxLabel: selinux label is specified in config, but selinux is disabled "
-                    "or not supported", pointer="/process/selinuxLabel")
+    refuse_label(config["process"], host)
     if config.get("linux", {}).get("netDevices") and host.euid != 0:
         raise Error("config.json: /linux/netDevices: network devices are not supported for rootless containers",
                     pointer="/linux/netDevices")
@@ -172,6 +169,12 @@ def refuse(config, host, globals_):
     if host.euid != 0 and "user" not in kinds:
         raise Error("rootless container requires user namespaces", pointer="/linux/namespaces",
                     hint="`pyrunc spec --rootless` writes a config that has them")
+
+
+def refuse_label(process, host):
+    if process.get("selinuxLabel") and not host.selinux:
+        raise Error("config.json: /process/selinuxLabel: selinux label is specified in config, but selinux is disabled "
+                    "or not supported", pointer="/process/selinuxLabel")
 
 
 def cgroup_paths(config, host, container_id):

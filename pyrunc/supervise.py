@@ -17,7 +17,13 @@ from .plan.optable import SAY_EXEC, SAY_FAIL
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, PROC_MAGIC = 0x6E736673, 0x9FA0
-EPERM, ENOENT, EACCES, RLIMIT_NOFILE = 1, 2, 13, 7
+EPERM, ENOENT, EAGAIN, EACCES, EBUSY, RLIMIT_NOFILE = 1, 2, 11, 13, 16, 7
+
+
+HINTS = {
+    ("SPAWN", EAGAIN): "the pids limit of the container's cgroup, or of its user, is reached",
+    ("SPAWN", EBUSY): "the cgroup has given controllers to groups below it, so it takes no processes: exec --cgroup names one that does",
+}
 
 
 class Supervisor:
@@ -72,6 +78,7 @@ class Supervisor:
     def _worded(self, where, op, err):
         what = err.filename if isinstance(err.filename, str) else op.name.lower()
         out = from_oserror(err, f"{where}{what}")
+        out.hint = HINTS.get((op.name, err.errno))
         out.pointer = op.source if op.source.startswith("/") else None
         return out
 
@@ -107,6 +114,7 @@ class Supervisor:
         if message is None:
             raise self._died()
         if message[0] == SAY_FAIL:
+            self.pid = message[4] or self.pid  # it may not have spoken before; unwind has to wait for it
             raise self._failed(message)
         return message
 
@@ -349,11 +357,14 @@ def _spawn(sup, op):
     sup.sock, theirs = kernel.socketpair()
     plan_fd = kernel.memfd("pyrunc:plan", data)
     flags, base, affinity = op.args
-    cgroup = sup.groups[op.slots[0]].dirfd() if op.slots[0] else -1
+    groups = [sup.groups[slot].dirfd() for slot in op.slots if slot in sup.groups] or [-1]
+    before = _bind(affinity)
     try:
         fds = [theirs, plan_fd, *[sup.fds[slot] for slot in born]]
-        sup.pid, sup.pidfd = kernel.spawn(fds, base, cgroup, flags, affinity)
+        sup.pid, sup.pidfd = _first_that_takes(groups, lambda group: kernel.spawn(fds, base, group, flags))
     finally:
+        if before:
+            posix.sched_setaffinity(0, before)
         posix.close(theirs)
         posix.close(plan_fd)
     sup.first = sup.pid
@@ -361,6 +372,30 @@ def _spawn(sup, op):
     for slot in born:
         if not slot.startswith("hook-"):  # read when a hook inside fails
             posix.close(sup.fds.pop(slot))
+
+
+def _bind(mask):
+    """execCPUAffinity.initial is ours while the process is born, which inherits it. Returns what to go back to."""
+    if not mask:
+        return None
+    bits, before = int.from_bytes(mask, "little"), posix.sched_getaffinity(0)
+    try:
+        posix.sched_setaffinity(0, [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1])
+    except OSError as err:
+        at = "/process/execCPUAffinity/initial"
+        raise Error(f"config.json: {at}: sched_setaffinity: {err.strerror.lower()}", pointer=at, errno=err.errno) from None
+    return before
+
+
+def _first_that_takes(groups, spawn):
+    """Born in the first cgroup that takes processes; EBUSY is one that has given its children controllers."""
+    for group in groups[:-1]:
+        try:
+            return spawn(group)
+        except OSError as err:
+            if err.errno != EBUSY:
+                raise
+    return spawn(groups[-1])
 
 
 def _maps(sup, op):
@@ -473,7 +508,27 @@ def _cgroup_of(sup, op):
     """exec is born into the container's group, or the one below it that --cgroup names."""
     group = _group(sup, op)
     if not group.exists():
-        raise Error(f"cgroup {op.args[1]} does not exist")
+        raise Error(f'cgroup "{group.path}" does not exist')
+
+
+def _cgroup_of_init(sup, op):
+    """Where init lives if that is below the container's own group, else nothing: whoever got out takes nobody along."""
+    root, own = op.args
+    from .host.cgroup import v2
+
+    path = v2.of_process(sup.container.pid())
+    if path is None or not path.startswith(f"/{own}/"):
+        return
+    group = v2.Cgroup(root, path[1:])
+    if group.exists() and sup.container.alive():  # its pid was not another's while we read
+        sup.groups[op.slots[0]] = group
+
+
+def _root_of(sup, op):
+    """The root of init by its magic link, and init is still init after it was opened."""
+    sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.container.pid()}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    if not sup.container.alive():
+        raise Error("cannot exec in a stopped container")
 
 
 def _execed(sup, op):
@@ -487,5 +542,5 @@ ACTIONS = {
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
     "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,
-    "CREATED": _created, "CGROUP_OF": _cgroup_of, "EXECED": _execed,
+    "CREATED": _created, "CGROUP_OF": _cgroup_of, "CGROUP_OF_INIT": _cgroup_of_init, "ROOT_OF": _root_of, "EXECED": _execed,
 }

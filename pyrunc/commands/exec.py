@@ -39,15 +39,18 @@ def run(globals_, options, args):
     config = container.config()
     config["process"] = _process(config["process"], options, args[1:])
     load.check_process(config["process"], "exec")
+    host = facts.load(container.data["facts"])
+    lifecycle.refuse_label(config["process"], host)
     from ..host.console import check_stdio
 
     check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])
+    group, v1 = _groups(container, options["cgroup"])
     request = {
         "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0),
-        "detach": options["detach"], "cgroup": _group(container, options["cgroup"]),
-        "cgroup_v1": container.data.get("cgroup_v1"), "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"],
+        "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
+        "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"],
     }
-    plan = compiler.compile(config, facts.load(container.data["facts"]), request)
+    plan = compiler.compile(config, host, request)
     front = None if options["detach"] else foreground.Foreground(False)
     try:
         return _supervise(container, config, plan, options, front)
@@ -73,15 +76,14 @@ def _supervise(container, config, plan, options, front):
     return front.wait(walk) if front else 0
 
 
-def _group(container, below):
-    """The group to be born in: the container's own, or with --cgroup one below it, which must exist."""
-    own = container.data.get("cgroup")
-    if not below or own is None:
-        return own
-    path = below[-1].strip("/")
-    if ".." in path.split("/") or "\0" in path:
-        raise Error(f"bad sub cgroup path: {below[-1]}")
-    return f"{own}/{path}" if path else own
+def _groups(container, chosen):
+    """(group in the cgroup2 tree, v1 rows) to be born in: the container's own, or with --cgroup some below them."""
+    own, v1 = container.data.get("cgroup"), container.data.get("cgroup_v1")
+    if not chosen:
+        return own, v1
+    from ..host.cgroup import below
+
+    return below.groups(own, v1 or [], chosen)
 
 
 def _check_status(container, options):
@@ -93,15 +95,9 @@ def _check_status(container, options):
 
 
 def _process(template, options, command):
-    """The template with the options applied; --process replaces it whole but for what it leaves out."""
+    """The template with the options applied, or the --process that replaces it."""
     if options["process"]:
-        process = load.load_process(options["process"])
-        for key in ("capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "ioPriority", "scheduler"):
-            if not process.get(key) and key in template:
-                process[key] = template[key]
-        process.setdefault("user", {"uid": 0, "gid": 0})
-        process.setdefault("noNewPrivileges", template.get("noNewPrivileges", False))
-        return process
+        return _whole(template, load.load_process(options["process"]))
     if not command:
         raise Error("exec args cannot be empty")
     process = {**template, "args": command, "terminal": options["tty"]}
@@ -118,6 +114,21 @@ def _process(template, options, command):
         process["noNewPrivileges"] = True
     if options["cap"]:
         process["capabilities"] = _capabilities(template.get("capabilities") or {}, options["cap"])
+    return process
+
+
+def _whole(template, process):
+    """A process object of the caller's, completed by the container's where it says nothing (compat.md 1.10).
+
+    noNewPrivileges is not completed: callers written in Go leave out what is false. An empty `capabilities` says none.
+    """
+    for key in ("capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "ioPriority", "scheduler", "execCPUAffinity",
+                "oomScoreAdj"):
+        if process.get(key) in (None, "", []) and key in template:
+            process[key] = template[key]
+    process["user"] = {"uid": 0, "gid": 0, **(process.get("user") or {})}
+    if "umask" in template.get("user", {}):
+        process["user"].setdefault("umask", template["user"]["umask"])
     return process
 
 

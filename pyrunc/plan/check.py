@@ -8,7 +8,7 @@ from .optable import ATTACH_REAL_DIR, OPS
 
 PHASES = ("clean", "ns", "fs", "sys", "cred", "gate", "exec")
 CHANGE_ROOT = ("PIVOT", "MOVEROOT", "CHROOT")
-CLONE_NEWUSER = 0x10000000
+CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
 
 
 def violations(plan):
@@ -153,10 +153,13 @@ def _sealed_before_exec(plan):
 
 
 def _root_changes_once(plan):
-    """No mount of the host is visible when the process runs: the root is changed, once, before phase sys."""
+    """No mount of the host is visible when the process runs: the root is changed, once, before phase sys. exec enters
+    it with the mount namespace, or by CHROOT where the container has none."""
     changes = [op.index for op in plan.child_ops() if op.name in CHANGE_ROOT]
-    entered = any([op.name == "OPENROOT" for op in plan.child_ops()])
-    if len(changes) != (0 if entered else 1):
+    if any([op.name == "OPENROOT" for op in plan.child_ops()]):
+        changes += [op.index for op in plan.child_ops()
+                    if op.name == "SETNS" and op.args[0] & CLONE_NEWNS and op.unless is None]
+    if len(changes) != 1:
         yield plan.ops[-1].index, f"the root changes {len(changes)} times"
 
 

@@ -11,21 +11,21 @@ from .create import DEFAULT_UMASK, join, ready, rlimits, tasks
 from .namespaces import EPERM, Namespaces
 from .script import Plan
 
-ENOSYS = 38
+EINVAL, ENOSYS = 22, 38
 SIGKILL = 9
 CGROUP_NS = NAMESPACES["cgroup"][0]
 
 
 def compile(config, facts, request):
-    """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach,
-    has_cgroup, no_new_keyring, rdt (names of the resctrl groups of its container)."""
+    """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach, cgroup,
+    cgroup_v1, follow (no group was asked for by name), no_new_keyring, pidfd_socket, rdt (names of the resctrl groups of
+    its container)."""
     linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
     ns = Namespaces(linux)
     plan = Plan(3 + request.get("preserve", 0))
     env = process.environment(proc, {})
     plan.add("H", "OPENPID", ("init",), source="container's init")
-    if request.get("cgroup") is not None:
-        plan.add("H", "CGROUP_OF", ("cgroup",), (facts.cgroup_root, request["cgroup"]), source="/linux/cgroupsPath")
+    born = _born_in(plan, facts, request)
     v1 = {}
     for controllers, mount, path in request.get("cgroup_v1") or ():
         v1[controllers] = f"cgroup:{controllers}"
@@ -37,19 +37,36 @@ def compile(config, facts, request):
         rdt.join(plan, request["rdt"], facts.resctrl)
     if "oomScoreAdj" in proc:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
-    plan.add("H", "SPAWN", ("cgroup" if request.get("cgroup") is not None else None,), (0, plan.base, _initial(proc)), source="exec")
+    if not ns.private("mount"):
+        plan.add("H", "ROOT_OF", ("init-root",), source="container's root")
+    plan.add("H", "SPAWN", born, (0, plan.base, _initial(proc)), source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
-    join(plan, "M")
     plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
     if "oomScoreAdj" in proc:
         plan.add("M", "OOM", ("hostproc",), (str(proc["oomScoreAdj"]),), source="/process/oomScoreAdj")
-    affinity = proc.get("execCPUAffinity", {})
-    plan.add("M", "AFFINITY", (), (_cpus(affinity.get("final")),), source="/process/execCPUAffinity/final")
     _join(plan, ns)
     plan.add("M", "FORK", source="container's pid namespace")
-    _inside(plan, proc, linux, env, facts, request)
+    join(plan, "I")  # not M: where pids are counted, the two would be two, and entering a v1 group is never refused
+    _final(plan, proc)
+    _inside(plan, ns, proc, linux, env, facts, request)
     return plan
+
+
+def _born_in(plan, facts, request):
+    """Slots of the cgroup2 groups SPAWN may use, the first that takes processes.
+
+    The container's own takes none once a manager in the container has moved itself into a group below and given that one
+    controllers (cgroups(7), no internal processes: EBUSY); then it is where the container's init lives now.
+    """
+    if request.get("cgroup") is None:
+        return ()
+    at = facts.cgroup_root, request["cgroup"]
+    plan.add("H", "CGROUP_OF", ("cgroup",), at, source="/linux/cgroupsPath")
+    if not request.get("follow"):
+        return ("cgroup",)
+    plan.add("H", "CGROUP_OF_INIT", ("init-cgroup",), at, source="container's init")
+    return "cgroup", "init-cgroup"
 
 
 def _initial(proc):
@@ -57,8 +74,13 @@ def _initial(proc):
     return process.bitmask(text) if text else b""
 
 
-def _cpus(text):
-    return process.bitmask(text) if text else process.ALL_CPUS
+def _final(plan, proc):
+    """All CPUs unless the process has a say: what the caller, or its cpuset, is bound to is not the container's."""
+    affinity = proc.get("execCPUAffinity", {})
+    if affinity.get("final"):
+        plan.add("I", "AFFINITY", (), (process.bitmask(affinity["final"]),), source="/process/execCPUAffinity/final")
+    elif not affinity.get("initial"):
+        plan.add("I", "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
 
 
 def _join(plan, ns):
@@ -77,10 +99,12 @@ def _join(plan, ns):
         plan.add("M", "BECOME", (), (0, 0))
 
 
-def _inside(plan, proc, linux, env, facts, request):
+def _inside(plan, ns, proc, linux, env, facts, request):
     plan.add("I", "SETSID", source="default: session")
     if not request.get("no_new_keyring"):
         plan.add("I", "KEYRING", (), (f"_ses.{request['id']}", 0), (ENOSYS,), source="default: keyring")
+    if not ns.private("mount"):  # no SETNS has led to the container's root: it is its init's alone
+        plan.add("I", "CHROOT", ("init-root",), source="container's root")
     plan.add("I", "OPENROOT", ("root",), source="container's root")
     if proc.get("apparmorProfile") or proc.get("selinuxLabel"):
         plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")

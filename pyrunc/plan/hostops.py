@@ -25,7 +25,7 @@ HOST = {
     "NETLINK": ((), ("names",)),
     "MEMFD": ((("out", "memfd", True),), ()),
     "NOTIFYDIR": ((), ()),
-    "SPAWN": ((("cgroup", "cgroup", False),), ("flags", "first", "affinity")),
+    "SPAWN": ((("cgroup", "cgroup", False), ("other", "cgroup", False)), ("flags", "first", "affinity")),
     # at a SYNC
     "MAPS": ((), ("uid_map", "gid_map", "setgroups")),
     "TIMENS": ((), ("offsets",)),
@@ -39,5 +39,7 @@ HOST = {
     "PIDFD": ((), ("name",)),
     "CREATED": ((), ()),
     "CGROUP_OF": ((("cgroup", "cgroup", True),), ("root", "path")),
+    "CGROUP_OF_INIT": ((("cgroup", "cgroup", True),), ("root", "path")),
+    "ROOT_OF": ((("root", "root", True),), ()),
     "EXECED": ((), ()),
 }

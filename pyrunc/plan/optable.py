@@ -8,7 +8,7 @@ OPS = {
     "PDEATHSIG": (1, "MI", "any", (), (("signal", "u32"),), 0),
     "DUMPABLE": (2, "MI", "any", (), (("value", "u32"),), 0),
     "OOM": (3, "MI", "clean", (("proc", "proc", False),), (("value", "str"),), 0),
-    "JOIN": (4, "MI", "clean", (("tasks", "tasks", False),), (), 0),
+    "JOIN": (4, "MI", "any", (("tasks", "tasks", False),), (), 0),
     "SETNS": (5, "MI", "ns", (("ns", "ns", False),), (("nstype", "u32"),), 0),
     "UNSHARE": (6, "MI", "ns", (), (("flags", "u32"),), 0),
     "FORK": (7, "M", "ns", (), (), 0),

@@ -80,7 +80,7 @@ def _terminal(plan, process, with_console):
 
 def environment(process, request):
     """env, the last of two equal names winning, in the place of the first; plus what the runtime hands on."""
-    env = list(process.get("env", []))
+    env = [entry for entry in process.get("env", []) if entry != "HOME="]  # an empty one is none, as with runc
     if request.get("listen_fds"):
         env += [f"LISTEN_FDS={request['listen_fds']}", "LISTEN_PID=1"]
     if request.get("notify"):

@@ -11,7 +11,7 @@ STEP_WORDS = {
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
     "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
 }
-EPERM, ENOENT, EACCES, EXDEV, EISDIR, ENOTDIR, ELOOP = 1, 2, 13, 18, 21, 20, 40
+EPERM, ENOENT, EAGAIN, EACCES, EXDEV, EISDIR, ENOTDIR, ENOSPC, ELOOP = 1, 2, 11, 13, 18, 21, 20, 28, 40
 
 
 def error(plan, op, errno, step):
@@ -41,6 +41,10 @@ def hint(op, errno):
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
     if op.name == "CAPS" and errno == EPERM:
         return "nobody can give a capability that he lacks himself: compare CapBnd in /proc/self/status"
+    if op.name == "FORK" and errno == EAGAIN:
+        return "the pids limit of the container's cgroup, or of its user, is reached"
+    if op.name == "JOIN" and errno == ENOSPC:
+        return "a v1 cpuset takes no process before it has cpuset.cpus and cpuset.mems"
     if op.name == "SCHED" and errno == EPERM:
         return "SCHED_DEADLINE needs all CPUs: it is refused under a restricted cpuset"
     return None
@@ -101,7 +105,11 @@ def _caps(op, errno, step):
     return f"capset: {posix.strerror(errno).lower()}"
 
 
+def _join(op, errno, step):
+    return f"join the {op.slots[0].partition(':')[2]} cgroup: {posix.strerror(errno).lower()}"
+
+
 SPECIAL = {
     "LOOKUP": _lookup, "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd,
-    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "CAPS": _caps,
+    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "CAPS": _caps, "JOIN": _join,
 }

@@ -133,3 +133,24 @@ CASES = {
     "no-pivot": (put(), "root-v2", {"no_pivot": True, "no_new_keyring": True}),
     "relative-command": (put(process__args=["./run", "x"]), "root-v2", {}),
 }
+
+EVERY = {
+    "terminal": True, "user": {"uid": 7, "gid": 8, "additionalGids": [5], "umask": 63}, "apparmorProfile": "p",
+    "selinuxLabel": "l", "noNewPrivileges": False, "capabilities": ALL_CAPS, "oomScoreAdj": 100,
+    "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 9, "hard": 10}], "execCPUAffinity": {"initial": "0-1", "final": "1"},
+    "scheduler": {"policy": "SCHED_BATCH", "nice": 3}, "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4},
+}
+
+# the same for exec: the config is the container's, with what is to run as its process
+EXECS = {
+    "exec": (put(), "root-v2", {}),
+    "exec-every": (put(process={**base()["process"], **EVERY}, linux__personality={"domain": "LINUX32"},
+                       linux__memoryPolicy={"mode": "MPOL_BIND", "nodes": "0-1"}), "root-lsm",
+                   {"bpf": (bytes(8), 0, ("/run/agent.sock", "")), "pidfd_socket": "/run/pidfd.sock", "preserve": 1}),
+    "exec-hybrid": (put(), "root-hybrid", {"cgroup_v1": V1}),
+    "exec-group-by-name": (put(), "root-v2", {"cgroup": "/c1/below", "follow": False}),
+    "exec-user-namespace": (userns, "root-v2", {}),
+    "exec-joined": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
+    "exec-no-mount-namespace": (namespaces("pid"), "root-v2", {}),
+    "exec-no-namespace": (namespaces(), "none", {"cgroup": None}),
+}

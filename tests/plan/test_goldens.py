@@ -6,22 +6,25 @@ import pathlib
 import pytest
 
 from pyrunc import facts
-from pyrunc.plan import check, create, encode, explain
-from tests.plan.cases import CASES, base
+from pyrunc.plan import check, create, encode, exec, explain
+from tests.plan.cases import CASES, EXECS, base
 
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
 
 
+ALL = {**CASES, **EXECS}
+CREATE = {"bundle": "/bundle", "state": "/run/pyrunc/c1", "gate": True}
+
+
 def plan_of(name):
-    patch, host, request = CASES[name]
+    patch, host, request = ALL[name]
     config = base()
     patch(config)
-    full = {"id": "c1", "bundle": "/bundle", "state": "/run/pyrunc/c1", "cgroup": "/c1", "bpf": None, "gate": True,
-            "detach": True, **request}
-    return create.compile(config, facts.named(host), full)
+    kind, own = (exec, {"follow": True}) if name in EXECS else (create, CREATE)
+    return kind.compile(config, facts.named(host), {"id": "c1", "cgroup": "/c1", "bpf": None, "detach": True, **own, **request})
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_plan_is_the_one_that_was_reviewed(name):
     text = explain.text(plan_of(name))
     golden = GOLDENS / f"{name}.txt"
@@ -30,12 +33,12 @@ def test_the_plan_is_the_one_that_was_reviewed(name):
     assert text == golden.read_text()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_plan_breaks_no_rule(name):
     assert check.violations(plan_of(name)) == []
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_plan_fits_into_bytes(name):
     data, born, ops = encode.encode(plan_of(name))
     assert int.from_bytes(data[8:12], "little") == len(data)
@@ -44,4 +47,4 @@ def test_the_plan_fits_into_bytes(name):
 
 
 def test_no_golden_is_left_over():
-    assert {path.stem for path in GOLDENS.iterdir()} == set(CASES)
+    assert {path.stem for path in GOLDENS.iterdir()} == set(ALL)

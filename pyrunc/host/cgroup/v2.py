@@ -56,9 +56,14 @@ def from_mountinfo(text):
 
 
 def own():
-    """The cgroup2 path of this process, from /proc/self/cgroup: "/" or "/a/b"; None without cgroup2."""
+    """The cgroup2 path of this process: "/" or "/a/b"; None without cgroup2."""
+    return of_process("self")
+
+
+def of_process(pid):
+    """The cgroup2 path of a process, from /proc/PID/cgroup."""
     try:
-        fd = posix.open("/proc/self/cgroup", posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = posix.open(f"/proc/{pid}/cgroup", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return None
     for line in _slurp(fd).decode("utf-8", "surrogateescape").splitlines():
