@@ -1,7 +1,8 @@
 """How long each verb takes, for pyrunc, runc and crun: `make bench`, or `bench.py [--rounds N]`.
 
 Every round runs every verb of every runtime once, in turn, so that the noise of the machine falls on all alike; the
-table shows medians in milliseconds and, in brackets, the ratio to Debian's runc. Timed is posix_spawn to wait4.
+table shows medians in milliseconds and, in brackets, the ratio to Debian's runc. Timed is posix_spawn to wait4. "exec loop"
+is one of ten in a row in the same container, the first of a container being "exec".
 
 PYRUNC and RUNC_NEW name the binaries to measure (default build/venv/bin/pyrunc and build/bin/runc-1.5.2). crun refuses a
 host with both cgroup versions: there it is measured in a mount namespace of this program's own, where cgroup2 is hidden;
@@ -22,7 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
 CLONE_NEWNS, MS_BIND, MS_REC_PRIVATE = 0x20000, 4096, 16384 | (1 << 18)
-VERBS = ("run", "create", "state", "start", "exec", "kill", "delete")
+VERBS = ("run", "create", "state", "start", "exec", "exec loop", "kill", "delete")
+LOOP = 10
 DEVNULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
 
@@ -100,6 +102,7 @@ def one_round(binary, base, container):
         times["state"] = timed([*begin, "state", container])
         times["start"] = timed([*begin, "start", container])
         times["exec"] = timed([*begin, "exec", container, "/bin/true"])
+        times["exec loop"] = sum(timed([*begin, "exec", container, "/bin/true"]) for _ in range(LOOP)) / LOOP
         times["kill"] = timed([*begin, "kill", container, "KILL"])
         wait_until_stopped(begin, container)
         times["delete"] = timed([*begin, "delete", container])

@@ -130,6 +130,7 @@ def test_the_size_is_that_of_the_terminal_from_the_first_moment_and_follows_it(s
     assert running.wait().code == 0
 
 
+@known_bad("takes 0x0 for a size")
 def test_console_size_is_for_terminals_that_do_not_know_theirs(rt, screen):
     for rows, expected in ((24, "24 80"), (0, "12 34")):
         screen.resize(rows, 80 if rows else 0)
@@ -279,6 +280,7 @@ def test_a_reader_that_goes_away_ends_a_writer_on_a_pipe(start, verb, code):
     assert running.wait().code == code
 
 
+@known_bad("dies, or forwards its own SIGPIPE")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_reader_that_goes_away_does_not_hurt_a_program_on_a_terminal(start, verb):
     running, read, _ = into_a_pipe(start, verb, True, "trap 'exit 99' PIPE; echo x; busybox yes | busybox head -c 500000; exit 6")
@@ -319,6 +321,7 @@ def test_every_signal_is_forwarded_but_three(start, screen, verb, terminal):
 
 # --- exec's own terminal
 
+@known_bad("has no size where only stdin is a terminal")
 def test_an_execd_terminal_is_a_second_one_of_the_containers_devpts(rt, screen):
     with FdSocket(rt.base / "console.sock") as console:
         container = rt.container(shell("exec /bin/probe sleep"))
@@ -341,6 +344,7 @@ def test_a_terminal_of_exec_that_nobody_takes_leaves_nothing(rt):
     assert rt.call("ps", "-f", "json", container.id).ok().json() == [container.pid]
 
 
+@known_bad("does not name the property")
 def test_a_container_without_devpts_refuses_a_terminal_by_name(rt, screen):
     container = rt.container(SLEEP, lambda config: config["mounts"].__setitem__(slice(2, None), [])).up()
     running = screen.start(rt, "exec", "-t", container.id, "/bin/true", stderr=None)
