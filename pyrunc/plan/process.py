@@ -7,7 +7,7 @@ ALL_CPUS = b"\xff" * 128  # sched_setaffinity(2) takes what is there of them
 
 
 def scheduling(plan, process, linux, at="/process"):
-    """Affinity is reset to all CPUs by the supervisor's spawn; the rest is set by init on itself."""
+    """What init sets on itself. (AFFINITY stands elsewhere: create resets it first of all, exec after v1 groups are joined.)"""
     sched = process.get("scheduler")
     if sched:
         plan.add("I", "SCHED", (), (_sched_attr(sched),), source=f"{at}/scheduler")

@@ -52,6 +52,11 @@ def test_what_leaves_the_container_or_means_nothing_is_refused_in_runcs_words(ar
     assert caught.value.message == message
 
 
+def test_a_container_without_a_cgroup_has_none_below():
+    with pytest.raises(Error, match="^invalid --cgroup argument: the container has no cgroup$"):
+        below.groups(None, [], ["sub"])
+
+
 def test_on_a_cgroup2_host_there_are_no_controllers_to_name():
     with pytest.raises(Error, match="^unknown controller memory in SubCgroupPaths$"):
         below.groups("a/c", [], ["memory:x"])

@@ -12,6 +12,8 @@ from pyrunc.errors import Error
 def groups(own, v1, arguments):
     """(group in the cgroup2 tree or None, v1 rows as in state.json) with the arguments applied to the container's."""
     paths = _parse(arguments)
+    if own is None and not v1:
+        raise Error("invalid --cgroup argument: the container has no cgroup")
     if "" in paths:
         rest = _relative(paths[""])
         return own and own + rest, [[controllers, mount, path + rest] for controllers, mount, path in v1]
