@@ -14,7 +14,7 @@ from kit.bundle import namespaces, userns
 from kit.console import FdSocket
 from kit.observe import cap_mask, status
 from kit.observe import caps as caps_of
-from kit.runtime import alive, wait_until
+from kit.runtime import alive, mounts_with, wait_until
 
 from pyrunc.host.cgroup import v2
 
@@ -487,12 +487,11 @@ def traces(rt, up):
     return {
         "descriptors of init": sorted(os.readlink(f"/proc/{up.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{up.pid}/fd")),
         "mounts": len(Path(f"/proc/{up.pid}/mountinfo").read_text().splitlines()),
-        "mounts of the host": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "mounts of the host": mounts_with(rt.token),
         "processes": rt.call("ps", "-f", "json", up.id).ok().json(), "groups": sorted(below),
         "state": {entry.name: entry.stat().st_size for entry in os.scandir(rt.root / up.id)},
         "state root": sorted(os.listdir(rt.root)),
         "keyrings": sum(up.id in line for line in Path("/proc/keys").read_text().splitlines()),
-        "host": sorted(name for name in os.listdir("/tmp") + os.listdir("/run") if "pyrunc-init" in name),
     }
 
 
