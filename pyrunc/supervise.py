@@ -72,7 +72,7 @@ class Supervisor:
         try:
             ACTIONS[op.name](self, op)
         except OSError as err:
-            where = f"config.json: {op.source}: " if op.source.startswith("/") else ""
+            where = f"{self.plan.place(op.source)}: " if op.source.startswith("/") else ""
             raise self._worded(where, op, err) from None
 
     def _worded(self, where, op, err):
@@ -358,7 +358,7 @@ def _spawn(sup, op):
     plan_fd = kernel.memfd("pyrunc:plan", data)
     flags, base, affinity = op.args
     groups = [sup.groups[slot].dirfd() for slot in op.slots if slot in sup.groups] or [-1]
-    before = _bind(affinity)
+    before = _bind(sup.plan, affinity)
     try:
         fds = [theirs, plan_fd, *[sup.fds[slot] for slot in born]]
         sup.pid, sup.pidfd = _first_that_takes(groups, lambda group: kernel.spawn(fds, base, group, flags))
@@ -374,7 +374,7 @@ def _spawn(sup, op):
             posix.close(sup.fds.pop(slot))
 
 
-def _bind(mask):
+def _bind(plan, mask):
     """execCPUAffinity.initial is ours while the process is born, which inherits it. Returns what to go back to."""
     if not mask:
         return None
@@ -383,7 +383,7 @@ def _bind(mask):
         posix.sched_setaffinity(0, [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1])
     except OSError as err:
         at = "/process/execCPUAffinity/initial"
-        raise Error(f"config.json: {at}: sched_setaffinity: {err.strerror.lower()}", pointer=at, errno=err.errno) from None
+        raise Error(f"{plan.place(at)}: sched_setaffinity: {err.strerror.lower()}", pointer=at, errno=err.errno) from None
     return before
 
 
@@ -482,7 +482,7 @@ def _rlimits(sup, op):
             if err.errno != EPERM:
                 raise
             raise Error(
-                f"config.json: /process/rlimits: setrlimit {resource}: operation not permitted",
+                f"{sup.plan.place('/process/rlimits')}: setrlimit {resource}: operation not permitted",
                 hint="raising a hard limit needs CAP_SYS_RESOURCE",
                 pointer="/process/rlimits", errno=EPERM,
             ) from None

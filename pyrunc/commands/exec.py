@@ -48,7 +48,7 @@ def run(globals_, options, args):
     request = {
         "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0),
         "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
-        "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"],
+        "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"], "file": options["process"],
     }
     plan = compiler.compile(config, host, request)
     front = None if options["detach"] else foreground.Foreground(False)

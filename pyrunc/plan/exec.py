@@ -19,10 +19,10 @@ CGROUP_NS = NAMESPACES["cgroup"][0]
 def compile(config, facts, request):
     """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach, cgroup,
     cgroup_v1, follow (no group was asked for by name), no_new_keyring, pidfd_socket, rdt (names of the resctrl groups of
-    its container)."""
+    its container), file (where the process stands)."""
     linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
     ns = Namespaces(linux)
-    plan = Plan(3 + request.get("preserve", 0))
+    plan = Plan(3 + request.get("preserve", 0), request.get("file"))
     env = process.environment(proc, {})
     plan.add("H", "OPENPID", ("init",), source="container's init")
     born = _born_in(plan, facts, request)

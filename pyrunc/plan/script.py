@@ -45,13 +45,14 @@ class Op:
 
 
 class Plan:
-    """ops in order; `base` the first descriptor that is init's own (3 + what is preserved)."""
+    """ops in order; `base` the first descriptor that is init's own (3 + what is preserved); `file` that of exec --process."""
 
-    __slots__ = ("ops", "base", "source", "syncs")
+    __slots__ = ("ops", "base", "file", "source", "syncs")
 
-    def __init__(self, base=3):
+    def __init__(self, base=3, file=None):
         self.ops = []
         self.base = base
+        self.file = file
         self.source = ""  # of the ops added next, unless they say otherwise
         self.syncs = 0
 
@@ -69,6 +70,12 @@ class Plan:
         """Append a SYNC; the H ops appended right after it are what the host does before it answers."""
         self.syncs += 1
         return self.add(role, "SYNC", (send, *receive), (self.syncs,))
+
+    def place(self, pointer):
+        """Where a property stands, for people."""
+        if self.file and pointer.startswith("/process/"):
+            return f"{self.file}: {pointer[8:]}"
+        return f"config.json: {pointer}"
 
     def child_ops(self):
         return [op for op in self.ops if op.role != "H"]

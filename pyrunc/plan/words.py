@@ -11,7 +11,7 @@ STEP_WORDS = {
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
     "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
 }
-EPERM, ENOENT, EAGAIN, EACCES, EXDEV, EISDIR, ENOTDIR, ENOSPC, ELOOP = 1, 2, 11, 13, 18, 21, 20, 28, 40
+EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, ENOTDIR, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 20, 28, 40
 
 
 def error(plan, op, errno, step):
@@ -19,11 +19,13 @@ def error(plan, op, errno, step):
     name = STEPS[step] if step < len(STEPS) else "none"
     special = SPECIAL.get(op.name)
     text = special(op, errno, name) if special else None
+    if op.name == "LOOKUP":  # the candidates do not say what was asked for: without a PATH there are none
+        text = _lookup(plan.ops[-1].args[0][0], errno)
     if text is None:
         where = STEP_WORDS.get(name, op.name.lower())
         text = f"{subject(op)}: {where}: {posix.strerror(errno).lower()}"
     pointer = op.source if op.source.startswith("/") else None
-    prefix = f"config.json: {pointer}: " if pointer else ""
+    prefix = f"{plan.place(pointer)}: " if pointer else ""
     return Error(f"{prefix}{text}", hint=hint(op, errno), pointer=pointer, errno=errno)
 
 
@@ -50,9 +52,8 @@ def hint(op, errno):
     return None
 
 
-def _lookup(op, errno, step):
-    name = op.args[0][0] if len(op.args[0]) == 1 and "/" in op.args[0][0] else op.args[0][0].rsplit("/", 1)[-1] if op.args[0] else ""
-    if errno == ENOENT and not (len(op.args[0]) == 1 and "/" in name):
+def _lookup(name, errno):
+    if errno == ENOENT and "/" not in name:
         return f'exec: "{name}": executable file not found in $PATH'
     return f'exec: "{name}": {"is a directory" if errno == EISDIR else posix.strerror(errno).lower()}'
 
@@ -105,11 +106,15 @@ def _caps(op, errno, step):
     return f"capset: {posix.strerror(errno).lower()}"
 
 
+def _setns(op, errno, step):
+    return "cannot exec in a stopped container" if errno == ESRCH else None
+
+
 def _join(op, errno, step):
     return f"join the {op.slots[0].partition(':')[2]} cgroup: {posix.strerror(errno).lower()}"
 
 
 SPECIAL = {
-    "LOOKUP": _lookup, "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd,
-    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "CAPS": _caps, "JOIN": _join,
+    "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
+    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
 }

@@ -150,6 +150,14 @@ def test_exec_in_a_container_that_joined_all_it_has(rt, detached):
     assert_inside(detached(up, "/bin/probe", "sleep"), up.pid, 0, 100000)
 
 
+def test_exec_in_a_container_without_proc(rt, detached):
+    up = rt.container(SLEEP, bare, lambda config: config["mounts"].pop(0)).up()
+    assert_inside(detached(up, "/bin/probe", "sleep", options=("-u", "1000:1000")), up.pid, 1000, 0)
+    with FdSocket(rt.base / "console.sock") as console:
+        detached(up, "/bin/probe", "sleep", options=("-t", "--console-socket", console.path))
+        console.receive()
+
+
 def test_exec_in_a_container_made_without_pivot_root(rt, detached):
     up = rt.container(SLEEP)
     up.create("--no-pivot").ok()
@@ -338,6 +346,19 @@ def test_a_process_file_ignores_the_options_for_the_template(rt, up):
     seen = up.exec("ignored", options=options).ok().json()
     assert (seen["argv"], seen["uids"], seen["cwd"], seen["nnp"]) == (["/bin/probe", "own"], [0] * 3, "/", 0)
     assert "B=2" not in seen["env"] and caps_of(seen)["bnd"] == cap_mask("AUDIT_WRITE", "KILL", "NET_BIND_SERVICE")
+
+
+@known_bad("has other words")
+@pytest.mark.parametrize("document, words", [
+    ({"cwd": "/none"}, "process.json: /cwd: chdir: no such file or directory"),
+    ({"args": ["nonesuch"]}, 'process.json: /args/0: exec: "nonesuch": executable file not found in $PATH'),
+    ({"args": ["/bin/true", "x" * 140_000]}, 'process.json: /args: exec: "/bin/true": argument list too long'),
+    ({"execCPUAffinity": {"initial": "8000"}}, "process.json: /execCPUAffinity/initial: sched_setaffinity: invalid argument"),
+    ({"env": ["X"]}, "process.json: /env/0: invalid environment variable"),
+], ids=lambda value: "" if isinstance(value, str) else next(iter(value)))
+def test_what_is_wrong_with_a_process_file_is_said_of_that_file(rt, up, document, words):
+    (rt.base / "process.json").write_text(json.dumps({"args": ["/bin/true"], "cwd": "/", **document}))
+    up.exec(options=("-p", rt.base / "process.json")).failed(words, code=255)
 
 
 def test_a_process_file_with_a_terminal_needs_a_socket_when_detached(rt, up):
