@@ -60,6 +60,13 @@ static int set_mode(int fd, const struct termios *mode)
 	return 0;
 }
 
+static int make_raw(int fd, struct termios mode)
+{
+	cfmakeraw(&mode);
+	mode.c_oflag |= OPOST; /* the carriage returns are ours to make, see tty_clear_onlcr; runc does so too */
+	return set_mode(fd, &mode);
+}
+
 int tty_raw(int fd, char *saved, int size)
 {
 	struct termios mode;
@@ -69,12 +76,19 @@ int tty_raw(int fd, char *saved, int size)
 	if (tcgetattr(fd, &mode) < 0)
 		return -errno;
 	memcpy(saved, &mode, sizeof(mode));
-	cfmakeraw(&mode);
-	mode.c_oflag |= OPOST; /* the carriage returns are ours to make, see tty_clear_onlcr; runc does so too */
 	sigttou(SIG_UNBLOCK, &before); /* in the background: stop here until `fg`, leave the shell's terminal alone */
-	int result = set_mode(fd, &mode);
+	int result = make_raw(fd, mode);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return result < 0 ? result : (int)sizeof(mode);
+}
+
+/* Whoever stopped us, by SIGSTOP, had a shell that took its terminal back into its own mode: set ours again, if it is
+ * ours again. */
+static void raw_again(int fd)
+{
+	struct termios mode;
+	if (tcgetpgrp(fd) == getpgrp() && tcgetattr(fd, &mode) == 0)
+		make_raw(fd, mode);
 }
 
 int tty_restore(int fd, const char *saved, int size)
@@ -324,6 +338,8 @@ static void handle_signal(const struct fg_task *t, const struct signalfd_siginfo
 		break;
 	case SIGCONT:
 		fg.in.paused = false;
+		if (t->tty >= 0)
+			raw_again(t->tty);
 		break;
 	default:
 		break;

@@ -77,6 +77,20 @@ def test_the_terminal_is_raw_meanwhile_and_as_before_after(start, screen, verb, 
     assert screen.mode() == screen.before
 
 
+@known_bad("does not look")
+def test_the_terminal_is_raw_again_after_the_runtime_was_stopped_and_its_shell_had_the_terminal(start, screen):
+    running, _ = start("exec", "echo ready; read x; exit 3")
+    screen.read(b"ready")
+    os.kill(running.popen.pid, signal.SIGSTOP)
+    wait_until(lambda: Path(f"/proc/{running.popen.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    termios.tcsetattr(screen.slave, termios.TCSANOW, screen.before)
+    os.kill(running.popen.pid, signal.SIGCONT)
+    wait_until(lambda: is_raw(screen.mode()), what="the shell's mode stays")
+    screen.type(b"\r")
+    assert running.wait().code == 3
+    assert screen.mode() == screen.before
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_terminal_is_as_before_when_the_program_cannot_be_executed(rt, screen, verb):
     if verb == "run":
@@ -166,26 +180,27 @@ def test_job_control_works_in_a_shell_on_the_terminal(start, screen, verb):
 
 
 SHOWN = {
-    "lines": r"printf 'one\ntwo\r\nthree\tx\n'",
-    "without ONLCR": r"busybox stty -onlcr; printf 'one\ntwo\r\n'",
-    "without OPOST": r"busybox stty -opost; printf 'one\ntwo\r\n'",
-    "with ONLCR again": r"busybox stty onlcr; printf 'one\ntwo\r\n'",
-    "raw": r"busybox stty raw; printf '\033[1mone\n\001\377'",
-    "its own settings": "busybox stty -a | busybox grep -o '.onlcr\\|.opost\\|.echo \\|.icrnl'",
+    "lines": (r"printf 'one\ntwo\r\nthree\tx\n'", b"one\r\ntwo\r\r\nthree\tx\r\n"),
+    "without ONLCR": (r"busybox stty -onlcr; printf 'one\ntwo\r\n'", b"one\r\ntwo\r\r\n"),
+    "without OPOST": (r"busybox stty -opost; printf 'one\ntwo\r\n'", b"one\r\ntwo\r\r\n"),
+    "with ONLCR again": (r"busybox stty onlcr; printf 'one\ntwo\r\n'", b"one\r\r\ntwo\r\r\r\n"),
+    "raw": (r"busybox stty raw; printf '\033[1mone\n\001\377'", b"\x1b[1mone\r\n\x01\xff"),
+    "its settings": ("sleep 0.3; busybox stty -a | busybox grep -o '[-]*onlcr\\|[-]*opost\\|[-]*icrnl'", b"icrnl\r\nopost\r\n-onlcr\r\n"),     # runc sets a size late
 }
 
 
+@known_bad("1.1 clears ONLCR when the program runs already")
 @pytest.mark.parametrize("case", SHOWN)
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_the_screen_shows_is_to_the_byte_what_runc_shows(rt, start, screen, reference, verb, case):
-    def show(runtime):
-        rt.binary = runtime
-        running, container = start(verb, SHOWN[case])
-        assert running.wait().code == 0
-        container.delete("-f")
-        return screen.rest()
+def test_the_screen_shows_to_the_byte_what_runc_shows(rt, start, screen, verb, case):
+    script, expected = SHOWN[case]
     ours = rt.binary
-    assert show(ours) == show(os.environ.get("RUNC_NEW") or reference)
+    for binary in (ours, os.environ.get("RUNC_NEW") or ours):
+        rt.binary = binary
+        running, container = start(verb, script)
+        assert running.wait().code == 0
+        assert screen.rest() == expected, binary
+        container.delete("-f")
     rt.binary = ours
 
 
