@@ -233,6 +233,16 @@ def test_input_from_a_pipe_reaches_the_terminal_and_its_end_ends_nothing(rt, sta
     assert b"got piped" in shown and running.wait().code == 3
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_without_a_terminal_of_its_own_a_program_is_interrupted_by_ours(start, screen, verb):
+    """The program is in a session of its own, so ^C reaches the runtime alone, which passes it on."""
+    running, _ = start(verb, "trap 'exit 11' INT; echo ready; while :; do sleep 0.05; done", terminal=False)
+    screen.read(b"ready\r\n")
+    assert screen.mode() == screen.before
+    screen.type(b"\x03")
+    assert running.wait().code == 11
+
+
 # --- output: all of it
 
 SIZE = 10_000_000
