@@ -5,6 +5,7 @@ Only what the config alone can tell: what a destination resolves to in the rootf
 """
 
 from ..paths import clean
+from .mountopts import SB_FSCONFIG
 from .fault import Fault, path_fault, shown, too_long
 from .rules_ids import mapping_faults
 
@@ -19,6 +20,8 @@ PROC_FILES = {
     "/proc/uptime": True, "/proc/loadavg": True, "/proc/slabinfo": True, "/proc/sys/kernel/ns_last_pid": True,
     "/proc/sys/crypto/fips_enabled": True,
 }
+# Parameters of a tmpfs, of which a bind has no use, as mount(8) has it. What else is no flag may be a misspelt one.
+IGNORED_ON_BINDS = {"mode": True, "size": True}
 
 
 def destination(view):
@@ -52,10 +55,11 @@ def kind(view):
         if options.bind:
             if not source:
                 yield Fault(pointer, "a bind mount needs a source", MOUNTS)
-            if options.data:
+            data = [word for word in options.data if word.partition("=")[0] not in IGNORED_ON_BINDS]
+            if data:
                 yield Fault(pointer + "/options",
                             "bind mounts cannot have any filesystem-specific options applied: "
-                            + shown(",".join(options.data)), OPTIONS)
+                            + shown(",".join(data)), OPTIONS)
         elif not options.remount:
             name = mount.get("type", "")
             if not name:
@@ -64,6 +68,22 @@ def kind(view):
                 yield Fault(pointer, 'type "bind" needs the option bind or rbind', MOUNTS)
         if too_long(source):
             yield Fault(pointer + "/source", "mount source is longer than 4095 bytes", MOUNTS)
+
+
+def remount(view):
+    """A remount changes the flags of a mount that is listed before it, or of the root."""
+    there = {"/": True}
+    for index, mount in enumerate(view.mounts):
+        options, pointer = view.options[index], f"/mounts/{index}"
+        path = clean(mount["destination"])
+        if options.remount and not options.bind and path not in there:
+            yield Fault(pointer, f'nothing to remount: no entry before this one mounts "{shown(path)}"', OPTIONS)
+        if options.remount and path in there:
+            rest = [*options.data, *[name for name in options.sb_set if name in SB_FSCONFIG and name != "ro"]]
+            if rest:
+                yield Fault(pointer + "/options", f"a remount changes the mount's flags only, not {shown(','.join(rest))}",
+                            OPTIONS)
+        there[path] = True
 
 
 def id_mapped(view):
@@ -107,4 +127,4 @@ def restricted_paths(view):
                 yield from path_fault(f"/linux/{name}/{index}", path, section)
 
 
-RULES = (destination, kind, id_mapped, read_only, restricted_paths)
+RULES = (destination, kind, remount, id_mapped, read_only, restricted_paths)

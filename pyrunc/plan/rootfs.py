@@ -30,7 +30,7 @@ def relative(path):
 
 
 class Mount:
-    """One entry of mounts[]: its options parsed, its slot named after its position."""
+    """One entry of mounts[]: its options parsed, its slot named after its position; a remount has that of the mount before it."""
 
     __slots__ = ("entry", "options", "slot", "at", "path", "kind")
 
@@ -55,7 +55,12 @@ class Mount:
 
 
 def mounts(config):
-    return [Mount(i, entry) for i, entry in enumerate(config.get("mounts", []))]
+    listed, slots = [Mount(i, entry) for i, entry in enumerate(config.get("mounts", []))], {".": "rootfs"}
+    for mount in listed:
+        if mount.options.remount and mount.path in slots:
+            mount.kind, mount.slot = "remount", slots[mount.path]
+        slots[mount.path] = mount.slot
+    return listed
 
 
 def has_own_dev(all_mounts):
@@ -161,6 +166,8 @@ def attach(plan, ns, facts, all_mounts, proc, root):
             _cgroup(plan, mount, facts, ns)
         elif mount.kind == "bind":
             plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc(), 0o644))
+        elif mount.kind == "remount":
+            plan.add("I", "SETATTR", (mount.slot,), (*mountopts.bind_attrs(mount.options), 0, 0))
         else:
             _filesystem(plan, mount)
 

@@ -562,3 +562,23 @@ def test_a_read_only_root_without_an_own_mount_namespace_is_refused(rt, host, pa
         config["linux"].pop("readonlyPaths")
         config["mounts"] = []
     rt.container(namespaces("pid", "network", "ipc", "uts"), bare, patch).create().failed()
+
+
+def test_a_remount_changes_the_flags_of_the_mount_before_it(rt, tmp_path):
+    (tmp_path / "file").write_text("x")
+    seen = rt.container(add_mounts(mount("/mnt", "tmpfs", "tmpfs", ["noexec"]), bind(tmp_path / "file", "/mnt/file"),
+                                   mount("/mnt", "tmpfs", "tmpfs", ["remount", "ro", "nodev"]),
+                                   mount("/", options=["remount", "nodev"]))).probe()
+    assert {"ro", "nodev"} <= mount_at(seen, "/mnt").options and "noexec" not in mount_at(seen, "/mnt").options
+    assert [found.point for found in mounts(seen)].count("/mnt") == 1
+    assert "nodev" in mount_at(seen, "/").options and mount_at(seen, "/mnt/file").root.endswith("/file")
+
+
+def test_a_remount_of_nothing_is_refused(rt):
+    rt.container(add_mounts(mount("/mnt", options=["remount", "ro"]))).create().failed("/mounts/6", "nothing to remount")
+
+
+def test_the_options_of_a_tmpfs_on_a_bind_are_ignored(rt, tmp_path):
+    seen = rt.container(add_mounts(bind(tmp_path, "/mnt", "mode=700", "size=1k", "nodev"))).probe()
+    assert "nodev" in mount_at(seen, "/mnt").options
+    rt.container(add_mounts(bind(tmp_path, "/mnt", "nosiud"))).create().failed("filesystem-specific options applied: nosiud")

@@ -49,7 +49,7 @@ NO_PATHS = "unable to restrict sys entries without a private MNT namespace"
 ON_NS = 'malformed spec file: duplicated ns "pid"'
 IN_PROC = '"/proc/{0}" cannot be mounted because it is inside /proc'
 TYPE_PROC = '"/proc" cannot be mounted because it is not of type proc'
-NO_DATA = "bind mounts cannot have any filesystem-specific options applied: mode=755"
+NO_DATA = "bind mounts cannot have any filesystem-specific options applied: nosiud"
 NO_MAPS = "user namespaces enabled, but no namespace path to join nor mappings to apply specified"
 NOT_NEEDED = "user namespace mappings specified, but user namespace isn't enabled in the config"
 BOTH = "id-mapped mounts must have both uid and gid mappings specified"
@@ -169,7 +169,11 @@ CASES = [
     (("/mounts/-", {"destination": "/proc/foo", "type": "proc"}), "/mounts/7/destination", IN_PROC.format("foo")),
     (("/mounts/-", {"destination": "/proc", "type": "tmpfs"}), "/mounts/7/destination", TYPE_PROC),
     (("/mounts/-", {"destination": "/../proc/", "type": "sysfs"}), "/mounts/7/destination", TYPE_PROC),
-    (("/mounts/-", {**BIND, "options": ["bind", "mode=755"]}), "/mounts/7/options", NO_DATA),
+    (("/mounts/-", {**BIND, "options": ["bind", "mode=755", "nosiud"]}), "/mounts/7/options", NO_DATA),
+    (("/mounts/-", {"destination": "/x", "type": "tmpfs", "options": ["remount"]}), "/mounts/7",
+     'nothing to remount: no entry before this one mounts "/x"'),
+    (("/mounts/-", {"destination": "/dev/", "options": ["remount", "ro", "size=1m", "sync"]}), "/mounts/7/options",
+     "a remount changes the mount's flags only, not size=1m,sync"),
     (("/mounts/-", {**BIND, "source": ""}), "/mounts/7", "a bind mount needs a source"),
     (("/mounts/-", {**BIND, "source": LONG}), "/mounts/7/source", "mount source is longer than 4095 bytes"),
     (("/mounts/-", {"destination": "/x"}), "/mounts/7", "type must not be empty: it is not a bind mount"),
@@ -333,6 +337,8 @@ ACCEPTED = [
     ("/mounts/-", {**BIND, "destination": "/proc"}),
     ("/mounts/-", {**BIND, "type": "tmpfs"}),
     ("/mounts/-", {"destination": "/", "options": ["remount", "ro"]}),
+    ("/mounts/-", {"destination": "/dev", "options": ["remount", "ro"]}),
+    ("/mounts/-", {**BIND, "options": ["bind", "size=1k", "mode=755"]}),
     ("/mounts/-", {**BIND, "uidMappings": MAP, "gidMappings": MAP}),
     (*USERNS, "/mounts/-", {**BIND, "options": ["bind", "idmap"]}),
     (*NO_NS, "/mounts/-", {**BIND, "options": ["bind", "ro"]}),
