@@ -62,8 +62,9 @@ def writes(resources, v1):
 def ignored(resources, memory_on_v1):
     """What runc accepts and the kernel has no file for: to be warned of."""
     memory = resources.get("memory") or {}
-    out = [f"memory.{name}" for name in ("kernel", "kernelTCP") if memory.get(name, 0) > 0]
+    out = ["memory.kernel"] if memory.get("kernel", 0) > 0 else []
     if not memory_on_v1:
+        out += ["memory.kernelTCP"] if memory.get("kernelTCP", 0) > 0 else []
         out += ["memory.disableOOMKiller"] if memory.get("disableOOMKiller") else []
         out += ["memory.swappiness"] if memory.get("swappiness") is not None else []
     return out

@@ -19,6 +19,8 @@ def _memory(memory):
             yield Write("memory", "memory.limit_in_bytes", text(limit, "-1"), "/memory/limit", instead=first)
     if memory.get("reservation"):
         yield Write("memory", "memory.soft_limit_in_bytes", text(memory["reservation"], "-1"), "/memory/reservation")
+    if memory.get("kernelTCP"):
+        yield Write("memory", "memory.kmem.tcp.limit_in_bytes", text(memory["kernelTCP"], "-1"), "/memory/kernelTCP")
     if memory.get("swappiness") is not None:
         yield Write("memory", "memory.swappiness", str(memory["swappiness"]), "/memory/swappiness")
     if memory.get("disableOOMKiller"):

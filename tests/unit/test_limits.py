@@ -73,6 +73,7 @@ def test_writes_to_the_cgroup2_tree(member, value, expected):
     ("memory", {"reservation": 5, "swappiness": 0, "disableOOMKiller": True}, [
         ("cgroup:memory", "memory.soft_limit_in_bytes", "5"), ("cgroup:memory", "memory.swappiness", "0"),
         ("cgroup:memory", "memory.oom_control", "1")]),
+    ("memory", {"kernelTCP": 5}, [("cgroup:memory", "memory.kmem.tcp.limit_in_bytes", "5")]),
     ("cpu", {"shares": 512, "quota": -1}, [
         ("cgroup:cpu,cpuacct", "cpu.shares", "512"), ("cgroup:cpu,cpuacct", "cpu.cfs_quota_us", "-1")]),
     ("cpu", {"realtimeRuntime": 5, "realtimePeriod": 9}, [
@@ -211,3 +212,8 @@ def test_every_flag_names_its_property():
 ])
 def test_merging(saved, wanted, expected):
     assert update.merged(saved, wanted) == expected
+
+
+@pytest.mark.parametrize("on_v1, gone", [(True, ["memory.kernel"]), (False, ["memory.kernel", "memory.kernelTCP"])])
+def test_limits_that_no_file_has_are_named(on_v1, gone):
+    assert limits.ignored({"memory": {"kernel": 1, "kernelTCP": 1}}, on_v1) == gone
