@@ -6,6 +6,7 @@ fixed sets that goldens and `explain --facts` use; `load(dict)` reads what state
 
 import posix
 
+from .config.names import CAPABILITIES
 from .errors import Error
 
 CGROUP2_MAGIC = 0x63677270
@@ -25,6 +26,7 @@ DEFAULTS = {
     "kcore": False,          # the kernel has /proc/kcore
     "cpus": "",              # CPUs online, list format
     "resctrl": "",           # where resctrl is mounted; looked for only when a config has intelRdt
+    "lacking": 0,            # capabilities that root here does not have, as a mask
 }
 
 NAMED: dict[str, dict] = {
@@ -38,6 +40,7 @@ NAMED: dict[str, dict] = {
             ["name=systemd", "/sys/fs/cgroup/systemd", "/user.slice"],
         ],
     },
+    "root-lacking": {"lacking": 1 << CAPABILITIES["CAP_SYS_ADMIN"]},
     "root-lsm": {"apparmor": True, "selinux": True, "kcore": True},
     "root-rdt": {"resctrl": "/sys/fs/resctrl"},
     "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice"},
@@ -62,6 +65,7 @@ class Facts:
     kcore: bool
     cpus: str
     resctrl: str
+    lacking: int
 
     def __init__(self, **fields):
         for name, value in {**DEFAULTS, **fields}.items():
@@ -95,7 +99,7 @@ def named(name):
 
 
 def probe(rdt=False):
-    """The host as it is now. Reads four files of /proc and makes three statfs calls. rdt: is resctrl of interest?"""
+    """The host as it is now. Reads five files of /proc and makes three statfs calls. rdt: is resctrl of interest?"""
     from .kernel import magic
 
     own, v1 = _cgroups()
@@ -119,7 +123,17 @@ def probe(rdt=False):
         setgroups=_read("/proc/self/setgroups") != b"deny\n",
         kcore=posix.access("/proc/kcore", posix.F_OK),
         resctrl=resctrl_in(_read("/proc/self/mountinfo").decode("utf-8", "surrogateescape")) if rdt else "",
+        lacking=_lacking() if posix.geteuid() == 0 else 0,
     )
+
+
+def _lacking():
+    """Of the capabilities that have a name, what is not both permitted and in the bounding set."""
+    masks = {}
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith(b"Cap"):
+            masks[line[3:6]] = int(line[8:], 16)
+    return (1 << len(CAPABILITIES)) - 1 & ~(masks[b"Prm"] & masks[b"Bnd"]) if masks else 0
 
 
 def _read(path):

@@ -47,7 +47,7 @@ class Making:
     def __init__(self, globals_, options, container_id, gate, detach, console, pidfd_socket):
         bundle = absolute(options.get("bundle") or ".")
         self.proxy = None
-        self.config, raw = _load(bundle)
+        self.config, raw = _load(bundle, need_process=not gate)
         posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
@@ -64,7 +64,7 @@ class Making:
         except BaseException:
             self.container.remove()
             raise
-        _warn(self.config, v1)
+        _warn(self.config, v1, self.facts)
         self.supervisor = supervise.Supervisor(
             self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
         )
@@ -131,27 +131,33 @@ _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt")
              ("UTS", "uts"))
 
 
-def _load(bundle):
+def _load(bundle, need_process):
     try:
         posix.stat(bundle)
     except OSError as err:
         raise Error(f"bundle {bundle}: {err.strerror.lower()}", errno=err.errno) from None
     try:
-        return load.load(bundle)
+        return load.load(bundle, need_process)
     except OSError as err:
         raise Error(f"{bundle}: {err.strerror.lower()}", errno=err.errno) from None
 
 
-def _warn(config, v1):
-    """What is left out, as runc does: capabilities nobody knows, limits no kernel has (any more)."""
+def _warn(config, v1, host):
+    """What is left out: capabilities nobody knows or that cannot be granted, limits no kernel has (any more)."""
     from . import log
-    from .plan import limits
     from .config.names import CAPABILITIES
+    from .plan import limits, security
+    from .plan.namespaces import Namespaces
 
     sets = (config["process"].get("capabilities") or {}).values()
-    unknown = sorted({name for names in sets for name in names or [] if name not in CAPABILITIES})
+    wanted = {name for names in sets for name in names or []}
+    unknown = sorted(wanted - CAPABILITIES.keys())
     if unknown:
         log.warning(f"ignoring unknown capabilities: {', '.join(unknown)}")
+    lacking = security.lacking(Namespaces(config.get("linux", {})), host)
+    denied = sorted([name for name in wanted & CAPABILITIES.keys() if lacking >> CAPABILITIES[name] & 1])
+    if denied:
+        log.warning(f"ignoring capabilities that the runtime itself has not: {', '.join(denied)}")
     gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
     if gone:
         log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
@@ -315,6 +321,8 @@ def start(container):
             "stopped": "cannot start a container that has stopped",
             "running": "cannot start an already running container",
         }.get(status, f"cannot start a container in the {status} state"))
+    if not container.config()["process"]["args"]:
+        raise Error("cannot start a container without a process: config.json has none", pointer="/process")
     proxy = notify_proxy(container)
     results = posix.open(state.STATUS_FIFO, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=container.dirfd)
     try:

@@ -15,7 +15,7 @@ import posix
 import time
 
 from . import kernel
-from .config.load import parse
+from .config.load import parse, with_process
 from .errors import Error
 from .jsonio import dumps, loads
 
@@ -74,7 +74,7 @@ class Container:
         self.write(STATE, dumps(self.data).encode("utf-8", "surrogateescape"))
 
     def config(self):
-        return parse(self.read(CONFIG))
+        return with_process(parse(self.read(CONFIG)))
 
     def has(self, name):
         try:

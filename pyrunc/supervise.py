@@ -439,7 +439,7 @@ def _netdev(sup, op):
 def _hooks(sup, op):
     from .host import hooks
 
-    hooks.run(op.args[0], sup.config["hooks"][op.args[0]], _state(sup, "creating", sup.pid))
+    hooks.run(op.args[0], sup.config["hooks"][op.args[0]], _state(sup, "created", sup.pid))
 
 
 def _state(sup, status, pid):

@@ -23,7 +23,7 @@ def features():
         "linux": {
             "namespaces": sorted(names.NAMESPACES),
             "capabilities": list(names.CAPABILITIES),
-            "cgroup": {"v1": False, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
             "seccomp": {
                 "enabled": True,
                 "actions": sorted(names.SECCOMP_ACTIONS),

@@ -21,12 +21,17 @@ _S_IFMT, _S_IFREG = 0o170000, 0o100000
 def load(bundle, need_process=True):
     """(config, raw bytes) of the bundle's config.json, checked completely.
 
-    need_process: whether a config without `process` is refused, as runc's create does and the spec's start must.
+    need_process: whether a config without `process` is refused. A container can be created without one, but not started.
     """
     raw = read(bundle)
     config = parse(raw)
     check(config, need_process)
-    return config, raw
+    return with_process(config), raw
+
+
+def with_process(config):
+    """The config with a process that does nothing (no capability, no program) in the place of a missing one."""
+    return config if config.get("process") else {**config, "process": {"cwd": "/", "args": []}}
 
 
 def read(bundle):

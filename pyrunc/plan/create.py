@@ -56,7 +56,7 @@ def compile(config, facts, request):
     hooks.setup(plan, config)
     rootfs.change_root(plan, config, ns, request.get("no_pivot"))
     _system(plan, config, request, ns, mounts, own_dev)
-    _process(plan, config, facts, request)
+    _process(plan, config, facts, request, ns)
     return plan
 
 
@@ -101,11 +101,12 @@ def groups(plan, config, facts, request, ns):
         if owner is not None:
             plan.add("H", "OWNER", ("cgroup",), (owner,), source="/linux/namespaces")
     if made and ("devices" in resources or facts.privileged):
-        holder = "cgroup" if v2 else v1.get("devices")
-        if holder is None:
+        holders = [slot for slot in ("cgroup" if v2 else None, v1.get("devices")) if slot]
+        if not holders:
             raise limits.nowhere("devices", "/linux/resources/devices")
-        plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
-                 source="/linux/resources/devices" if "devices" in resources else "default: device rules")
+        for holder in holders:  # on a hybrid host both: what reads devices.list finds the truth there
+            plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
+                     source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     tasks(plan, v1)
 
 
@@ -199,7 +200,7 @@ def _system(plan, config, request, ns, mounts, own_dev):
         plan.add("I", "MASK", ("root", "devnull"), (rootfs.relative(path),), source=f"/linux/maskedPaths/{i}")
 
 
-def _process(plan, config, facts, request):
+def _process(plan, config, facts, request, ns):
     linux, proc = config.get("linux", {}), config["process"]
     env = process.environment(proc, request)
     rlimits(plan, proc)
@@ -211,7 +212,7 @@ def _process(plan, config, facts, request):
         plan.sync("I", receive=("start-state",))
         plan.add("H", "STATE_JSON", ("start-state",), ("created",), source="/hooks/startContainer")
     keep = ("gate", "status") if gated else (None, None)
-    security.credentials(plan, proc, env, request.get("bpf"), facts, (*keep, "start-state" if hooked else None))
+    security.credentials(plan, proc, env, request.get("bpf"), facts, ns, (*keep, "start-state" if hooked else None))
     ready(plan)
     plan.add("H", "CREATED", source="default: state")
     if gated:

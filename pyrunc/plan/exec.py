@@ -117,7 +117,7 @@ def _inside(plan, ns, proc, linux, env, facts, request):
     process.scheduling(plan, proc, linux)
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
-    security.credentials(plan, proc, env, request.get("bpf"), facts, (), late_apparmor=proc.get("apparmorProfile"))
+    security.credentials(plan, proc, env, request.get("bpf"), facts, ns, (), late_apparmor=proc.get("apparmorProfile"))
     ready(plan)
     plan.add("H", "EXECED", source="exec")
     plan.add("I", "EXEC", (None,), (proc["args"], env), source="/process/args")

@@ -18,7 +18,7 @@ def setup(plan, config):
     for kind in kinds:
         plan.add("H", "HOOKS", (), (kind,), source=f"/hooks/{kind}")
     if inside:
-        plan.add("H", "STATE_JSON", ("hook-state",), ("creating",), source="/hooks/createContainer")
+        plan.add("H", "STATE_JSON", ("hook-state",), ("created",), source="/hooks/createContainer")
         for i, hook in enumerate(inside):
             plan.source = f"/hooks/createContainer/{i}"
             plan.add("I", "HOOK", ("root", "hook-state", "hook-out", "hook-err"), _args(hook, None))

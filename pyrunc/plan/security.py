@@ -19,13 +19,18 @@ SYS_ADMIN = 1 << names.CAPABILITIES["CAP_SYS_ADMIN"]
 FLAG_NEW_LISTENER = 8
 
 
-def mask(listed):
-    """The bits of a capability list; unknown names are left out here and warned about by the command."""
+def mask(listed, lacking=0):
+    """The bits of a capability list; unknown names, and what cannot be granted, are left out: the command warns of them."""
     bits = 0
     for name in listed or []:
         if name in names.CAPABILITIES:
             bits |= 1 << names.CAPABILITIES[name]
-    return bits
+    return bits & ~lacking
+
+
+def lacking(ns, facts):
+    """What cannot be granted: in a user namespace everything can, or so root of it is told."""
+    return 0 if ns.private("user") else facts.lacking
 
 
 def caps_blob(effective, permitted, inheritable):
@@ -44,7 +49,7 @@ def selinux(plan, label, at):
     plan.add("I", "LABEL", ("proc",), ("thread-self/attr/keycreate", label), source=at)
 
 
-def credentials(plan, process, env, bpf, facts, keep, at="/process", late_apparmor=None):
+def credentials(plan, process, env, bpf, facts, ns, keep, at="/process", late_apparmor=None):
     """From NNP to SECCOMP. `bpf`: (filter bytes, flags, listener) or None; `keep`: slots that outlive SEAL."""
     nnp = process.get("noNewPrivileges", False)
     late_caps = bpf is not None and not nnp
@@ -52,8 +57,9 @@ def credentials(plan, process, env, bpf, facts, keep, at="/process", late_apparm
         plan.add("I", "NNP", source=f"{at}/noNewPrivileges")
     _identity(plan, process, env, facts, at)
     caps = process.get("capabilities", {})  # no object: no capability, never all of them ("Shocker", security.md 2.1)
-    sets = [mask(caps.get(name)) for name in ("effective", "permitted", "inheritable")]
-    final = caps_blob(*sets), mask(caps.get("ambient"))
+    without = lacking(ns, facts)
+    sets = [mask(caps.get(name), without) for name in ("effective", "permitted", "inheritable")]
+    final = caps_blob(*sets), mask(caps.get("ambient"), without)
     plan.source = f"{at}/capabilities"
     if late_caps:
         plan.add("I", "CAPS", (), (caps_blob(sets[0] | SYS_ADMIN, sets[1] | SYS_ADMIN, sets[2]),))
@@ -62,7 +68,8 @@ def credentials(plan, process, env, bpf, facts, keep, at="/process", late_apparm
         plan.add("I", "AMBIENT", (), (final[1],))
     if late_apparmor:
         apparmor(plan, late_apparmor, f"{at}/apparmorProfile")
-    plan.add("I", "LOOKUP", ("root",), (proc.candidates(process["args"], env),), source=f"{at}/args/0")
+    if process["args"]:
+        plan.add("I", "LOOKUP", ("root",), (proc.candidates(process["args"], env),), source=f"{at}/args/0")
     for i, limit in enumerate(process.get("rlimits", [])):
         if limit["type"] == "RLIMIT_NOFILE":
             plan.add("I", "RLIMIT", (), (names.RLIMITS["RLIMIT_NOFILE"], limit["soft"], limit["hard"]),

@@ -96,6 +96,10 @@ CASES = {
     "bind-idmap-own": (both(userns, mount(bind(["rbind", "ridmap"]))), "root-v2", {}),
     "tmpfs-read-only": (mount({"destination": "/x", "type": "tmpfs", "options": ["ro", "size=1m"]}), "root-v2", {}),
     "tmpfs-copy-up": (mount({"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]}), "root-v2", {}),
+    "remount": (both(mount({"destination": "/x", "type": "tmpfs"}), mount({"destination": "/x", "options": ["remount", "ro"]}),
+                     mount({"destination": "/", "options": ["remount", "nodev"]})), "root-v2", {}),
+    "no-process": (lambda config: config.update(process={"cwd": "/", "args": []}), "root-v2", {}),
+    "lacking": (put(process__capabilities=ALL_CAPS), "root-lacking", {}),
     "own-dev": (mount(bind(["rbind"], "/dev", "/dev")), "root-v2", {}),
     "devices": (
         put(linux__devices=[

@@ -96,7 +96,7 @@ def test_each_hook_reads_the_state_with_its_status(rt, hooks):
     states = {kind: hooks.state(kind) for kind in OUTSIDE}
     states["startContainer"] = json.loads((container.rootfs / "hook.state").read_text())
     assert {kind: state["status"] for kind, state in states.items()} == {
-        "prestart": "creating", "createRuntime": "creating", "createContainer": "creating", "startContainer": "created",
+        "prestart": "created", "createRuntime": "created", "createContainer": "created", "startContainer": "created",
         "poststart": "running", "poststop": "stopped"}
     for kind, state in states.items():
         assert state["id"] == container.id and state["bundle"] == str(container.bundle.path), kind

@@ -588,3 +588,17 @@ def test_a_created_container_depends_on_no_file_of_the_runtime(rt):
     with open(f"/proc/{pid}/maps") as maps:
         files = {fields[5] for line in maps if len(fields := line.split()) > 5}
     assert [path for path in files if path.startswith("/") and not path.startswith("/memfd:")] == []
+
+
+@pytest.mark.runc_known_bad("refuses to create it")
+def test_without_a_process_a_container_can_be_created_and_deleted_but_not_started(rt):
+    container = rt.container({"process": None})
+    container.create().ok()
+    pid = container.pid
+    container.start().failed("cannot start a container without a process: config.json has none")
+    assert container.status == "created" and alive(pid)
+    assert container.exec("/bin/true").code == 0
+    container.kill("KILL").ok()
+    container.wait_stopped(pid)
+    container.delete().ok()
+    rt.container({"process": None}).run().failed("process property must not be empty")

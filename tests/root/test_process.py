@@ -169,6 +169,19 @@ def test_an_unknown_capability_is_skipped_with_a_warning(rt):
     assert [entry for entry in result.log if entry["level"] == "warning" and "CAP_NONSENSE" in entry["msg"]]
 
 
+@pytest.mark.runc_known_bad("fails")
+def test_a_capability_that_the_runtime_itself_has_not_is_left_out_with_a_warning(rt):
+    container = rt.container(caps("CAP_CHOWN", "CAP_NET_RAW", ambient=["CAP_NET_RAW"], inheritable=["CAP_NET_RAW"]))
+    result = container.run(wrap=("setpriv", "--bounding-set", "-net_raw", "--")).ok()
+    assert {name: value for name, value in caps_of(result.json()).items() if value} == dict.fromkeys(
+        ("prm", "eff", "bnd"), cap_mask("CHOWN"))
+    assert [entry["msg"] for entry in result.log if entry["level"] == "warning"] == [
+        "ignoring capabilities that the runtime itself has not: CAP_NET_RAW"]
+    inside = rt.container(caps("CAP_NET_RAW"), userns()).run(wrap=("setpriv", "--bounding-set", "-net_raw", "--")).ok()
+    assert caps_of(inside.json())["eff"] == cap_mask("NET_RAW")     # of its own user namespace
+    assert inside.log_text == ""
+
+
 def test_no_new_privileges_is_set_exactly_when_asked(rt):
     assert rt.container(process(noNewPrivileges=True)).probe()["nnp"] == 1
     assert rt.container(process(noNewPrivileges=False)).probe()["nnp"] == 0
