@@ -14,7 +14,8 @@ RUNC_NEW := $(CURDIR)/build/bin/runc-$(RUNC_VERSION)
 CONTAINERD_VERSION := 2.4.2
 CONTAINERD_NEW := $(CURDIR)/build/bin/containerd-$(CONTAINERD_VERSION)
 
-.PHONY: run test test-vm test-managers build bench density bundle clean run-packages test-packages bench-packages manager-packages
+.PHONY: run test test-vm test-managers conformance conformance-check build bench density bundle clean run-packages test-packages \
+	bench-packages manager-packages conformance-packages
 
 # $(call packages,NAMES): apt-get only what is missing
 define packages
@@ -96,6 +97,46 @@ $(CONTAINERD_NEW): | $(VENV)/bin/go
 	CGO_ENABLED=0 GOBIN=$@.part $(go-tool) install -trimpath -ldflags='-s -w' $(foreach command,containerd containerd-shim-runc-v2 ctr,\
 		github.com/containerd/containerd/v2/cmd/$(command)@v$(CONTAINERD_VERSION))
 	mv $@.part $@
+
+# The OCI validation programs and our own suite of the specification's clauses, on RUNTIME (a name or a path) and its PEERS;
+# conformance-check: pyrunc alone, nothing that passed may fail. Both from Go modules at a pinned version.
+CONFORMANCE_PACKAGES := $(RUN_PACKAGES) $(GO_PACKAGES) crun iproute2 tar util-linux
+CONFORMANCE := build/conformance
+RUNTIME_TOOLS := github.com/opencontainers/runtime-tools
+RUNTIME_TOOLS_VERSION := v0.9.1-0.20251205004911-5e639034dcdc
+RUNTIME_SPEC := github.com/opencontainers/runtime-spec@v1.3.0
+RUNTIME ?= pyrunc
+PEERS ?= runc,crun,youki
+PEER_ENVIRONMENT = PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW)
+
+conformance: conformance-packages build $(RUNC_NEW) youki $(CONFORMANCE)/runtimetest $(CONFORMANCE)/spec/config.md
+	$(PEER_ENVIRONMENT) $(VENV)/bin/python conformance/suite.py --runtime $(RUNTIME) --peers $(PEERS)
+	$(PEER_ENVIRONMENT) $(VENV)/bin/python conformance/clauses.py --runtimes $(RUNTIME),runc,crun
+
+conformance-check: conformance-packages build $(CONFORMANCE)/runtimetest $(CONFORMANCE)/spec/config.md
+	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python conformance/suite.py --check
+	PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python conformance/clauses.py --runtimes pyrunc
+
+conformance-packages:
+	$(call packages,$(CONFORMANCE_PACKAGES))
+
+$(CONFORMANCE)/runtimetest: | $(VENV)/bin/go
+	mkdir -p $(CONFORMANCE)
+	GOBIN=$(CURDIR)/$(CONFORMANCE)/bin $(go-tool) install $(RUNTIME_TOOLS)/validation/...@$(RUNTIME_TOOLS_VERSION)
+	cp $$($(go-tool) env GOMODCACHE)/$(RUNTIME_TOOLS)@$(RUNTIME_TOOLS_VERSION)/rootfs-*.tar.gz $(CONFORMANCE)/
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(CONFORMANCE) $(go-tool) install $(RUNTIME_TOOLS)/cmd/runtimetest@$(RUNTIME_TOOLS_VERSION)
+
+$(CONFORMANCE)/spec/config.md: | $(VENV)/bin/go
+	mkdir -p $(CONFORMANCE)/spec
+	$(go-tool) mod download $(RUNTIME_SPEC)
+	cp -r --no-preserve=mode $$($(go-tool) env GOMODCACHE)/$(RUNTIME_SPEC)/*.md $$($(go-tool) env GOMODCACHE)/$(RUNTIME_SPEC)/schema $(CONFORMANCE)/spec/
+
+# A peer only where there is a cargo: Debian's is too old for it.
+YOUKI_VERSION := 0.7.0
+.PHONY: youki
+youki:
+	@if [ -x build/bin/youki ]; then :; elif command -v cargo >/dev/null; then \
+	cargo install --quiet --locked --features "v1 v2 seccomp" --root build youki@$(YOUKI_VERSION); else echo "no cargo: no youki to compare with"; fi
 
 BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 

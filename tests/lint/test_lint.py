@@ -23,7 +23,7 @@ def module(name, *args):
 
 
 def test_ruff():
-    module("ruff", "check", "--no-cache", "pyrunc", "csrc", "spec", "tests", "setup.py")
+    module("ruff", "check", "--no-cache", "pyrunc", "csrc", "spec", "tests", "conformance", "setup.py")
 
 
 def test_mypy():
