@@ -72,6 +72,18 @@ def test_a_group_in_which_a_process_lives_is_refused(group, sleeper):
     assert caught.value.message == "container's cgroup is not empty: 1 process(es) found"
 
 
+def test_a_group_that_hands_controllers_down_is_refused(group):
+    """Buildah makes its --cgroup-parent the container's own group: when other containers are or were below, that cannot be."""
+    parent = v2.Cgroup(ROOT, group.relative.split("/")[0])
+    group.create()
+    enabled = set(parent.read("cgroup.subtree_control").split()) - v2.THREADED
+    assert enabled, "no controller here that a parent must not have enabled"
+    with pytest.raises(Error) as caught:
+        v2.Cgroup(ROOT, parent.relative).create()
+    assert caught.value.message == f"container's cgroup cannot hold a process: {', '.join(sorted(enabled))} enabled for groups below it"
+    assert os.path.isdir(group.path)
+
+
 def test_a_frozen_group_is_refused(group):
     group.create()
     group.freeze(True)

@@ -104,6 +104,9 @@ def at(path):
     return Cgroup(root, path_for(path[len(root):], "/", ""))
 
 
+THREADED = {"cpu", "cpuset", "perf_event", "pids"}  # may be enabled below a group that holds processes
+
+
 class Foreign(Error):
     """The group is somebody else's: nothing in it may be touched."""
 
@@ -196,6 +199,10 @@ class Cgroup:
         if self.frozen():
             raise Foreign("container's cgroup unexpectedly frozen", pointer="/linux/cgroupsPath",
                           hint=f"echo 0 > {self.path}/cgroup.freeze")
+        handed = set(self.read("cgroup.subtree_control").split()) - THREADED
+        if handed:  # clone3 into it would be EBUSY: cgroup-v2.rst, No Internal Process Constraint
+            raise Foreign(f"container's cgroup cannot hold a process: {', '.join(sorted(handed))} enabled for groups below it",
+                          pointer="/linux/cgroupsPath", hint=f"{self.path} is a parent of other groups; choose one below it")
 
     def undo(self, made):
         """Remove what create() made, innermost first; parents that somebody else uses meanwhile stay."""
