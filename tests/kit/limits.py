@@ -1,9 +1,11 @@
 """Where a container's limits can be read back, whichever cgroup version a controller is on."""
 
 import json
+import os
 import re
 from pathlib import Path
 
+TREE_V2 = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
 V1_OF = {"io": "blkio"}
 # A file of cgroup2 and the one on v1 that means the same.
 SAME = {
@@ -27,9 +29,20 @@ def of(paths, controller):
     return (Path(paths[old]), True) if old in paths else (Path(paths[""]), False)
 
 
+def of_process(process):
+    """The groups that a process is in (its /proc directory), as `cgroup_paths`."""
+    lines = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+    return {name: f"/sys/fs/cgroup/{name}{path}" if name else f"{TREE_V2}{path}"
+            for _, names, path in lines for name in names.split(",") if "=" not in name}
+
+
 def read(container, file):
     """A limit, by its cgroup2 name; None where the kernel has no such file."""
-    path, old = group(container, file.partition(".")[0])
+    return read_of(json.loads((container.directory / "state.json").read_text())["cgroup_paths"], file)
+
+
+def read_of(paths, file):
+    path, old = of(paths, file.partition(".")[0])
     path /= SAME[file] if old else file
     return path.read_text().strip() if path.exists() else None
 

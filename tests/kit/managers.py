@@ -195,7 +195,8 @@ def make_image(path, name=IMAGE, **config):
     layer = _rootfs_layer()
     config = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"], **config}
     document = json.dumps({"architecture": "amd64", "os": "linux", "created": "2026-01-01T00:00:00Z", "config": config,
-                           "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}}).encode()
+                           "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+                           "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "make_image"}]}).encode()
     config_name = hashlib.sha256(document).hexdigest() + ".json"
     manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
     with tarfile.open(path, "w") as archive:
@@ -215,6 +216,7 @@ def _rootfs_layer():
         for applet in subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split():
             if not (rootfs / "bin" / applet).is_symlink() and applet != "busybox":
                 (rootfs / "bin" / applet).symlink_to("busybox")
+        (rootfs / "run").mkdir()
         (rootfs / "home/user").mkdir(parents=True)
         os.chown(rootfs / "home/user", 1000, 1000)
         layer = io.BytesIO()

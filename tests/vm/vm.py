@@ -31,7 +31,8 @@ CACHE = REPOSITORY / "build/vm"
 MARK = "pyrunc-vm-exit:"
 PACKAGES = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps iproute2 passwd util-linux e2fsprogs mount "
-    "python3 libpython3.11 gcc libc6-dev linux-libc-dev make libseccomp2 libcap2-bin busybox-static uidmap runc crun strace"
+    "python3 libpython3.11 gcc libc6-dev linux-libc-dev make libseccomp2 libcap2-bin busybox-static uidmap runc crun strace "
+    "podman conmon catatonit slirp4netns fuse-overlayfs iptables"
 ).split()
 LEFT_OUT = ("/.git", "/build/vm", "/build/lib", "/build/bdist", "/build/generated", "/.hypothesis")
 AGENT = r"""#!/bin/bash
