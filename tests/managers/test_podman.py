@@ -676,6 +676,9 @@ def test_podman_build_with_options(podman):
 
 # --- pods
 
+in_a_pod = pytest.mark.xfail(not HYBRID, reason="Podman 4.3 with cgroupfs on cgroup2 makes the pod's group deny all devices, /dev/null "
+                                                "too: no runtime can start a container in it")
+
 
 @pytest.fixture
 def pod(podman):
@@ -688,6 +691,7 @@ def in_pod(podman, name, *command, options=()):
     return podman("run", "-d", "--pod", "pod", "--name", name, *options, "busy", *command).out.strip()
 
 
+@in_a_pod
 def test_pod_shares_namespaces(podman, pod):
     one, two = in_pod(podman, "one", "sleep", "1234"), in_pod(podman, "two", "sleep", "5678")
     for kind in ("pid", "ipc", "net", "uts"):
@@ -698,12 +702,14 @@ def test_pod_shares_namespaces(podman, pod):
     assert podman("pod", "top", pod, "comm").out.split().count("sleep") == 2
 
 
+@in_a_pod
 def test_pod_talks_over_lo(podman, pod):
     in_pod(podman, "server", "nc", "-l", "-p", "7777", "-e", "echo", "served")
     assert wait_until(lambda: podman("run", "--rm", "--pod", pod, "busy", "sh", "-c", "nc 127.0.0.1 7777 </dev/null", code=None).out, 10,
                       "an answer") == "served\n"
 
 
+@in_a_pod
 def test_pod_life(podman, pod):
     one = in_pod(podman, "one", "sleep", "1234")
 
@@ -724,6 +730,7 @@ def test_pod_life(podman, pod):
     podman("pod", "rm", "-f", "-t", "0", pod)
 
 
+@in_a_pod
 def test_pod_init_container(podman, pod):
     podman("create", "--pod", pod, "--init-ctr", "always", "-v", "podinit:/data", "busy", "sh", "-c", "echo first >/data/file")
     podman("create", "--pod", pod, "--name", "main", "-v", "podinit:/data", "busy", "sh", "-c", "cat /data/file; sleep 1000")
@@ -757,6 +764,7 @@ spec:
 """
 
 
+@in_a_pod
 def test_play_kube(podman):
     (podman.base / "kube.yaml").write_text(KUBE.format(base=podman.base))
     podman("play", "kube", "--network", "none", podman.base / "kube.yaml")
