@@ -58,6 +58,11 @@ def test_the_verifier_notices_what_the_rule_is_for(rule):
     assert rule in {name for name, _, _ in check.violations(MUTATIONS[rule]())}
 
 
+@pytest.mark.parametrize("name, op", [("exec", "SETNS"), ("exec-user-namespace", "SETNS"), ("exec-no-mount-namespace", "CHROOT")])
+def test_an_execd_process_is_never_left_in_the_hosts_root(name, op):
+    assert "root_changes_once" in {rule for rule, _, _ in check.violations(drop(plan_of(name), op))}
+
+
 def test_every_rule_has_a_mutation():
     assert {rule.__name__[1:] for rule in check.RULES} == set(MUTATIONS)
 
