@@ -56,7 +56,7 @@ enum step {
 	STEP_NONE, STEP_LOAD, STEP_OPEN, STEP_CREATE, STEP_CLONE, STEP_MOVE, STEP_ATTR, STEP_FSOPEN, STEP_FSCONFIG,
 	STEP_FSCREATE, STEP_FSMOUNT, STEP_STAT, STEP_VERIFY, STEP_READ, STEP_WRITE, STEP_UNLINK, STEP_CHOWN, STEP_CHMOD,
 	STEP_IOCTL, STEP_DUP, STEP_FORK, STEP_EXEC, STEP_TIMEOUT, STEP_EXIT, STEP_SIGNALLED, STEP_UMOUNT, STEP_CHDIR,
-	STEP_PEER, STEP_NOTFOUND, STEP_SYMLINK, STEP_NOTDIR,
+	STEP_PEER, STEP_NOTFOUND, STEP_SYMLINK, STEP_NOTDIR, STEP_NOTPROC,
 };
 
 /* ATTACH flags */
@@ -64,6 +64,7 @@ enum step {
 #define ATTACH_CLONE    2u /* the slot is an open file: clone it into a mount first */
 #define ATTACH_FILE     4u /* make the target as a file even if ... the tree is unknown (device binds) */
 #define ATTACH_IN_PROC  8u /* the target may lie on procfs: /proc itself, and the few files lxcfs covers */
+#define ATTACH_PROC     16u /* the slot must be a procfs (CVE-2019-16884) */
 
 /* TREE flags */
 #define TREE_RECURSIVE  1u

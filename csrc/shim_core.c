@@ -171,6 +171,56 @@ int k_userns(const char *uid_map, const char *gid_map)
 	return fd;
 }
 
+static int read_proc(int pid, const char *name, char *text, size_t size)
+{
+	char path[64];
+	int fd;
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, size - 1);
+	close(fd);
+	text[n < 0 ? 0 : n] = 0;
+	return n < 0 ? -errno : 0;
+}
+
+/* The maps of a user namespace: only a process in it shows them, so one goes in, is looked at and ended. */
+int k_userns_maps(int userns, char *uid_map, char *gid_map, size_t size)
+{
+	struct clone_args args = { .exit_signal = SIGCHLD };
+	int in[2], ret;
+	long pid;
+
+	if (pipe2(in, O_CLOEXEC) < 0)
+		return -errno;
+	pid = syscall(SYS_clone3, &args, sizeof args);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		ret = setns(userns, CLONE_NEWUSER) < 0 ? -errno : 0;
+		for (;;)
+			if (write(in[1], &ret, sizeof ret) == sizeof ret)
+				syscall(SYS_pause);
+	}
+	ret = pid < 0 ? -errno : 0;
+	close(in[1]);
+	if (pid > 0) {
+		if (read(in[0], &ret, sizeof ret) != sizeof ret)
+			ret = -EIO;
+		if (ret == 0)
+			ret = read_proc((int)pid, "uid_map", uid_map, size);
+		if (ret == 0)
+			ret = read_proc((int)pid, "gid_map", gid_map, size);
+		kill((pid_t)pid, SIGKILL);
+		while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	close(in[0]);
+	return ret;
+}
+
 int k_umount(const char *path)
 {
 	return ret_errno(syscall(SYS_umount2, path, 2 | 8 /* MNT_DETACH | UMOUNT_NOFOLLOW */));

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "init_image.h"
@@ -71,14 +72,34 @@ int k_memfd(const char *name, const uint8_t *bytes, size_t len, int sealed)
 	return fd;
 }
 
+/* A file without a name, in the first directory that lets us have one and is not mounted noexec (Debian's /run is). */
+static int nameless_file(void)
+{
+	static const char *const places[] = { "/run", "/dev/shm", "/tmp", "/var/tmp" };
+	struct statvfs st;
+	int fd, error = EACCES;
+
+	for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
+		fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0500);
+		if (fd < 0) {
+			error = errno;
+			continue;
+		}
+		if (fstatvfs(fd, &st) == 0 && !(st.f_flag & ST_NOEXEC))
+			return fd;
+		close(fd);
+	}
+	return -error;
+}
+
 /* vm.memfd_noexec=2 forbids executable memfds: then an unlinked file, reopened read-only so that nobody can write it. */
 static int image_file(void)
 {
 	char path[32];
-	int rw = open("/run", O_TMPFILE | O_RDWR | O_CLOEXEC, 0500), fd, ret;
+	int rw = nameless_file(), fd, ret;
 
 	if (rw < 0)
-		return -errno;
+		return rw;
 	ret = write_all(rw, init_image, init_image_len);
 	snprintf(path, sizeof path, "/proc/self/fd/%d", rw);
 	fd = ret < 0 ? ret : open(path, O_RDONLY | O_CLOEXEC);

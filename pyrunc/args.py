@@ -11,8 +11,9 @@ import posix
 from .errors import Error
 from .paths import clean
 
+DEFAULT_ROOT = "/run/pyrunc"
 GLOBALS = (
-    (("root", None), "str", None, "directory for the state of containers (default /run/pyrunc)"),
+    (("root", None), "str", None, f"directory for the state of containers (default {DEFAULT_ROOT})"),
     (("log", None), "str", None, "file to write the log to (default stderr)"),
     (("log-format", None), "str", "text", "text or json"),
     (("debug", None), "flag", False, "log more, with tracebacks of internal errors"),
@@ -128,4 +129,4 @@ def state_root(values):
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
     if runtime and (posix.geteuid() or posix.environ.get(b"USER") != b"root" and in_userns()):
         return f"{runtime}/pyrunc"
-    return "/run/pyrunc"
+    return DEFAULT_ROOT

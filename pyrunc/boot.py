@@ -259,6 +259,7 @@ class Boundary:
             log.warning("--criu is ignored: criu is looked up in PATH")
         values["root-given"] = values["root"] is not None
         values["root"] = args.state_root(values)
+        values["root-in-xdg"] = not values["root-given"] and values["root"] != args.DEFAULT_ROOT
 
     def help(self, names):
         if not names:

@@ -23,6 +23,8 @@ DEFAULTS = {
     "apparmor": False,
     "selinux": False,
     "setgroups": True,       # setgroups(2) is allowed here
+    "newuidmap": "",         # what writes maps that an ordinary user may not, "" if there is none on PATH
+    "newgidmap": "",
     "kcore": False,          # the kernel has /proc/kcore
     "cpus": "",              # CPUs online, list format
     "resctrl": "",           # where resctrl is mounted; looked for only when a config has intelRdt
@@ -43,7 +45,10 @@ NAMED: dict[str, dict] = {
     "root-lacking": {"lacking": 1 << CAPABILITIES["CAP_SYS_ADMIN"]},
     "root-lsm": {"apparmor": True, "selinux": True, "kcore": True},
     "root-rdt": {"resctrl": "/sys/fs/resctrl"},
-    "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice"},
+    "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice",
+                    "newuidmap": "/usr/bin/newuidmap", "newgidmap": "/usr/bin/newgidmap"},
+    # as rootless Podman calls: root, of a user namespace
+    "userns-v2": {"userns": True, "cgroup_own": "/user.slice/user-1000.slice/libpod"},
     "none": {"cgroup": "none", "cgroup_root": ""},
 }
 
@@ -62,6 +67,8 @@ class Facts:
     apparmor: bool
     selinux: bool
     setgroups: bool
+    newuidmap: str
+    newgidmap: str
     kcore: bool
     cpus: str
     resctrl: str
@@ -121,6 +128,8 @@ def probe(rdt=False):
         apparmor=_read("/sys/module/apparmor/parameters/enabled")[:1] == b"Y",
         selinux=magic("/sys/fs/selinux") == 0xF97CFF8C,
         setgroups=_read("/proc/self/setgroups") != b"deny\n",
+        newuidmap=_on_path("newuidmap") if posix.geteuid() else "",
+        newgidmap=_on_path("newgidmap") if posix.geteuid() else "",
         kcore=posix.access("/proc/kcore", posix.F_OK),
         resctrl=resctrl_in(_read("/proc/self/mountinfo").decode("utf-8", "surrogateescape")) if rdt else "",
         lacking=_lacking() if posix.geteuid() == 0 else 0,
@@ -158,6 +167,15 @@ def resctrl_in(mountinfo):
         left, _, right = line.partition(" - ")
         if right.startswith("resctrl "):
             return left.split(" ")[4].replace("\\040", " ")
+    return ""
+
+
+def _on_path(program):
+    """Where the caller's PATH has a program, by absolute directories only; "" if nowhere."""
+    for directory in posix.environ.get(b"PATH", b"").decode("utf-8", "surrogateescape").split(":"):
+        path = f"{directory}/{program}"
+        if directory[:1] == "/" and posix.access(path, posix.X_OK):
+            return path
     return ""
 
 

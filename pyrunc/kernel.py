@@ -99,6 +99,13 @@ def userns(uid_map, gid_map):
     return check(lib.k_userns(encode(uid_map), encode(gid_map)), "clone3 CLONE_NEWUSER")
 
 
+def userns_maps(fd):
+    """(uid_map, gid_map) of the user namespace behind a descriptor, as ours sees them."""
+    texts = [ffi.new("char[]", 16384) for _ in range(2)]
+    check(lib.k_userns_maps(fd, *texts, 16384), "setns CLONE_NEWUSER")
+    return [ffi.string(text).decode() for text in texts]
+
+
 def umount(path):
     """umount2(2) MNT_DETACH|UMOUNT_NOFOLLOW."""
     check(lib.k_umount(encode(path)), f"umount {path}")

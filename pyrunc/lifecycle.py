@@ -54,11 +54,13 @@ class Making:
         rootfs = check_rootfs(self.config, bundle)
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_)
-        group, v1 = cgroup_paths(self.config, self.facts, container_id)
+        rootless = tolerates(globals_, self.facts)
+        group, v1 = cgroup_paths(self.config, self.facts, container_id, rootless)
         bpf = seccomp_filter(self.config, globals_["root"])
-        self.container = state.create(globals_["root"], container_id)
+        self.container = state.create(globals_["root"], container_id, sticky=globals_["root-in-xdg"])
         try:
             request = self._request(options, container_id, bundle, group, v1, bpf, gate, detach)
+            request["rootless"] = rootless
             self.plan = compiler.compile(self.config, self.facts, request)
             self._record(bundle, rootfs, raw, request)
         except BaseException:
@@ -115,6 +117,11 @@ class Making:
         except BaseException:
             self.fail()
             raise
+        data = self.container.data
+        if data["pid_shared"] and data["cgroup"] is None and not data["cgroup_v1"]:
+            from . import log
+
+            log.warning("a container with neither a cgroup nor a pid namespace of its own: what it leaves running cannot be found")
 
     def fail(self):
         """Kill, undo, poststop hooks, remove: what a failed create leaves is nothing."""
@@ -126,7 +133,7 @@ class Making:
 
 
 # what the plan depends on besides config and facts; kept so that start and explain can compile it again
-REPEATED = ("gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket")
+REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket")
 _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt"), ("PID", "pid"), ("USER", "user"),
              ("UTS", "uts"))
 
@@ -183,8 +190,13 @@ def refuse_label(process, host):
                     "or not supported", pointer="/process/selinuxLabel")
 
 
-def cgroup_paths(config, host, container_id):
-    """(group in the cgroup2 tree, or None where there is no such tree or, rootless, no right to it; [[controllers, mount
+def tolerates(globals_, host):
+    """--rootless: whether a container that asks nothing of cgroups may do without, if there is no right to them."""
+    return {"true": True, "false": False}.get(globals_["rootless"], not host.privileged)
+
+
+def cgroup_paths(config, host, container_id, rootless):
+    """(group in the cgroup2 tree, or None where there is no such tree or, rootless, none in sight; [[controllers, mount
     point, group], ...] of v1 hierarchies, which only the host's root may use)."""
     from .host.cgroup import v2
 
@@ -193,9 +205,14 @@ def cgroup_paths(config, host, container_id):
         from .host.cgroup.v1 import paths
 
         v1 = paths(path, host.cgroup_v1, container_id)
-    if host.cgroup not in ("v2", "hybrid") or (host.euid != 0 and not path):
+    if host.cgroup not in ("v2", "hybrid"):
         return None, v1
-    return v2.path_for(path, host.cgroup_own, container_id), v1
+    try:
+        return v2.path_for(path, host.cgroup_own, container_id), v1
+    except Error:
+        if path or not rootless:
+            raise
+        return None, v1
 
 
 def resctrl_state(rdt, root, container_id):

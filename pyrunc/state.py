@@ -247,17 +247,20 @@ def missing():
     return Error("container does not exist", errno=ENOENT)
 
 
-def create(root, container):
-    """Make the directory, locked. Refused when there is one."""
+def create(root, container, sticky=False):
+    """Make the directory, locked. Refused when there is one. sticky: the root too is made so, which keeps those away from
+    it who clean $XDG_RUNTIME_DIR of what has not been used for long."""
     check_id(container)
     _make_root(root)
+    if sticky:
+        posix.chmod(root, 0o1700)
     path = f"{root}/{container}"
     try:
         posix.mkdir(path, 0o711)
     except FileExistsError:
         raise Error("container with given ID already exists", errno=EEXIST) from None
     except OSError as err:
-        raise Error(f"create state directory {path}: {err.strerror.lower()}", errno=err.errno) from None
+        raise _not_made(f"directory {path}", err) from None
     try:
         posix.chmod(path, 0o711)  # whatever the caller's umask
         made = Container(root, container, posix.open(path, O_DIR))
@@ -277,7 +280,12 @@ def _make_root(root):
         _make_root(root.rpartition("/")[0] or "/")
         _make_root(root)
     except OSError as err:
-        raise Error(f"create state root {root}: {err.strerror.lower()}", errno=err.errno) from None
+        raise _not_made(f"root {root}", err) from None
+
+
+def _not_made(what, err):
+    hint = "an ordinary user's state is below $XDG_RUNTIME_DIR, if that is set, or where --root says" if posix.geteuid() else None
+    return Error(f"create state {what}: {err.strerror.lower()}", hint, errno=err.errno)
 
 
 def load(root, container, partial=False):

@@ -7,7 +7,7 @@ each inverse tolerates finding nothing. Called by commands/create, run and exec.
 
 import posix
 
-from . import kernel
+from . import kernel, log
 from .config.names import NAMESPACES
 from .errors import Error, from_oserror
 from .plan import words
@@ -16,8 +16,8 @@ from .plan.limits import inverse
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
-NSFS_MAGIC, PROC_MAGIC = 0x6E736673, 0x9FA0
-EPERM, ENOENT, EAGAIN, EACCES, EBUSY, RLIMIT_NOFILE = 1, 2, 11, 13, 16, 7
+NSFS_MAGIC = 0x6E736673
+EPERM, ENOENT, EAGAIN, EACCES, EBUSY, ENOSPC, EROFS, RLIMIT_NOFILE = 1, 2, 11, 13, 16, 28, 30, 7
 
 
 HINTS = {
@@ -35,7 +35,7 @@ class Supervisor:
     """
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
-                 "pidfd", "ops", "first", "bundle", "groups", "refused", "restoring")
+                 "pidfd", "ops", "first", "bundle", "groups", "refused", "missing", "restoring")
 
     def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
         self.plan = plan
@@ -53,6 +53,7 @@ class Supervisor:
         self.ops = None
         self.groups = {}  # by slot
         self.refused = set()  # indexes of H ops whose errno the plan tolerates: what comes instead is done then
+        self.missing = set()  # slots that such an op has left empty: what is to be done to them is left out
         self.restoring = False  # update: what was in a file before goes on `undo`
 
     # --- the walk ---
@@ -69,8 +70,15 @@ class Supervisor:
         """One host op; its OSError becomes one line that names the property."""
         if op.unless is not None and op.unless.index not in self.refused:
             return
+        if op.name != "SPAWN" and self.missing.intersection(op.consumed()):
+            return
         try:
             ACTIONS[op.name](self, op)
+        except Error as err:
+            if err.errno not in op.tolerate:
+                raise
+            self.refused.add(op.index)
+            self.missing.update(op.produced())
         except OSError as err:
             where = f"{self.plan.place(op.source)}: " if op.source.startswith("/") else ""
             raise self._worded(where, op, err) from None
@@ -124,6 +132,10 @@ class Supervisor:
             return Error(f"init could not load its plan: {posix.strerror(-err).lower()}", errno=-err)
         op = self.ops[index]
         error = words.error(self.plan, op, -err, step)
+        if op.name in ("UNSHARE", "TREE", "BECOME") and -err in (EPERM, EACCES, ENOSPC):
+            from .host import idmap
+
+            error.hint = idmap.forbidden() or error.hint
         if op.name == "HOOK" and "hook-out" in self.fds:
             out, err_text = [_written(self.fds[slot]) for slot in ("hook-out", "hook-err")]
             error.message += f", stdout: {out}, stderr: {err_text}"
@@ -209,13 +221,23 @@ def _reap(pid):
 def _cgroup(sup, op):
     from .host.cgroup.v2 import Foreign
 
-    group = _group(sup, op)
+    group, optional = _group(sup, op), op.args[3]
     try:
         made = group.create(op.args[2])
-    except Foreign:
-        sup.container.data.update(cgroup=None, cgroup_v1=[])  # what takes the container away must not kill those in there
+    except Error as err:
+        if isinstance(err, Foreign) or err.errno in op.tolerate:
+            _without_cgroup(sup)  # what takes the container away must not kill those in there
+        elif optional and err.errno in (EPERM, EACCES, EROFS):
+            err.message = f"{NO_RIGHT}: {err.message}"
         raise
     sup.undo.append(lambda: (group.kill(), group.undo(made) if made else None))
+
+
+NO_RIGHT = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"  # runc's words
+
+
+def _without_cgroup(sup):
+    sup.container.data.update(cgroup=None, cgroup_v1=[], cgroup_paths={})
 
 
 def _group(sup, op):
@@ -252,9 +274,6 @@ def _limit(sup, op):
         before = group.read(file) if sup.restoring else None
         group.write(file, value)
     except Error as err:
-        if err.errno in op.tolerate:
-            sup.refused.add(op.index)
-            return
         raise _of_property(sup, op, err) from None
     if before is not None:
         sup.undo.append(lambda: group.write(file, inverse(file, value, before)))
@@ -301,6 +320,12 @@ def _openns(sup, op):
         raise Error(f"config.json: {op.source}/path: {path} is not a {kind} namespace", pointer=op.source + "/path")
 
 
+def _same_maps(sup, op):
+    from .host import idmap
+
+    idmap.check_same(kernel.userns_maps(sup.fds[op.slots[0]]), op.args)
+
+
 def _openpid(sup, op):
     sup.fds[op.slots[0]] = sup.container.open_pidfd()
 
@@ -316,12 +341,6 @@ def _tree(sup, op):
 
 def _setattr(sup, op):
     kernel.mount_setattr(sup.fds[op.slots[0]], *op.args)
-
-
-def _is_proc(sup, op):
-    """What covers /proc is a proc, or labels and sysctls would be written to something else (CVE-2019-16884)."""
-    if kernel.fd_magic(sup.fds[op.slots[0]]) != PROC_MAGIC:
-        raise Error(f'config.json: {op.source}: "/proc" cannot be mounted because it is not of type proc', pointer=op.source)
 
 
 def _userns(sup, op):
@@ -356,12 +375,9 @@ def _spawn(sup, op):
     data, born, sup.ops = encode(sup.plan)
     sup.sock, theirs = kernel.socketpair()
     plan_fd = kernel.memfd("pyrunc:plan", data)
-    flags, base, affinity = op.args
-    groups = [sup.groups[slot].dirfd() for slot in op.slots if slot in sup.groups] or [-1]
-    before = _bind(sup.plan, affinity)
+    before = _bind(sup.plan, op.args[2])
     try:
-        fds = [theirs, plan_fd, *[sup.fds[slot] for slot in born]]
-        sup.pid, sup.pidfd = _first_that_takes(groups, lambda group: kernel.spawn(fds, base, group, flags))
+        sup.pid, sup.pidfd = _born(sup, op, [theirs, plan_fd, *[sup.fds[slot] for slot in born]])
     finally:
         if before:
             posix.sched_setaffinity(0, before)
@@ -372,6 +388,31 @@ def _spawn(sup, op):
     for slot in born:
         if not slot.startswith("hook-"):  # read when a hook inside fails
             posix.close(sup.fds.pop(slot))
+
+
+def _born(sup, op, fds):
+    """In its group from the first moment on: nothing of the container ever runs outside of its limits. Who may make a
+    group may still not be allowed to put a process there; only what has no limits then runs where the caller is."""
+    flags, base, _ = op.args
+    groups = [sup.groups[slot] for slot in op.slots if slot in sup.groups and slot not in sup.missing]
+    try:
+        return _first_that_takes([group.dirfd() for group in groups] or [-1], lambda group: kernel.spawn(fds, base, group, flags))
+    except OSError as err:
+        if not groups or err.errno != EACCES:
+            raise
+        group = groups[0]
+        if err.errno not in op.tolerate:
+            raise Error(f'cgroup "{group.path}": clone3 into it: permission denied', NO_ENTRY, errno=EACCES) from None
+    if sup.created:
+        _without_cgroup(sup)
+        group.remove()
+    else:
+        log.warning(f'the process runs outside of the cgroup "{group.path}": permission denied')
+    return kernel.spawn(fds, base, -1, flags)
+
+
+NO_ENTRY = "moving a process between groups takes the right to write cgroup.procs of their nearest common ancestor: run in a " \
+           "group below the delegated one"
 
 
 def _bind(plan, mask):
@@ -537,8 +578,8 @@ def _execed(sup, op):
 
 ACTIONS = {
     "CGROUP": _cgroup, "TASKS": _tasks, "CLOS": _clos, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
-    "DEVICES": _devices, "OPENNS": _openns, "OPENPID": _openpid, "HOSTPROC": _hostproc,
-    "TREE": _tree, "SETATTR": _setattr, "IS_PROC": _is_proc, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
+    "DEVICES": _devices, "OPENNS": _openns, "SAME_MAPS": _same_maps, "OPENPID": _openpid, "HOSTPROC": _hostproc,
+    "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
     "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,

@@ -221,6 +221,10 @@ int op_ATTACH(struct init *in, struct plan_op *op)
 		if (tree < 0)
 			return tree;
 	}
+	if (op->arg[1] & ATTACH_PROC && verify_fs(tree, PROC_SUPER) < 0) {
+		in->step = STEP_NOTPROC;
+		return -EINVAL;
+	}
 	ret = target = open_target(in, op, tree);
 	if (target >= 0) {
 		/* No link of the image leads a mount into proc, where it would cover what decides over us (CVE-2015-3631). */

@@ -5,6 +5,7 @@ from ..config import load
 from ..config.names import decimal
 from ..errors import Error
 from ..plan import exec as compiler
+from ..plan import limits
 from . import shared
 
 USAGE = "exec [options] CONTAINER COMMAND [ARG...] | exec -p process.json CONTAINER"
@@ -49,6 +50,7 @@ def run(globals_, options, args):
         "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0),
         "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
         "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"], "file": options["process"],
+        "unlimited": container.data["request"].get("rootless") and not options["cgroup"] and not _limited(container),
     }
     plan = compiler.compile(config, host, request)
     front = None if options["detach"] else foreground.Foreground(False)
@@ -74,6 +76,10 @@ def _supervise(container, config, plan, options, front):
         walk.unwind()
         raise
     return front.wait(walk) if front else 0
+
+
+def _limited(container):
+    return any([True for _ in limits.writes(container.resources(), ())])
 
 
 def _groups(container, chosen):

@@ -25,17 +25,19 @@ def run(globals_, options, args):
     if options["id"]:
         plan = lifecycle.recompile(state.load(globals_["root"], options["id"]))
     else:
-        plan = _of_bundle(lifecycle.absolute(options["bundle"] or "."), options["facts"])
+        plan = _of_bundle(globals_, lifecycle.absolute(options["bundle"] or "."), options["facts"])
     out = explain.text(plan) if options["format"] == "text" else dumps(explain.data(plan), indent=2) + "\n"
     posix.write(1, out.encode("utf-8", "surrogateescape"))
     return 0
 
 
-def _of_bundle(bundle, name):
+def _of_bundle(globals_, bundle, name):
     config, _ = load.load(bundle)
     host = host_facts(config, name)
-    group, v1 = lifecycle.cgroup_paths(config, host, "ID")
+    rootless = lifecycle.tolerates(globals_, host)
+    group, v1 = lifecycle.cgroup_paths(config, host, "ID", rootless)
     request = {
+        "rootless": rootless,
         "id": "ID", "bundle": bundle, "state": "STATE", "gate": True, "detach": True,
         "cgroup": group, "cgroup_v1": v1, "bpf": _filter(config),
     }

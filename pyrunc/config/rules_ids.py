@@ -70,18 +70,18 @@ def user_namespace(view):
 def _mapped_ids(view, uids, gids):
     """Id 0, which init is until it becomes the process's user, and that user's ids need a mapping."""
     for name, entries in (("uid", uids), ("gid", gids)):
-        if not _covers(entries, 0):
+        if not covers(entries, 0):
             yield Fault(f"/linux/{name}Mappings", f"user namespaces enabled, but no mapping found for {name} 0",
                         MAPPINGS)
         wanted = view.process.get("user", {}).get(name, 0)
-        if not _covers(entries, wanted):
+        if not covers(entries, wanted):
             yield Fault(f"/process/user/{name}", f"cannot set {name} to unmapped user in user namespace", USER)
     for index, gid in enumerate(view.process.get("user", {}).get("additionalGids", ())):
-        if not _covers(gids, gid):
+        if not covers(gids, gid):
             yield Fault(f"/process/user/additionalGids/{index}", f"gid {gid} is not mapped in user namespace", USER)
 
 
-def _covers(entries, number):
+def covers(entries, number):
     for entry in entries:
         if entry["containerID"] <= number < entry["containerID"] + entry["size"]:
             return True

@@ -5,9 +5,10 @@ Only what the config alone can tell: what a destination resolves to in the rootf
 """
 
 from ..paths import clean
-from .mountopts import SB_FSCONFIG
+from . import names
 from .fault import Fault, path_fault, shown, too_long
-from .rules_ids import mapping_faults
+from .mountopts import SB_FSCONFIG
+from .rules_ids import covers, mapping_faults
 
 MOUNTS = "config.md#mounts"
 OPTIONS = "config.md#linux-mount-options"
@@ -101,6 +102,19 @@ def id_mapped(view):
         yield from mapping_faults(gids or (), pointer + "/gidMappings", POSIX)
 
 
+def owners(view):
+    """uid= and gid= of a file system in a new user namespace: the kernel says no more than EINVAL."""
+    if view.namespaces.get("user", True) or not view.linux.get("uidMappings") or not view.linux.get("gidMappings"):
+        return  # none, or joined, or a fault of its own
+    for index in range(len(view.mounts)):
+        for option in view.options[index].data:
+            name, _, value = option.partition("=")
+            number = names.decimal(value, 1 << 32) if name in ("uid", "gid") else None
+            if number is not None and not covers(view.linux.get(name + "Mappings", ()), number):
+                yield Fault(f"/mounts/{index}/options", f"cannot specify {option} mount option: user namespaces enabled, "
+                            f"but no mapping found for {name} {number}", OPTIONS)
+
+
 def read_only(view):
     """As runc 1.6: without an own mount namespace these were silently writable before."""
     if "mount" in view.namespaces:
@@ -127,4 +141,4 @@ def restricted_paths(view):
                 yield from path_fault(f"/linux/{name}/{index}", path, section)
 
 
-RULES = (destination, kind, remount, id_mapped, read_only, restricted_paths)
+RULES = (destination, kind, remount, id_mapped, owners, read_only, restricted_paths)

@@ -4,7 +4,7 @@ The compilers are trusted to emit the right ops; this is what makes the class of
 test runs it over generated configs, and deleting an op or a flag from a plan must be noticed here.
 """
 
-from .optable import ATTACH_REAL_DIR, OPS
+from .optable import ATTACH_PROC, ATTACH_REAL_DIR, OPS
 
 PHASES = ("clean", "ns", "fs", "sys", "cred", "gate", "exec")
 CHANGE_ROOT = ("PIVOT", "MOVEROOT", "CHROOT")
@@ -49,11 +49,13 @@ def _masks_have_a_verified_source(plan):
 
 
 def _proc_and_sys_are_real(plan):
-    """5: a procfs or sysfs is attached where no symlink leads."""
+    """5: a procfs or sysfs is attached where no symlink leads; what else is attached at /proc is proved to be a procfs."""
     made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name == "FSMOUNT"}
     for op in plan.child_ops():
         if op.name == "ATTACH" and made.get(op.slots[0]) in ("proc", "sysfs") and not op.args[1] & ATTACH_REAL_DIR:
             yield op.index, f"{made[op.slots[0]]} attached without ATTACH_REAL_DIR"
+        if op.name == "ATTACH" and op.args[0] == "proc" and op.slots[0] not in made and not op.args[1] & ATTACH_PROC:
+            yield op.index, "/proc attached without ATTACH_PROC"
 
 
 def _slots_are_typed(plan):
@@ -94,7 +96,7 @@ def _dumpable_brackets_the_maps(plan):
             state = op.args[0]
         elif op.name in ("SETNS", "FORK", "ROOT", "EXEC") and state:
             yield op.index, f"{op.name} while traceable"
-        elif op.name == "SYNC" and state and not any([o.name == "MAPS" for o in plan.ops[op.index:op.index + 2]]):
+        elif op.name == "SYNC" and state and plan.ops[op.index + 1].name != "MAPS":
             yield op.index, "SYNC while traceable"
 
 

@@ -3,8 +3,8 @@
 `compile` is pure: the checked config, Facts, and a request (a dict) go in, a Plan comes out. What is not obvious about
 the order is said where it is decided: namespaces.py, rootfs.py, hooks.py, security.py.
 
-request: id, bundle (absolute), cgroup (path in the cgroup2 tree or None), cgroup_v1 ([[controllers, mount point, path],
-         ...]), bpf ((bytes, flags, listener) or None),
+request: id, bundle (absolute), rootless (cgroups may be done without), cgroup (path in the cgroup2 tree or None),
+         cgroup_v1 ([[controllers, mount point, path], ...]), bpf ((bytes, flags, listener) or None),
          gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
          listen_fds, notify, pidfd_socket
 """
@@ -13,10 +13,11 @@ from ..config import sysctl
 from ..config.names import RLIMITS
 from ..paths import clean
 from . import devices, hooks, limits, process, rootfs, security
-from .namespaces import Namespaces, acquire, enter
+from .namespaces import MADE, Namespaces, acquire, become_root, enter, make
 from .script import Plan
 
-EINVAL, ENOSYS, ENOENT = 22, 38, 2
+EPERM, ENOENT, EACCES, EINVAL, EROFS, ENOSYS = 1, 2, 13, 22, 30, 38
+NO_RIGHT = (EPERM, EACCES, EROFS)
 SIGKILL = 9
 DEFAULT_UMASK = 0o022
 KEYRING_PERMS = 0x80000   # KEY_USR_SEARCH, added to what the kernel gives; 0x8 (KEY_OTH_SEARCH) in a user namespace
@@ -38,8 +39,14 @@ def compile(config, facts, request):
     _spawn(plan, config, request, ns)
     _clean(plan, config, role)
     enter(plan, ns, facts)
-    if not before:
+    if before:
+        become_root(plan, ns)
+        make(plan, ns)
+    else:  # trees are cloned in a mount namespace of one's own; what root shall own in there is made as root
+        make(plan, ns, ("mount",))
         _trees(plan, role, config, mounts, request, facts, ns, by_bind)
+        become_root(plan, ns)
+        make(plan, ns, MADE[1:])
     if ns.needs_first():
         plan.add("M", "FORK", source="/linux/namespaces")
     _session(plan, request, ns)
@@ -88,19 +95,22 @@ def groups(plan, config, facts, request, ns):
     resources, v2 = config.get("linux", {}).get("resources", {}), request.get("cgroup") is not None
     plan.source, made = "/linux/cgroupsPath", []
     if v2:
-        made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False)))
+        made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False)))
     v1 = {}
     for controllers, mount, path in request.get("cgroup_v1") or ():
         slot = f"cgroup:{controllers}"
-        made.append(plan.add("H", "CGROUP", (slot,), (mount, path, False)))
+        made.append(plan.add("H", "CGROUP", (slot,), (mount, path, False, False)))
         v1.update(dict.fromkeys(controllers.split(","), slot))
     limits.compile(plan, resources, v1, v2)
     if v2:
-        made[0].args = (*made[0].args[:2], limits.needs_domain(plan))
+        optional = bool(request.get("rootless")) and not config.get("linux", {}).get("cgroupsPath")
+        made[0].args = (*made[0].args[:2], limits.needs_domain(plan), optional)
+        if optional and not any([op.name == "LIMIT" for op in plan.ops]):
+            made[0].tolerate = NO_RIGHT
         owner = _owner(config, ns)
         if owner is not None:
-            plan.add("H", "OWNER", ("cgroup",), (owner,), source="/linux/namespaces")
-    if made and ("devices" in resources or facts.privileged):
+            plan.add("H", "OWNER", ("cgroup",), (owner,), () if facts.privileged else (EPERM,), source="/linux/namespaces")
+    if made and facts.privileged:  # others may not load a filter, and their nodes are bind mounts of what they may open
         holders = [slot for slot in ("cgroup" if v2 else None, v1.get("devices")) if slot]
         if not holders:
             raise limits.nowhere("devices", "/linux/resources/devices")
@@ -148,18 +158,20 @@ def _spawn(plan, config, request, ns):
     if request.get("gate"):
         plan.add("H", "FIFO", ("gate", "status"), source="create")
     cgroup = "cgroup" if request.get("cgroup") is not None else None
-    plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), source="/linux/namespaces")
+    optional = any([op.name == "CGROUP" and op.tolerate for op in plan.ops])
+    plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), (EACCES,) if optional else (),
+             source="/linux/namespaces")
 
 
 def _clean(plan, config, role):
     plan.add(role, "SIGRESET", source="default: signals")
     plan.add(role, "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     join(plan, role)
-    plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
-    plan.add(role, "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
-    if "oomScoreAdj" in config["process"]:
+    if "oomScoreAdj" in config["process"]:  # of a process that is not dumpable the file is the host's root's
         value = str(config["process"]["oomScoreAdj"])
         plan.add(role, "OOM", ("hostproc",), (value,), source="/process/oomScoreAdj")
+    plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
+    plan.add(role, "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
 
 
 def _session(plan, request, ns):

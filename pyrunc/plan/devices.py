@@ -33,11 +33,11 @@ def wanted(config):
 
 
 def acquire(plan, role, config, by_bind):
-    """In a user namespace mknod is refused: the host's node of the same path is bound instead."""
-    if not by_bind:
-        return
-    for i, (device, source) in enumerate(wanted(config)):
-        plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE), source=source)
+    """In a user namespace mknod is refused, but for a FIFO: the host's node of the same path is bound instead."""
+    for i, (device, source) in enumerate(wanted(config) if by_bind else ()):
+        if device["type"] != "p":
+            plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE),
+                     source=source)
 
 
 def make(plan, config, by_bind, kcore):
@@ -45,7 +45,7 @@ def make(plan, config, by_bind, kcore):
     for i, (device, source) in enumerate(wanted(config)):
         plan.source = source
         path = rootfs.relative(clean(device["path"]))
-        if by_bind:
+        if by_bind and device["type"] != "p":
             plan.add("I", "ATTACH", (f"dev{i}", "root"), (path, rootfs.ATTACH_FILE, 0))
             continue
         mode = TYPES[device["type"]] | device.get("fileMode", 0o666) & 0o7777

@@ -8,10 +8,10 @@ set after the user has changed.
 from ..config.names import NAMESPACES
 from . import process, security
 from .create import DEFAULT_UMASK, join, ready, rlimits, tasks
-from .namespaces import EPERM, Namespaces
+from .namespaces import EPERM, Namespaces, drop_groups
 from .script import Plan
 
-EINVAL, ENOSYS = 22, 38
+EACCES, EINVAL, ENOSYS = 13, 22, 38
 SIGKILL = 9
 CGROUP_NS = NAMESPACES["cgroup"][0]
 
@@ -19,7 +19,8 @@ CGROUP_NS = NAMESPACES["cgroup"][0]
 def compile(config, facts, request):
     """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach, cgroup,
     cgroup_v1, follow (no group was asked for by name), no_new_keyring, pidfd_socket, rdt (names of the resctrl groups of
-    its container), file (where the process stands)."""
+    its container), file (where the process stands), unlimited (nothing is lost where the group may not be
+    entered)."""
     linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
     ns = Namespaces(linux)
     plan = Plan(3 + request.get("preserve", 0), request.get("file"))
@@ -39,12 +40,12 @@ def compile(config, facts, request):
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if not ns.private("mount"):
         plan.add("H", "ROOT_OF", ("init-root",), source="container's root")
-    plan.add("H", "SPAWN", born, (0, plan.base, _initial(proc)), source="exec")
+    plan.add("H", "SPAWN", born, (0, plan.base, _initial(proc)), (EACCES,) if request.get("unlimited") else (), source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
-    plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
     if "oomScoreAdj" in proc:
         plan.add("M", "OOM", ("hostproc",), (str(proc["oomScoreAdj"]),), source="/process/oomScoreAdj")
+    plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
     _join(plan, ns)
     plan.add("M", "FORK", source="container's pid namespace")
     join(plan, "I")  # not M: where pids are counted, the two would be two, and entering a v1 group is never refused
@@ -89,6 +90,8 @@ def _join(plan, ns):
     joined = [kind for kind in NAMESPACES if ns.private(kind) and kind != "user"]
     first = [kind for kind in joined if kind in ns.joined] if ns.private("user") else []
     retry = [(kind, plan.add("M", "SETNS", ("init",), (NAMESPACES[kind][0],), (EPERM,))) for kind in first]
+    if ns.private("user"):
+        drop_groups(plan, ns.at["user"])
     # in one call: whether init may be looked at is asked once, as the caller, before the user namespace is entered
     own = [kind for kind in joined if kind not in first] + (["user"] if ns.private("user") else [])
     if own:

@@ -5,7 +5,7 @@ name: (((slot, kind, produced), ...), (arg, ...)). The actions live in `supervis
 
 HOST = {
     # before the process exists
-    "CGROUP": ((("cgroup", "cgroup", True),), ("root", "path", "domain")),
+    "CGROUP": ((("cgroup", "cgroup", True),), ("root", "path", "domain", "optional")),
     "TASKS": ((("cgroup", "cgroup", False), ("tasks", "tasks", True)), ()),
     "CLOS": ((("group", "cgroup", True),), ("root", "name", "existing", "schemas")),
     "LIMIT": ((("cgroup", "cgroup", False),), ("file", "value")),
@@ -13,11 +13,11 @@ HOST = {
     "OWNER": ((("cgroup", "cgroup", False),), ("uid",)),
     "DEVICES": ((("cgroup", "cgroup", False),), ("rules",)),
     "OPENNS": ((("ns", "ns", True),), ("path", "type")),
+    "SAME_MAPS": ((("ns", "ns", False),), ("uid_map", "gid_map")),
     "OPENPID": ((("ns", "ns", True),), ()),
     "HOSTPROC": ((("proc", "proc", True),), ()),
     "TREE": ((("tree", "tree", True),), ("path", "flags", "set", "clear", "propagation")),
     "SETATTR": ((("tree", "tree", False),), ("set", "clear", "propagation", "recursive")),
-    "IS_PROC": ((("tree", "tree", False),), ()),
     "USERNS": ((("userns", "ns", True),), ("uid_map", "gid_map")),
     "IDMAP": ((("tree", "tree", False), ("userns", "ns", False)), ("recursive",)),
     "HOSTDIR": ((("root", "root", True),), ("path",)),
@@ -27,7 +27,7 @@ HOST = {
     "NOTIFYDIR": ((), ()),
     "SPAWN": ((("cgroup", "cgroup", False), ("other", "cgroup", False)), ("flags", "first", "affinity")),
     # at a SYNC
-    "MAPS": ((), ("uid_map", "gid_map", "setgroups")),
+    "MAPS": ((), ("uid_map", "gid_map", "setgroups", "helpers")),
     "TIMENS": ((), ("offsets",)),
     "NETNS": ((("netns", "ns", True),), ()),
     "NETDEV": ((("netns", "ns", False),), ("name", "wanted")),

@@ -14,6 +14,7 @@ TIME = NAMESPACES["time"][0]
 PID = NAMESPACES["pid"][0]
 
 # joined in this order: what others depend on last (the pid namespace takes effect only at the fork)
+MADE = ("mount", "network", "ipc", "uts", "pid")  # all but those whose turn is another: user, time, cgroup
 JOIN_ORDER = ("ipc", "uts", "network", "time", "cgroup", "pid", "mount")
 
 
@@ -59,10 +60,13 @@ def acquire(plan, ns):
     """H: open what is joined while the paths still mean what the caller meant."""
     for kind, path in ns.joined.items():
         plan.add("H", "OPENNS", (f"ns-{kind}",), (path, kind), source=ns.at[kind])
+    if "user" in ns.joined and ns.has_mapping():
+        maps = [id_map(ns.config.get(key, [])) for key in ("uidMappings", "gidMappings")]
+        plan.add("H", "SAME_MAPS", ("ns-user",), maps, source="/linux/uidMappings")
 
 
 def enter(plan, ns, facts):
-    """M: join, then make, then fork init."""
+    """M: join, then make the user namespace; `make` follows, and the fork."""
     if not ns.needs_first():
         return
     retry = {}
@@ -71,21 +75,34 @@ def enter(plan, ns, facts):
             # EPERM: the namespace belongs to the user namespace joined below, so it is tried again from there
             retry[kind] = _setns(plan, ns, kind, (EPERM,) if "user" in ns.joined else ())
     if "user" in ns.joined:
+        drop_groups(plan, ns.at["user"])
         _setns(plan, ns, "user")
-        plan.add("M", "BECOME", (), (0, 0), source=ns.at["user"])
         for kind, op in retry.items():
             _setns(plan, ns, kind, unless=op)
     if "user" in ns.new:
         _new_user(plan, ns, facts)
-    rest = [kind for kind in ns.new if kind not in ("user", "cgroup", "time")]
-    if rest:
-        plan.add("M", "UNSHARE", (), (sum([NAMESPACES[kind][0] for kind in rest]),), source="/linux/namespaces")
-    if "time" in ns.new:
-        plan.add("M", "UNSHARE", (), (TIME,), source=ns.at["time"])
-        offsets = ns.config.get("timeOffsets")
-        if offsets:
-            plan.sync("M")
-            plan.add("H", "TIMENS", (), (time_offsets(offsets),), source="/linux/timeOffsets")
+    elif "time" in ns.new:
+        _new_time(plan, ns)
+
+
+def drop_groups(plan, source):
+    """Before a user namespace is joined: they are groups of the host, and in there setgroups may be denied. An ordinary
+    user may not (EPERM), and keeps his own."""
+    plan.add("M", "SETGROUPS", (), (b"",), (EPERM,), source=source)
+
+
+def make(plan, ns, kinds=MADE):
+    """The new ones of these kinds."""
+    flags = sum([NAMESPACES[kind][0] for kind in kinds if kind in ns.new]) if ns.needs_first() else 0
+    if flags:
+        plan.add("M", "UNSHARE", (), (flags,), source="/linux/namespaces")
+
+
+def become_root(plan, ns):
+    """Root's ids of the user namespace, in place of the caller's. Whoever is not the host's root opens bind sources
+    first: with the caller's ids, and over the mapped ones with the namespace's capabilities, so both may read them."""
+    if ns.private("user"):
+        plan.add("M", "BECOME", (), (0, 0), source=ns.at["user"])
 
 
 def _setns(plan, ns, kind, tolerate=(), unless=None):
@@ -94,18 +111,38 @@ def _setns(plan, ns, kind, tolerate=(), unless=None):
 
 
 def _new_user(plan, ns, facts):
-    """The parent writes the maps; for that, and only then, the process is dumpable (security.md 9.7)."""
-    uid_map, gid_map = id_map(ns.config.get("uidMappings", [])), id_map(ns.config.get("gidMappings", []))
+    """The parent writes the maps, and the clocks' offsets; for that, and only then, the process is dumpable
+    (security.md 9.7): the files are its owner's only while it is."""
+    maps = [ns.config.get(key, []) for key in ("uidMappings", "gidMappings")]
     plan.source = ns.at["user"]
     plan.add("M", "UNSHARE", (), (USER,))
+    if "time" in ns.new:
+        plan.add("M", "UNSHARE", (), (TIME,), source=ns.at["time"])
     plan.add("M", "DUMPABLE", (), (1,))
     plan.sync("M")
-    deny = not facts.privileged and ns.config.get("gidMappings") == [
-        {"containerID": 0, "hostID": facts.egid, "size": 1}
-    ]
-    plan.add("H", "MAPS", (), (uid_map, gid_map, "deny" if deny else ""), source="/linux/uidMappings")
+    deny = facts.euid and is_own_id(maps[1], facts.egid)
+    plan.add("H", "MAPS", (), (id_map(maps[0]), id_map(maps[1]), "deny" if deny else "", [facts.newuidmap, facts.newgidmap]),
+             source="/linux/uidMappings")
+    _offsets(plan, ns)
     plan.add("M", "DUMPABLE", (), (0,))
-    plan.add("M", "BECOME", (), (0, 0))
+
+
+def _new_time(plan, ns):
+    plan.add("M", "UNSHARE", (), (TIME,), source=ns.at["time"])
+    if ns.config.get("timeOffsets"):
+        plan.sync("M")
+        _offsets(plan, ns)
+
+
+def _offsets(plan, ns):
+    offsets = ns.config.get("timeOffsets")
+    if offsets:
+        plan.add("H", "TIMENS", (), (time_offsets(offsets),), source="/linux/timeOffsets")
+
+
+def is_own_id(mappings, own):
+    """The one mapping that anybody may write: root is the caller himself (user_namespaces(7); gids: setgroups denied)."""
+    return mappings == [{"containerID": 0, "hostID": own, "size": 1}]
 
 
 def time_offsets(offsets):

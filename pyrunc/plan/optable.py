@@ -54,7 +54,7 @@ OPS = {
     "BOUND": (47, "I", "cred", (), (("keep", "u64"),), 0),
     "RLIMIT": (48, "I", "cred", (), (("resource", "u32"), ("soft", "u64"), ("hard", "u64")), 0),
     "KEEPCAPS": (49, "I", "cred", (), (), 0),
-    "SETGROUPS": (50, "I", "cred", (), (("gids", "blob"),), 0),
+    "SETGROUPS": (50, "MI", "any", (), (("gids", "blob"),), 0),
     "SETID": (51, "I", "cred", (), (("uid", "u32"), ("gid", "u32")), 0),
     "CAPS": (52, "I", "cred", (), (("masks", "blob"),), 1),
     "AMBIENT": (53, "I", "cred", (), (("caps", "u64"),), 1),
@@ -69,7 +69,7 @@ OPS = {
     "EXEC": (62, "I", "exec", (("status", "status", False),), (("argv", "vec"), ("env", "vec")), 1),
 }
 
-STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir")
+STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir", "notproc")
 
 PLAN_MAGIC = 1314214480
 PLAN_VERSION = 3
@@ -82,6 +82,7 @@ ATTACH_REAL_DIR = 1
 ATTACH_CLONE = 2
 ATTACH_FILE = 4
 ATTACH_IN_PROC = 8
+ATTACH_PROC = 16
 TREE_RECURSIVE = 1
 TREE_NOFOLLOW = 2
 TREE_ATTR_REC = 4

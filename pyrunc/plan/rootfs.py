@@ -7,10 +7,13 @@ user namespace), with all its flags; a file system is made detached by init. Eit
 from ..config import mountopts
 from ..errors import Error
 from ..paths import clean
-from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_REAL_DIR, TREE_NOFOLLOW, TREE_RECURSIVE
+from .optable import (
+    ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, TREE_ATTR_REC, TREE_NOFOLLOW, TREE_RECURSIVE,
+)
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
 RDONLY = mountopts.ATTR_RDONLY
+SYS_FLAGS = 0xF  # read-only, nosuid, nodev, noexec
 # rootfsPropagation -> what host mounts become in the container. `shared` keeps bind sources peers, as runc does; the root is
 # never a peer, or what is mounted in it would appear on the host.
 PROPAGATION = {
@@ -84,7 +87,9 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
     for mount in all_mounts:
         plan.source = mount.at
         if mount.kind == "bind":
-            _bind(plan, role, mount, join(bundle, mount.entry.get("source", "")), base, ns)
+            _bind(plan, role, mount, join(bundle, mount.entry.get("source", "")), base, ns, facts)
+        elif mount.kind == "sysfs" and in_user_namespace(ns, facts):
+            _acquire_sys(plan, role, mount, base)
         elif mount.cgroup():
             _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
 
@@ -93,14 +98,23 @@ def join(bundle, path):
     return path if path.startswith("/") else f"{bundle}/{path}"
 
 
-def _bind(plan, role, mount, source, base, ns):
+def in_user_namespace(ns, facts):
+    """Whether the container will be in one that is not the initial one."""
+    return ns.private("user") or not facts.privileged
+
+
+def _acquire_sys(plan, role, mount, base):
+    """The host's /sys, for where a fresh one is refused: the network namespace, or all of /sys being visible, decides.
+    Read-only to the last mount in it: among them are the host's cgroups (CVE-2023-25809)."""
+    plan.add(role, "TREE", (f"{mount.slot}-host",), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base))
+
+
+def _bind(plan, role, mount, source, base, ns, facts):
     opts = mount.options
     set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
     flags = TREE_RECURSIVE if opts.recursive else 0
     plan.add(role, "TREE", (mount.slot,), (source, flags, set_, clear, base))
-    if mount.path == "proc":
-        plan.add("H", "IS_PROC", (mount.slot,))
-    _idmap(plan, mount, ns)
+    _idmap(plan, mount, ns, facts)
     _adjust(plan, role, mount)
 
 
@@ -113,11 +127,13 @@ def _adjust(plan, role, mount):
         plan.add(role, "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
 
 
-def _idmap(plan, mount, ns):
+def _idmap(plan, mount, ns, facts):
     """A user namespace with the wanted maps exists only to be named here: the maps are what counts, not whose they are."""
     own = mount.entry.get("uidMappings"), mount.entry.get("gidMappings")
     if not (mount.options.idmap or own[0] or own[1]):
         return
+    if not facts.privileged:
+        raise Error(f"config.json: {mount.at}: id-mapped mounts are not supported for rootless containers", pointer=mount.at)
     from .namespaces import id_map
 
     if own[0]:
@@ -139,7 +155,7 @@ def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
     set_ = mount.options.attr_set
     if facts.cgroup == "v2":
         path = facts.cgroup_root + ("" if "cgroup" not in ns.new else facts.cgroup_own.rstrip("/"))
-        if "user" in ns.new or "user" in ns.joined or not facts.privileged:
+        if in_user_namespace(ns, facts):
             plan.add(role, "TREE", (f"{mount.slot}-host",), (path, TREE_RECURSIVE, set_ | RDONLY, 0, base))
     elif "cgroup" not in ns.new:
         made = {point: f"/{path}" for _, point, path in groups}
@@ -165,7 +181,8 @@ def attach(plan, ns, facts, all_mounts, proc, root):
         if mount.cgroup():
             _cgroup(plan, mount, facts, ns)
         elif mount.kind == "bind":
-            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc(), 0o644))
+            proc = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
+            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | proc, 0o644))
         elif mount.kind == "remount":
             plan.add("I", "SETATTR", (mount.slot,), (*mountopts.bind_attrs(mount.options), 0, 0))
         else:
@@ -184,16 +201,30 @@ def _filesystem(plan, mount):
     opts = mount.options
     attr = opts.attr_set & ~RDONLY if mount.late_readonly() else opts.attr_set
     keep_mode = mount.kind == "tmpfs" and not any([option.startswith("mode=") for option in opts.data])
-    plan.add(
+    fallback = _fallback(plan, mount)
+    fresh = plan.add(
         "I", "FSMOUNT", (mount.slot, "root" if keep_mode else None),
-        (mount.kind, _options(mount), attr, mount.path if keep_mode else ""),
+        (mount.kind, _options(mount), attr, mount.path if keep_mode else ""), (EPERM,) if fallback else (),
     )
     if opts.tmpcopyup and mount.kind == "tmpfs":
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
     for kind, recursive in opts.propagation:
         plan.add("I", "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
-    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, real | mount.in_proc(), 0o644))
+    _attach(plan, mount, fresh, fallback, real | mount.in_proc())
+
+
+def _fallback(plan, mount):
+    """The slot of what the host has acquired in case that a fresh mount is refused, or None."""
+    slot = f"{mount.slot}-host"
+    return slot if any([op.name == "TREE" and op.slots[0] == slot for op in plan.ops]) else None
+
+
+def _attach(plan, mount, fresh, fallback, flags=0):
+    # without a fresh mount its slot is empty, and moving nothing is EBADF
+    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, flags, 0o644), (EBADF,) if fallback else ())
+    if fallback:
+        plan.add("I", "ATTACH", (fallback, "root"), (mount.path, flags, 0o644), unless=fresh)
 
 
 def _cgroup(plan, mount, facts, ns):
@@ -205,16 +236,12 @@ def _cgroup(plan, mount, facts, ns):
 
 def _cgroup2(plan, mount):
     """A fresh cgroup2 mount shows the cgroup namespace's root; where that is refused, the host's tree, read-only."""
-    fallback = f"{mount.slot}-host"
-    has_fallback = any([op.name == "TREE" and op.slots[0] == fallback for op in plan.ops])
+    fallback = _fallback(plan, mount)
     fresh = plan.add(
         "I", "FSMOUNT", (mount.slot,), ("cgroup2", _options(mount, "cgroup"), mount.options.attr_set, ""),
-        (EPERM, EBUSY) if has_fallback else (),
+        (EPERM, EBUSY) if fallback else (),
     )
-    # without a fresh mount the slot is empty, and moving nothing is EBADF
-    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o644), (EBADF,) if has_fallback else ())
-    if has_fallback:
-        plan.add("I", "ATTACH", (fallback, "root"), (mount.path, 0, 0o644), unless=fresh)
+    _attach(plan, mount, fresh, fallback)
 
 
 def _cgroup1(plan, mount, facts, ns):

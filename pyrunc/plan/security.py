@@ -12,6 +12,7 @@ than a running one, and startContainer hooks, which are files of the image, run 
 """
 
 from ..config import names
+from ..errors import Error
 from . import process as proc
 
 EACCES, EPERM, ENOENT = 13, 1, 2
@@ -95,9 +96,12 @@ def _identity(plan, process, env, facts, at):
     plan.add("I", "BOUND", (), (bounding,), source=f"{at}/capabilities/bounding")
     plan.add("I", "KEEPCAPS", source=f"{at}/capabilities")
     plan.source = f"{at}/user"
+    gids = b"".join([g.to_bytes(4, "little") for g in user.get("additionalGids", [])])
+    if gids and facts.euid:
+        raise Error("cannot set any additional groups in a rootless container", pointer=f"{at}/user/additionalGids")
     if facts.setgroups and facts.euid == 0:
-        gids = b"".join([g.to_bytes(4, "little") for g in user.get("additionalGids", [])])
-        plan.add("I", "SETGROUPS", (), (gids,))
+        dropped = any([op.name == "SETGROUPS" for op in plan.ops])  # before a user namespace in which it may be denied
+        plan.add("I", "SETGROUPS", (), (gids,), (EPERM,) if dropped and not gids else ())
     plan.add("I", "SETID", (), (uid, gid))
     plan.add("I", "CHDIR", ("root",), (cwd,), source=f"{at}/cwd")
     plan.add("I", "VERIFY_CWD", source=f"{at}/cwd")

@@ -3,7 +3,7 @@
 import posix
 
 from ..errors import Error
-from .optable import STEPS
+from .optable import STEPS, TREE_RECURSIVE
 
 STEP_WORDS = {
     "open": "open", "create": "create", "clone": "open_tree", "move": "move_mount", "attr": "mount_setattr",
@@ -11,7 +11,8 @@ STEP_WORDS = {
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
     "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
 }
-EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, ENOTDIR, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 20, 28, 40
+EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, EINVAL, ENOTDIR, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 22, 20, 28, 40
+CLONE_NEWPID = 0x20000000
 
 
 def error(plan, op, errno, step):
@@ -26,7 +27,7 @@ def error(plan, op, errno, step):
         text = f"{subject(op)}: {where}: {posix.strerror(errno).lower()}"
     pointer = op.source if op.source.startswith("/") else None
     prefix = f"{plan.place(pointer)}: " if pointer else ""
-    return Error(f"{prefix}{text}", hint=hint(op, errno), pointer=pointer, errno=errno)
+    return Error(f"{prefix}{text}", hint=hint(plan, op, errno), pointer=pointer, errno=errno)
 
 
 def subject(op):
@@ -34,12 +35,15 @@ def subject(op):
     _, args = op.signature()
     for key in ("path", "type", "name"):
         if key in args:
-            return f'{op.name.lower()} "{"/" if key == "path" else ""}{op.args[args.index(key)]}"'
+            value = op.args[args.index(key)]
+            return f'{op.name.lower()} "{"/" if key == "path" and value[:1] != "/" else ""}{value}"'
     return op.name.lower()
 
 
-def hint(op, errno):
+def hint(plan, op, errno):
     if op.name in ("FSMOUNT", "ATTACH") and errno == EPERM:
+        if op.name == "FSMOUNT" and op.args[0] == "proc":
+            return PROC_HINTS[_has_new_pid(plan)]
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
     if op.name == "CAPS" and errno == EPERM:
         return "nobody can give a capability that he lacks himself: compare CapBnd in /proc/self/status"
@@ -49,7 +53,28 @@ def hint(op, errno):
         return "a v1 cpuset takes no process before it has cpuset.cpus and cpuset.mems"
     if op.name == "SCHED" and errno == EPERM:
         return "SCHED_DEADLINE needs all CPUs: it is refused under a restricted cpuset"
+    if op.name == "TREE" and errno == EINVAL and not op.args[1] & TREE_RECURSIVE:
+        return "in a user namespace a directory with mounts below it can only be bound together with them: rbind"
+    if op.name == "PIVOT" and errno == EINVAL:
+        return "the caller's root is no mount that can be replaced (an initramfs, a chroot): run with --no-pivot"
+    if op.name == "SLAVE" and errno == EINVAL:
+        return "the caller's root is no mount point (a chroot): bind it on itself before entering it"
+    if op.name == "OOM" and errno == EACCES:
+        return "without privilege oomScoreAdj can only be raised above the caller's own"
     return None
+
+
+# mount_too_revealing() of fs/namespace.c, and who may mount a procfs at all; by whether the pid namespace is a new one
+PROC_HINTS = {
+    False: "a procfs can only be mounted by the owner of its pid namespace: make a new one, or bind the host's (rbind /proc)",
+    True: "the caller's own /proc is not wholly visible, something is mounted over parts of it: a new one would show what is "
+          "hidden; uncover them, or bind it (rbind /proc)",
+}
+
+
+def _has_new_pid(plan):
+    flags = [op.args[0] for op in plan.ops if op.name in ("UNSHARE", "SPAWN")]
+    return any([flag & CLONE_NEWPID for flag in flags])
 
 
 def _lookup(name, errno):
@@ -77,6 +102,8 @@ def _hook(op, errno, step):
 
 
 def _attach(op, errno, step):
+    if step == "notproc":
+        return f'"/{op.args[0]}" cannot be mounted because it is not of type proc'
     if step in ("symlink", "notdir"):
         return f'filesystem "{op.args[0]}" must be mounted on ordinary directory'
     if step == "verify":
@@ -98,6 +125,18 @@ def _fsmount(op, errno, step):
     return f"mount {op.args[0]}: {STEP_WORDS.get(step, step)} {','.join(op.args[1])}: {posix.strerror(errno).lower()}"
 
 
+def _setid(op, errno, step):
+    if errno == EINVAL:
+        return f"cannot set uid {op.args[0]} and gid {op.args[1]}: unmapped user in user namespace"
+    return f"setresuid {op.args[0]}, setresgid {op.args[1]}: {posix.strerror(errno).lower()}"
+
+
+def _become(op, errno, step):
+    if errno == EINVAL:
+        return "user namespaces enabled, but no mapping found for uid 0 and gid 0"
+    return f"become root of the user namespace: {posix.strerror(errno).lower()}"
+
+
 def _apparmor(op, errno, step):
     return f"apply label {op.args[1]!r}: {posix.strerror(errno).lower()}"
 
@@ -116,5 +155,5 @@ def _join(op, errno, step):
 
 SPECIAL = {
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
-    "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
+    "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
 }

@@ -55,6 +55,13 @@ def userns(config):
         config["linux"][key] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
 
+def rootless(config):
+    """What `spec --rootless` writes."""
+    config.clear()
+    config.update(defaults.rootless(1000, 1000, True))
+    config["process"]["terminal"] = False
+
+
 def bind(options, source="/srv/data", destination="/data", **more):
     return {"destination": destination, "type": "bind", "source": source, "options": options, **more}
 
@@ -81,7 +88,16 @@ CASES = {
     "domainname": (put(domainname="example.org"), "root-v2", {}),
     "terminal": (put(process__terminal=True, process__consoleSize={"height": 24, "width": 80}), "root-v2", {}),
     "user-namespace": (userns, "root-v2", {}),
-    "rootless": (userns, "rootless-v2", {"cgroup": None}),
+    "rootless": (userns, "rootless-v2", {"cgroup": None, "rootless": True}),
+    "rootless-own-id": (rootless, "rootless-v2", {"cgroup": "user.slice/c1", "rootless": True}),
+    "rootless-limits": (both(rootless, put(linux__resources={"pids": {"limit": 20}}, process__oomScoreAdj=100)), "rootless-v2",
+                        {"cgroup": "user.slice/c1", "rootless": True}),
+    "rootless-time": (both(rootless, lambda config: config["linux"]["namespaces"].append({"type": "time"}),
+                           put(linux__timeOffsets={"boottime": {"secs": 5}})), "rootless-v2", {"cgroup": None, "rootless": True}),
+    "root-of-a-user-namespace": (put(), "userns-v2", {"cgroup": "user.slice/c1", "rootless": True}),
+    "user-namespace-without-pid": (both(namespaces("mount", "uts", "ipc"), userns), "root-v2", {}),
+    "joined-user-maps": (both(namespaces("pid", "mount", user="/proc/9/ns/user"),
+                              put(linux__uidMappings=MAPS, linux__gidMappings=MAPS)), "root-v2", {}),
     "joined-network": (namespaces("pid", "mount", "uts", "ipc", network="/run/netns/a"), "root-v2", {}),
     "joined-user": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
     "joined-pid": (namespaces("mount", pid="/proc/9/ns/pid"), "root-v2", {}),

@@ -134,6 +134,8 @@ CASES = [
     ((*USERNS, "/process/user/gid", 65536), "/process/user/gid", "cannot set gid to unmapped user in user namespace"),
     ((*USERNS, "/process/user/additionalGids", [5, 65536]), "/process/user/additionalGids/1",
      "gid 65536 is not mapped in user namespace"),
+    ((*USERNS, "/mounts/-", {"destination": "/x", "type": "tmpfs", "source": "x", "options": ["uid=65536", "gid=1", "uid=x"]}),
+     "/mounts/7/options", "cannot specify uid=65536 mount option: user namespaces enabled, but no mapping found for uid 65536"),
     ((*USERNS, "/linux/uidMappings/-", {"containerID": 70000, "hostID": 90000, "size": 0}),
      "/linux/uidMappings/1/size", "a mapping needs a size above 0"),
     ((*USERNS, "/linux/uidMappings/-", {"containerID": 2**32 - 5, "hostID": 90000, "size": 5}),
