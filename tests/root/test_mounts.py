@@ -527,6 +527,52 @@ def test_no_pivot_gives_the_same_view(rt):
     assert mount_at(seen, "/proc").type == "proc" and "etc" in seen["top"]
 
 
+# Much as in an initramfs: the caller's root lies on a ramfs.
+ON_A_RAMFS = """set -e
+mount --make-rprivate /; mkdir -p $1; mount -t ramfs ramfs $1; mkdir $1/top; test -z "$2" || mount --bind $1/top $1/top
+for path in /*; do
+  case $path in /bin|/sbin|/lib*) if test -L $path; then cp -a $path $1/top/; continue; fi;; esac
+  case $path in /proc|/sys|/dev|/usr|/etc|/run|/tmp|/bin|/sbin|/lib*|/opt|/home|/root)
+    mkdir $1/top$path; mount --rbind $path $1/top$path;; esac
+done
+top=$1/top; shift 2; exec chroot $top "$@\""""
+
+
+def test_no_pivot_works_with_a_root_on_a_ramfs(rt):
+    here = ("unshare", "-m", "sh", "-c", ON_A_RAMFS, "sh", rt.base / "ramfs")
+    result = rt.container().run(wrap=(*here, "")).failed("/root/path", "invalid argument")
+    assert "mount point" in result.err.splitlines()[1]
+    for option in ((), ("--no-pivot",)):
+        seen = rt.container().run(*option, wrap=(*here, "mounted")).ok().json()
+        assert mount_at(seen, "/proc").type == "proc" and seen["top"].keys() >= {"bin", "etc"} and "usr" not in seen["top"]
+
+
+# --- what the bundle lies on
+
+ON = {
+    "tmpfs": "mount -t tmpfs -o mode=755 pyrunc-test {at}; cp -a {bundle}/. {at}",
+    "overlay": "mkdir {at}.up {at}.work; mount -t overlay -o lowerdir={bundle},upperdir={at}.up,workdir={at}.work pyrunc-test {at}",
+    "read-only overlay": "mkdir {at}.none; mount -t overlay -o lowerdir={bundle}:{at}.none pyrunc-test {at}",
+    "read-only tmpfs": "mount -t tmpfs -o mode=755 pyrunc-test {at}; cp -a {bundle}/. {at}; mount -o remount,ro {at}",
+    "read-only bind": "mount --bind {bundle} {at}; mount -o remount,bind,ro {at}",
+}
+
+
+@pytest.mark.parametrize("users", [(), (userns(),)], ids=["", "user namespace"])
+@pytest.mark.parametrize("kind", ON)
+def test_a_bundle_on(rt, kind, users):
+    container = rt.container(*users, attempt("create:/tmp/x", "read:/proc/self/comm"), rootfs={"/tmp": Dir(0o777, 100000, 100000)})
+    at = rt.base / "at"
+    at.mkdir()
+    subprocess.run(ON[kind].format(at=at, bundle=container.bundle.path), shell=True, check=True)
+    try:
+        container.bundle.path = at
+        create, read = errnos(container.run())
+        assert read == 0 and create == (EROFS if "read-only" in kind else 0)
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
 @known_bad("1.5 leaves the tmpfs over cgroup v1 writable")
 def test_a_cgroup_mount_works_and_is_read_only_when_asked(rt):
     container = rt.container(add_mounts(mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"])),

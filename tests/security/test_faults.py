@@ -10,6 +10,7 @@ import shutil
 
 import pytest
 from kit.bundle import add_mounts, bind, mount, userns
+from kit.rootless import User, UserRuntime
 
 known_bad = pytest.mark.runc_known_bad
 MOST = int(os.environ.get("PYRUNC_FAULTS", 0))  # of one kind; 0: the first few, and then one in five
@@ -90,6 +91,39 @@ def test_delete_removes_all_whichever_call_is_the_last(rt, host, verb, kind):
         deleted = container.delete("-f").ok()
         assert deleted.err == "", (n, deleted)
         nothing_left(rt, f"killed at {kind} number {n}", result)
+        if not happened:
+            break
+
+
+@pytest.fixture
+def users(pyrunc):
+    """The runtime as an ordinary user calls it: he maps himself, for a traced newuidmap has no privilege."""
+    account = User()
+    runtime = UserRuntime(pyrunc, account)
+    yield runtime
+    runtime.close()
+    account.close()
+
+
+@known_bad("is a Go program: other calls, other failures")
+@pytest.mark.parametrize("how", ["error=EIO", "error=EPERM", "signal=KILL"])
+@pytest.mark.parametrize("kind", ["unshare", "clone3", "setresuid", "open_tree", "mount_setattr", "fsopen", "move_mount", "write", "pivot_root",
+                                  "mkdir", "execveat"])
+def test_a_users_container_too_leaves_nothing(users, kind, how):
+    source = users.base / "source"
+    source.mkdir()
+    patches = add_mounts(bind(source, "/mnt", "ro")), lambda config: config["linux"]["namespaces"].append({"type": "time"}), \
+        {"linux": {"timeOffsets": {"boottime": {"secs": 5}}}}
+    bundle = users.bundle(QUICK, *patches)
+    for n in [1, 2, 3, *range(7, FAR, 13)]:
+        container = users.container(bundle=bundle)
+        result, happened = injected(users, f"{kind}:{how}:when={n}", "run", "--bundle", bundle.path, container.id)
+        assert "Traceback" not in result.err and "internal error" not in result.err, (n, result)
+        if how == "signal=KILL":
+            assert container.delete("-f").ok().err == ""
+        elif result.code:
+            assert result.err.strip(), (n, result)
+        nothing_left(users, f"{kind} number {n}: {how}", result)
         if not happened:
             break
 
