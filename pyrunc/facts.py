@@ -200,8 +200,8 @@ def _cgroups():
 
 
 def _v1_mounts(own):
-    """Mount points of the v1 hierarchies we are in, from mountinfo; the mount's root is taken off our path."""
-    found = []
+    """Mount points of the v1 hierarchies we are in, from mountinfo, the first of each; the mount's root is taken off our path."""
+    found, own = [], dict(own)
     for line in _read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         if not right.startswith("cgroup "):
@@ -212,5 +212,6 @@ def _v1_mounts(own):
             if all([part in options for part in controllers.split(",")]):
                 inside = path[len(root):] if root != "/" and path.startswith(root) else path
                 found.append([controllers, point, inside or "/"])
+                del own[controllers]
                 break
     return found

@@ -85,6 +85,15 @@ def test_half_a_cpu_is_half_a_cpu(rt):
     assert 0.45 <= share <= 0.55, share
 
 
+def test_groups_that_exist_and_are_empty_are_used(rt):
+    box = rt.container({"process": {"args": ["/bin/probe", "sleep"]}})
+    found = [top for top in ("", "unified", "pids", "memory") if Path(f"/sys/fs/cgroup/{top}/cgroup.procs").exists()]
+    for top in found:
+        Path(f"/sys/fs/cgroup/{top}/{box.bundle.config['linux']['cgroupsPath']}").mkdir()
+    box.up()
+    assert found and box.status == "running"
+
+
 def test_a_fork_bomb_is_held(rt):
     box = rt.container(resources(pids={"limit": 12}), shell("(while :; do sleep 100 & done); exec sleep 100")).up()
     wait_until(lambda: int(limits.read(box, "pids.current")) >= 11)

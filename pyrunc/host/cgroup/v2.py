@@ -199,7 +199,7 @@ class Cgroup:
         if self.frozen():
             raise Foreign("container's cgroup unexpectedly frozen", pointer="/linux/cgroupsPath",
                           hint=f"echo 0 > {self.path}/cgroup.freeze")
-        handed = set(self.read("cgroup.subtree_control").split()) - THREADED
+        handed = set(self.read_or("cgroup.subtree_control", "").split()) - THREADED  # a v1 group has no such file
         if handed:  # clone3 into it would be EBUSY: cgroup-v2.rst, No Internal Process Constraint
             raise Foreign(f"container's cgroup cannot hold a process: {', '.join(sorted(handed))} enabled for groups below it",
                           pointer="/linux/cgroupsPath", hint=f"{self.path} is a parent of other groups; choose one below it")
