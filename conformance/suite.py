@@ -19,7 +19,7 @@ from pathlib import Path
 import known
 import peers
 import tap
-from cell import Cell
+from cell import Cell, hierarchies
 
 EXPECTED = Path(__file__).with_name("expected.txt")
 PROGRAMS = peers.BUILD / "bin"
@@ -90,8 +90,14 @@ def behind(got):
     return found
 
 
+def kind_of_host():
+    """The first line of expected.txt: which cgroup versions there are decides what the programs can ask for."""
+    return "# " + " ".join(sorted({"v2" if (path / "cgroup.procs").exists() and not (path / "tasks").exists() else "v1"
+                                   for path in hierarchies()}))
+
+
 def expected(asserted):
-    """The lines of expected.txt: how many assertions of each program passed, its good end among them."""
+    """The other lines: how many assertions of each program passed, its good end among them."""
     return [f"{program} {list(asserted[program].values()).count(tap.OK)}" for program in sorted(asserted)]
 
 
@@ -102,7 +108,11 @@ def unexplained(asserted):
 
 def check(asserted):
     """Where fewer assertions passed than expected.txt says: lines to print; none is good."""
-    before = dict(line.split() for line in EXPECTED.read_text().splitlines())
+    host, *lines = EXPECTED.read_text().splitlines()
+    if host != kind_of_host():
+        print(f"{EXPECTED.name} is of a host with {host[2:]}, this one has {kind_of_host()[2:]}: not compared")
+        return []
+    before = dict(line.split() for line in lines)
     now = dict(line.split() for line in expected(asserted))
     return [f"{program}: {now[program]} assertions passed, not {before[program]}; not ok: {failing(asserted[program])}"
             for program in now if int(now[program]) < int(before[program])]
@@ -123,7 +133,7 @@ def main():
     got = results(found, programs, options.jobs)
     own = found[0].name
     if options.write:
-        EXPECTED.write_text("\n".join(expected(got[own])) + "\n")
+        EXPECTED.write_text("\n".join([kind_of_host(), *expected(got[own])]) + "\n")
     text = table(got)
     (peers.BUILD / "runtime-tools.md").write_text(text + "\n")
     print(text)

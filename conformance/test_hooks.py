@@ -5,6 +5,7 @@ import os
 
 import pytest
 from kit.bundle import File
+from kit.runtime import wait_until
 from marks import clause, refused
 
 SLEEP = {"process": {"args": ["/bin/probe", "sleep"]}}
@@ -45,6 +46,11 @@ def hooks(rt):
 def inside(body):
     """A startContainer hook: its file is the container's."""
     return {"hooks": {"startContainer": [{"path": "/hook"}]}}, {"hook": File(f"#!/bin/sh\n{body}\n", 0o755)}
+
+
+def log_of(container):
+    log = container.rootfs / "log"
+    return log.read_text().split() if log.exists() else []
 
 
 def namespaces(pid="self"):
@@ -99,7 +105,8 @@ def test_start_container_hooks(rt):
     assert not (container.rootfs / "log").exists()
     container.start().ok()
     theirs = namespaces(container.pid)
-    assert (container.rootfs / "log").read_text().split()[0] == "hook"
+    wait_until(lambda: "process" in log_of(container))
+    assert log_of(container) == ["hook", "process"]
     assert (container.rootfs / "ns").read_text().split() == theirs
 
 
