@@ -53,7 +53,7 @@ class Making:
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
-        refuse(self.config, self.facts, globals_)
+        refuse(self.config, self.facts, globals_, options)
         rootless = tolerates(globals_, self.facts)
         group, v1 = cgroup_paths(self.config, self.facts, container_id, rootless)
         bpf = seccomp_filter(self.config, globals_["root"])
@@ -170,8 +170,11 @@ def _warn(config, v1, host):
         log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
 
 
-def refuse(config, host, globals_):
-    """What this build or this host cannot do, said before anything is made."""
+def refuse(config, host, globals_, options):
+    """What this build or this host cannot do, or no option allows, said before anything is made."""
+    if options.get("no-pivot") and config.get("linux", {}).get("rootfsPropagation") in ("private", "rprivate"):
+        raise Error("config.json: /linux/rootfsPropagation: rootfsPropagation of [r]private is not safe without pivot_root",
+                    "run without --no-pivot, or choose slave", pointer="/linux/rootfsPropagation")
     if globals_.get("systemd-cgroup"):
         raise Error("systemd cgroup driver is not available in this build: run without --systemd-cgroup")
     refuse_label(config["process"], host)

@@ -51,6 +51,7 @@ def run(globals_, options, args):
         "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
         "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"], "file": options["process"],
         "unlimited": container.data["request"].get("rootless") and not options["cgroup"] and not _limited(container),
+        "no_new_keyring": container.data["request"].get("no_new_keyring"),
     }
     plan = compiler.compile(config, host, request)
     front = None if options["detach"] else foreground.Foreground(False)

@@ -33,7 +33,7 @@ class Allowed:
         self.row, self.key, self.peer, self.when = row, re.compile(rf"(exec\.)?({key})"), re.compile(peer), when
 
     def covers(self, difference):
-        return bool(self.key.fullmatch(difference.key) and self.peer.fullmatch(difference.peer) and self.when(difference))
+        return bool(self.key.fullmatch(re.sub(r"^exec\.\d+\.", "exec.", difference.key)) and self.peer.fullmatch(difference.peer) and self.when(difference))
 
 
 def only_nofollow(d):
@@ -50,15 +50,18 @@ def mode_given(d):
     return any(option.startswith("mode=") for mount in d.config["mounts"] for option in mount.get("options", ()))
 
 
+UNLIMITED = "9223372036854771712"  # 2^63 rounded down to a huge page
 ALLOWED = [
     Allowed("signals ignored by the caller", r"status\.SigIgn", when=lambda d: int(d.ours, 16) == 0),
     Allowed("capabilities absent", r"status\.Cap(Bnd|Eff|Prm)", peer="runc-new",
             when=lambda d: "capabilities" not in d.config["process"] and int(d.ours, 16) == 0),
     Allowed("the container's /dev/null as stdio", r"fds\.[012]", when=only_nofollow),
-    Allowed("stdio in the foreground without terminal", r"exec\.fds\.0",
+    Allowed("stdio in the foreground without terminal", r"fds\.0",
             when=lambda d: d.theirs[0] == "pipe:[N]" and d.ours[0] == "/dev/null"),
-    Allowed("owner of that stdio", r"exec\.fds\.[12]", when=lambda d: d.theirs[0] == "pipe:[N]"
+    Allowed("owner of that stdio", r"fds\.[12]", when=lambda d: d.theirs[0] == "pipe:[N]"
             and d.ours[0] == "/tmp/TOKEN" and d.ours[5] in (d.theirs[5], 65534)),
+    Allowed("state of a stopped container", r"state \w+\.exit", when=lambda d: d.theirs == "absent"),
+    Allowed("hybrid hosts", r"limit\.hugetlb\..*", when=lambda d: d.theirs == "absent" and d.ours == UNLIMITED),
     Allowed("masked directories", r"mount\..* super", peer="runc", when=option_more("nr_inodes=1", "size=4k")),
     Allowed("masked directories", r"mount\..* device", peer="runc"),
     Allowed("mode of a tmpfs", r"mount\./(mnt|data)(#2)? super", peer="runc", when=option_more("mode=755")),

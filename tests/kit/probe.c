@@ -6,6 +6,9 @@
  * there is none. Used by every root and security test through kit.runtime.Result.json().
  *
  *   probe                       everything
+ *   probe look OP:PATH ...      everything, then the attempts; `exit:N` among them is the status at the end
+ *   probe stay OP:PATH ...      the same, then wait for ever
+ *   probe hook FILE             everything and its standard input, appended to FILE
  *   probe try OP:PATH ...       a list of {op, path, errno, ...}: see attempt()
  *   probe sleep                 wait for ever (SIGTERM's default action applies: as pid 1 it is ignored)
  *   probe exit N                exit with status N
@@ -36,6 +39,7 @@
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -424,11 +428,84 @@ static int is_lo_up(void)
 	return n > 0 ? (int)(strtol(flags, NULL, 16) & 1) : -1;
 }
 
+/* A system call through the door for 32-bit programs, as its raw result. */
+static long call32(const unsigned long long *a)
+{
+#ifdef __x86_64__
+	long result;
+
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(a[0]), "b"(a[1]), "c"(a[2]), "d"(a[3]), "S"(a[4]), "D"(a[5])
+			 : "memory", "r8", "r9", "r10", "r11");
+	return (int)result;
+#else
+	(void)a;
+	return -ENOSYS;
+#endif
+}
+
+/* A call in a child, because a filter may kill it: prints the signal if one did; the result is 0, or -1 and errno. */
+static int in_child(const char *numbers, int old)
+{
+	unsigned long long a[7] = { 0 };
+	struct rlimit no_core = { 0, 0 };
+	int tube[2], err = 0, status = 0;
+
+	for (int i = 0; i < 7 && *numbers; i++, numbers += *numbers == ',')
+		a[i] = strtoull(numbers, (char **)&numbers, 16);
+	if (pipe(tube))
+		return -1;
+	pid_t pid = fork();
+	if (pid < 0)
+		return -1;
+	if (pid == 0) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		long rc = old ? call32(a) : syscall((long)a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+		err = old ? (rc < 0 ? (int)-rc : 0) : (rc < 0 ? errno : 0);
+		_exit(write(tube[1], &err, sizeof err) == sizeof err ? 0 : 3);
+	}
+	close(tube[1]);
+	if (read(tube[0], &err, sizeof err) != sizeof err)
+		err = 0;
+	close(tube[0]);
+	waitpid(pid, &status, 0);
+	fprintf(out, "\"signal\":%d,", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	errno = err;
+	return err ? -1 : 0;
+}
+
+/* Make a node where the probe may write and open it: which of the two is refused, and how. */
+static int device(const char *what)
+{
+	static const char path[] = "/dev/probe-node";
+	unsigned int numbers[2];
+	char kind, how;
+
+	if (sscanf(what, "%c,%u,%u,%c", &kind, &numbers[0], &numbers[1], &how) != 4) {
+		errno = EINVAL;
+		return -1;
+	}
+	int rc = mknod(path, (kind == 'b' ? S_IFBLK : S_IFCHR) | 0666, makedev(numbers[0], numbers[1]));
+	fprintf(out, "\"made\":%d,", rc ? errno : 0);
+	if (rc)
+		return rc;
+	int fd = open(path, (how == 'r' ? O_RDONLY : how == 'w' ? O_WRONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int err = errno;
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
+	errno = err;
+	return fd < 0 ? -1 : 0;
+}
+
 /*
  * One attempt OP:PATH, answered as an object. Ops: read (content up to 4 KiB), write (open O_WRONLY only), put
  * (open O_WRONLY and write one newline), create, stat, lstat, dir (entries), mknod-b / mknod-c (8:0 / 1:3, then
- * open), mkdir, unlink, access-x, statfs, lo-up, and syscall, whose "path" is NUMBER,ARG,... in hexadecimal.
+ * open), mkdir, unlink, access-x, statfs, lo-up, syscall, whose "path" is NUMBER,ARG,... in hexadecimal, call and
+ * call32, the same in a child (by int 0x80), and device, whose "path" is c|b,MAJOR,MINOR,r|w|b (both).
+ * exit:N is the probe's own status later.
  */
+static int ending;
+
 static int attempt(const char *op, const char *path)
 {
 	char buffer[4096];
@@ -491,6 +568,13 @@ static int attempt(const char *op, const char *path)
 		for (int i = 0; i < 7 && *rest; i++, rest += *rest == ',')
 			a[i] = strtoull(rest, &rest, 16);
 		rc = (int)syscall((long)a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+	} else if (!strcmp(op, "call") || !strcmp(op, "call32")) {
+		rc = in_child(path, op[4] != 0);
+	} else if (!strcmp(op, "device")) {
+		rc = device(path);
+	} else if (!strcmp(op, "exit")) {
+		rc = 0;
+		ending = atoi(path);
 	} else {
 		errno = EINVAL;
 	}
@@ -519,6 +603,28 @@ static int attempts(char **list)
 	}
 	fprintf(out, "]\n");
 	return 0;
+}
+
+/* As a hook: everything it sees, with its standard input, appended to a file in one write. */
+static int hook(const char *path, char **argv, char **envp)
+{
+	static char input[65536];
+	size_t used = 0;
+	ssize_t n;
+
+	while ((n = read(0, input + used, sizeof input - used)) > 0)
+		used += (size_t)n;
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd < 0 || dup3(fd, 999, O_CLOEXEC) < 0)
+		return 2;
+	close(fd);
+	out = fdopen(999, "a");
+	putc('{', out);
+	everything(argv, envp);
+	key("stdin");
+	string_n(input, used);
+	fprintf(out, "}\n");
+	return fclose(out);
 }
 
 static int trap_fd;
@@ -588,12 +694,18 @@ int main(int argc, char **argv, char **envp)
 		return notify(argv[2]);
 	if (argc > 2 && !strcmp(argv[1], "trap"))
 		return trap(argv[2]);
+	if (argc > 2 && !strcmp(argv[1], "hook"))
+		return hook(argv[2], argv, envp);
 	putc('{', out);
 	everything(argv, envp);
-	fprintf(out, "}\n");
+	if (argc > 2 && (!strcmp(argv[1], "look") || !strcmp(argv[1], "stay"))) {
+		key("tries");
+		attempts(argv + 2);
+	}
+	fprintf(out, "\n}\n");
 	fflush(out);
 	if (argc > 1 && !strcmp(argv[1], "stay"))
 		for (;;)
 			pause();
-	return 0;
+	return ending;
 }

@@ -99,6 +99,7 @@ CASES = {
     "joined-user-maps": (both(namespaces("pid", "mount", user="/proc/9/ns/user"),
                               put(linux__uidMappings=MAPS, linux__gidMappings=MAPS)), "root-v2", {}),
     "joined-network": (namespaces("pid", "mount", "uts", "ipc", network="/run/netns/a"), "root-v2", {}),
+    "joined-network-only": (namespaces("mount", "uts", network="/run/netns/a"), "root-v2", {}),
     "joined-user": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
     "joined-pid": (namespaces("mount", pid="/proc/9/ns/pid"), "root-v2", {}),
     "time": (both(namespaces("pid", "mount", "time"), put(linux__timeOffsets={"boottime": {"secs": 5}})), "root-v2", {}),

@@ -573,6 +573,12 @@ def test_a_bundle_on(rt, kind, users):
         subprocess.run(["umount", at], check=True)
 
 
+@pytest.mark.parametrize("value", ["private", "rprivate"])
+def test_a_private_root_without_pivot_is_refused(rt, value):
+    container = rt.container({"linux": {"rootfsPropagation": value}})
+    container.create("--no-pivot").failed("rootfsPropagation of [r]private is not safe without pivot_root")
+
+
 @known_bad("1.5 leaves the tmpfs over cgroup v1 writable")
 def test_a_cgroup_mount_works_and_is_read_only_when_asked(rt):
     container = rt.container(add_mounts(mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"])),

@@ -54,6 +54,17 @@ def test_an_absent_namespace_is_that_of_the_runtime(rt, kind):
     assert seen["ns"][PROC[kind]] == own(kind)
 
 
+@pytest.mark.parametrize("kinds", [("mount",), ("mount", "network", "ipc", "uts")], ids=" ".join)
+def test_a_user_namespace_needs_no_pid_namespace(rt, kinds):
+    """The host's /proc is bound: a new one may only be mounted with a pid namespace of its own."""
+    def edit(config):
+        bare(config)
+        config["mounts"] = [bind("/proc", "/proc", "rbind") if m["type"] == "proc" else m
+                            for m in config["mounts"] if m["type"] not in ("mqueue", "sysfs")]
+    seen = rt.container(namespaces(*kinds), userns(), edit).probe()
+    assert seen["ns"]["user"] != own("user") and seen["ns"]["pid"] == own("pid")
+
+
 def test_every_process_of_a_new_pid_namespace_is_of_the_container(rt):
     result = rt.container({"process": {"args": ["/bin/sh", "-c", "echo /proc/[0-9]*"]}}).run().ok()
     assert result.out.split() == ["/proc/1"]
@@ -146,6 +157,13 @@ def test_a_bind_mounted_namespace_file_is_joined(rt):
         holder.kill()
         holder.wait()
         subprocess.run(["umount", path], check=True)
+
+
+def test_a_namespace_is_joined_without_a_pid_namespace(rt):
+    first = rt.container(SLEEP).up()
+    path = f"/proc/{first.pid}/ns/net"
+    seen = rt.container(namespaces("ipc", "uts", "mount", network=path)).probe()
+    assert seen["ns"]["net"] == os.readlink(path) and seen["ns"]["pid"] == own("pid")
 
 
 @known_bad("1.1 wants mappings with a joined user namespace")

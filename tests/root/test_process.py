@@ -336,6 +336,11 @@ def test_the_container_has_a_session_keyring_of_its_own_unless_told_otherwise(rt
     assert not other["keyring_description"].endswith(rt.token)
 
 
+def test_an_execd_process_makes_no_keyring_where_the_container_was_not_to_have_one(rt):
+    container = rt.container({"process": {"args": ["/bin/probe", "sleep"]}}).up("--no-new-keyring")
+    assert "_ses." + container.id not in container.exec("/bin/probe").ok().json()["keyring_description"]
+
+
 @pytest.mark.parametrize("key, value", [("securebits", 0), ("pdeathsig", 0), ("subreaper", 0), ("dumpable", 1)])
 def test_nothing_of_the_set_up_stays_on_the_process(rt, key, value):
     assert rt.container().probe()[key] == value
