@@ -14,7 +14,7 @@ RUNC_NEW := $(CURDIR)/build/bin/runc-$(RUNC_VERSION)
 CONTAINERD_VERSION := 2.4.2
 CONTAINERD_NEW := $(CURDIR)/build/bin/containerd-$(CONTAINERD_VERSION)
 
-.PHONY: run test test-vm test-managers conformance conformance-check build bench density bundle clean run-packages test-packages \
+.PHONY: run test test-vm test-managers conformance conformance-check differential build bench density bundle clean run-packages test-packages \
 	bench-packages manager-packages conformance-packages
 
 # $(call packages,NAMES): apt-get only what is missing
@@ -58,6 +58,12 @@ bundle: build
 
 test: test-packages build $(RUNC_NEW)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider --ignore=tests/managers tests
+
+# N generated bundles under pyrunc and under runc; SEED repeats a run.
+N ?= 500
+
+differential: test-packages build $(RUNC_NEW)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) SEED=$(SEED) $(VENV)/bin/python -m conformance.differential $(N)
 
 # In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options.
 GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_events.py \

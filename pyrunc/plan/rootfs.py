@@ -244,10 +244,13 @@ def _cgroup2(plan, mount):
     _attach(plan, mount, fresh, fallback)
 
 
+NOTHING_TO_RUN = mountopts.ATTR_NOSUID | mountopts.ATTR_NODEV | mountopts.ATTR_NOEXEC
+
+
 def _cgroup1(plan, mount, facts, ns):
     """v1: a tmpfs with one directory per hierarchy, and links for those that share one (compat.md 2.2)."""
     attr = mount.options.attr_set
-    plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755"], attr & ~RDONLY, ""))
+    plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755"], attr & ~RDONLY | NOTHING_TO_RUN, ""))
     plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o755))
     for i, (controllers, point, _) in enumerate(facts.cgroup_v1):
         name = point.rsplit("/", 1)[-1]

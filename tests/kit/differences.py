@@ -21,6 +21,7 @@ class Difference:
     key: str
     theirs: object
     ours: object
+    said: str = ""      # by the peer, where it failed
 
     def __str__(self):
         return f"{self.key}:\n    {self.peer}: {self.theirs}\n    ours: {self.ours}"
@@ -50,6 +51,21 @@ def mode_given(d):
     return any(option.startswith("mode=") for mount in d.config["mounts"] for option in mount.get("options", ()))
 
 
+def twice(d):
+    ours, theirs = (value.split() if isinstance(value, str) else value for value in (d.ours, d.theirs))
+    return set(theirs) == set(ours) and len(theirs) > len(ours)
+
+
+def wildcard_denied(config):
+    return any(not rule["allow"] and -1 in (rule.get("major", -1), rule.get("minor", -1))
+               for rule in config["linux"]["resources"]["devices"])
+
+
+def plain_bind(mount):
+    return "bind" in mount.get("options", ())
+
+
+ATIMES = {"noatime", "relatime", "strictatime", "atime", "norelatime", "nostrictatime"}
 UNLIMITED = "9223372036854771712"  # 2^63 rounded down to a huge page
 ALLOWED = [
     Allowed("signals ignored by the caller", r"status\.SigIgn", when=lambda d: int(d.ours, 16) == 0),
@@ -62,6 +78,23 @@ ALLOWED = [
             and d.ours[0] == "/tmp/TOKEN" and d.ours[5] in (d.theirs[5], 65534)),
     Allowed("state of a stopped container", r"state \w+\.exit", when=lambda d: d.theirs == "absent"),
     Allowed("hybrid hosts", r"limit\.hugetlb\..*", when=lambda d: d.theirs == "absent" and d.ours == UNLIMITED),
+    Allowed("hybrid hosts", r"group\.", when=lambda d: not d.config["linux"].get("cgroupsPath", "").startswith("/")),
+    Allowed("cgroups above the container's", "left behind", when=lambda d: d.ours == [] and all(
+        line.startswith("cgroup ") for line in d.theirs)),
+    Allowed("a group twice in exec", r"exec\.(groups|status\.Groups)", peer="runc-new", when=twice),
+    Allowed("hooks without env", r"hook\.(prestart|createRuntime|poststart|poststop)\.\d\.env",
+            when=lambda d: d.ours == [] and "PATH" in d.theirs[0]),
+    Allowed("limits of createContainer hooks", r"hook\.createContainer\.\d\.rlimits"),
+    Allowed("poststart hooks", r"hook\.poststart\.\d\.\w+|verb (create|run|start)", peer="runc-new",
+            when=lambda d: d.key.startswith("hook") or "poststart hook" in d.said),
+    Allowed("contradictory access times", r"mount\..* options", when=lambda d: set(d.ours) ^ set(d.theirs) <= ATIMES
+            and any(len(ATIMES & set(mount.get("options", ()))) > 1 for mount in d.config["mounts"])),
+    Allowed("descriptors of hooks", r"hook\.createContainer\.\d\.fds", when=lambda d: set(d.ours) <= set(d.theirs)),
+    Allowed("deny of devices wider than an allow", r"try\.device:.*", when=lambda d: d.theirs["rc"] == 0 and d.ours["rc"] == -1
+            and wildcard_denied(d.config)),
+    Allowed("bind, not recursive, into a user namespace", r"verb (create|run)", when=lambda d: d.ours[0] == 0
+            and "invalid argument" in d.said and any(plain_bind(mount) for mount in d.config["mounts"])
+            and any(entry["type"] == "user" for entry in d.config["linux"]["namespaces"])),
     Allowed("masked directories", r"mount\..* super", peer="runc", when=option_more("nr_inodes=1", "size=4k")),
     Allowed("masked directories", r"mount\..* device", peer="runc"),
     Allowed("mode of a tmpfs", r"mount\./(mnt|data)(#2)? super", peer="runc", when=option_more("mode=755")),
@@ -73,9 +106,9 @@ ALLOWED = [
 ]
 
 
-def unexplained(peer, config, theirs, ours):
-    """Every difference of two views that ALLOWED does not cover."""
-    found = [Difference(peer, config, key, theirs.get(key, "absent"), ours.get(key, "absent"))
+def unexplained(peer, config, theirs, ours, said=""):
+    """Every difference of two views that ALLOWED does not cover; said: the peer's errors."""
+    found = [Difference(peer, config, key, theirs.get(key, "absent"), ours.get(key, "absent"), said)
              for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key, "absent") != ours.get(key, "absent")]
     return [difference for difference in found if not any(entry.covers(difference) for entry in ALLOWED)]
 

@@ -1,0 +1,78 @@
+"""What the host offers every generated bundle: a tree to bind, namespaces to join, a place for relative cgroup paths.
+
+Both runtimes get the same one, so nothing in it may be changed by a container: what the probe tries leaves no trace.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from kit.runtime import PREFIX
+
+JOINABLE = {"network": "net", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup", "time": "time"}
+USERNS = 300000
+
+
+class Host:
+    """One worker's; `names` are the placeholders that a case may hold."""
+
+    def __init__(self):
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.path.chmod(0o755)
+        self.source = self.path / "source"
+        self._tree()
+        self.groups = self._own_cgroups()
+        self.holder = self._hold("--net", "--ipc", "--uts", "--cgroup", "--time")
+        self.user_holder = self._hold("--user", "--net", "--ipc", "--uts")
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{self.user_holder.pid}/{name}").write_text(f"0 {USERNS} 65536")
+        self.names = {"{source}": str(self.source)}
+        for kind, file in JOINABLE.items():
+            self.names[f"{{ns:{kind}}}"] = f"/proc/{self.holder.pid}/ns/{file}"
+        for kind, file in {**JOINABLE, "user": "user"}.items():
+            self.names[f"{{userns:{kind}}}"] = f"/proc/{self.user_holder.pid}/ns/{file}"
+
+    def _tree(self):
+        (self.source / "sub").mkdir(parents=True)
+        (self.source / "empty").mkdir()
+        (self.source / "file").write_text("x")
+        os.chown(self.source / "file", 7, 8)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755,nosuid,noatime", "differential", self.source / "sub"],
+                       check=True)
+        (self.source / "sub" / "deep").write_text("x")
+        subprocess.run(["mount", "--make-shared", self.source / "sub"], check=True)
+
+    def _own_cgroups(self):
+        """Move this process to a group of its own in every hierarchy: a relative cgroupsPath begins beside it."""
+        groups = []
+        for top in sorted({str(path.parent) for path in Path("/sys/fs/cgroup").glob("*/cgroup.procs")}):
+            group = Path(top) / self.path.name / "worker"
+            for path in (group.parent, group):
+                path.mkdir()
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    if (path / file).exists():
+                        (path / file).write_text((path.parent / file).read_text())
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+            groups.append(group)
+        return groups
+
+    def _hold(self, *kinds):
+        """A process in new namespaces, once it is there."""
+        process = subprocess.Popen(["unshare", *kinds, "--", "sleep", "infinity"])
+        while os.readlink(f"/proc/{process.pid}/exe").rpartition("/")[2] not in ("sleep", "coreutils", "busybox"):
+            time.sleep(0.005)
+        return process
+
+    def close(self):
+        for holder in (self.holder, self.user_holder):
+            holder.kill()
+            holder.wait()
+        for group in self.groups:
+            (group.parent.parent / "cgroup.procs").write_text(str(os.getpid()))
+            group.rmdir()
+            group.parent.rmdir()
+        subprocess.run(["umount", "-l", self.source / "sub"], check=True)
+        shutil.rmtree(self.path)
