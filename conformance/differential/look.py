@@ -21,7 +21,7 @@ from kit.runtime import Container, Runtime, alive, stat_fields, wait_until
 ERRORS = {
     "exists": "already exists|already in use", "missing": "executable file not found|no such file or directory|not found",
     "denied": "permission denied|operation not permitted", "not a directory": "not a directory",
-    "unknown": "does not exist", "not running": "not running|process already finished|no such process",
+    "unknown": "container does not exist", "not running": "not running|process already finished|no such process",
 }
 PLACES = {"file": lambda data, *more: File(data, *more), "dir": Dir, "link": Link}
 HOOK = ("argv", "env", "cwd", "uids", "gids", "groups", "umask", "nnp", "rlimits", "hostname")
@@ -69,6 +69,21 @@ class Look:
             self.said[name] = result.err.strip()
         flat[f"verb {name}"] = [result.code, error]
         return result.code == 0
+
+    def inside(self, flat, text):
+        """What the probe printed, if it could."""
+        if not text.endswith(END):
+            flat["probe"] = f"printed no view: {text[-200:]}"
+            return
+        seen = json.loads(text)
+        flat.update(normal(seen))
+        for kind, link in seen["ns"].items():
+            flat[f"ns.{kind}"] = "the host's" if link == self.own[kind] else "another"
+            for placeholder, path in self.host.names.items():
+                if path.startswith("/proc/") and os.readlink(path) == link != self.own[kind]:
+                    flat[f"ns.{kind}"] = placeholder
+        for attempt in seen.get("tries", ()):
+            flat[f"try.{attempt['op']}:{attempt['path']}"] = {k: v for k, v in attempt.items() if k in ("rc", "errno", "signal", "made")}
 
     def _left(self, name):
         """What mentions the container after the end; removed, so that the next case starts clean."""
@@ -224,8 +239,8 @@ def _state(look, flat, when, container):
     state = result.json()
     pid = state["pid"]
     for key, value in state.items():
-        text = json.dumps(value, sort_keys=True).replace(container.id, "NAME").replace(container.rt.token, "TOKEN")
-        flat[f"state {when}.{key}"] = {"pid": str(bool(pid)), "created": "a time", "ociVersion": "a version"}.get(key, text)
+        fixed = {"pid": bool(pid), "created": "a time", "ociVersion": "a version"}
+        flat[f"state {when}.{key}"] = fixed.get(key, _plain(value, container))
     return pid
 
 
@@ -244,16 +259,20 @@ def _hooks(container):
     """What each hook saw, by file, in the order of the calls."""
     found = {}
     for file in sorted((container.bundle.path / "out").iterdir()):
-        for number, text in enumerate(file.read_text().splitlines(keepends=False) and _objects(file.read_text())):
+        for number, seen in enumerate(_objects(file.read_text())):
             name = f"hook.{file.name}.{number}"
-            for key in HOOK:
-                found[f"{name}.{key}"] = json.loads(json.dumps(text[key]).replace(container.id, "NAME").replace(container.rt.token, "TOKEN"))
-            state = json.loads(text["stdin"].encode("latin-1"))
-            state.update(pid=min(state.get("pid", -1), 2), ociVersion="a version", id="NAME")
-            found[f"{name}.stdin"] = json.loads(json.dumps(state).replace(container.id, "NAME").replace(container.rt.token, "TOKEN"))
-            found[f"{name}.caps"] = caps(text)
-            found[f"{name}.fds"] = sorted(text["fds"])
+            state = json.loads(seen["stdin"].encode("latin-1"))
+            state.update(pid=min(state.get("pid", -1), 2), ociVersion="a version")
+            found[f"{name}.stdin"] = _plain(state, container)
+            found[f"{name}.caps"] = caps(seen)
+            found[f"{name}.fds"] = sorted(seen["fds"])
+            found.update({f"{name}.{key}": _plain(seen[key], container) for key in HOOK})
     return found
+
+
+def _plain(value, container):
+    """Without the names that differ from run to run."""
+    return json.loads(json.dumps(value, sort_keys=True).replace(container.id, "NAME").replace(container.rt.token, "TOKEN"))
 
 
 def _objects(text):
@@ -264,22 +283,3 @@ def _objects(text):
         found.append(value)
         at += 1
     return found
-
-
-def _inside(look, flat, text):
-    """What the probe printed, if it could."""
-    if not text.endswith(END):
-        flat["probe"] = f"printed no view: {text[-200:]}"
-        return
-    seen = json.loads(text)
-    flat.update(normal(seen))
-    for kind, link in seen["ns"].items():
-        flat[f"ns.{kind}"] = "the host's" if link == look.own[kind] else "another"
-        for placeholder, path in look.host.names.items():
-            if path.startswith("/proc/") and os.readlink(path) == link != look.own[kind]:
-                flat[f"ns.{kind}"] = placeholder
-    for attempt in seen.get("tries", ()):
-        flat[f"try.{attempt['op']}:{attempt['path']}"] = {k: v for k, v in attempt.items() if k in ("rc", "errno", "signal", "made")}
-
-
-Look.inside = _inside

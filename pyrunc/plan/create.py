@@ -96,16 +96,14 @@ def groups(plan, config, facts, request, ns):
     plan.source, made = "/linux/cgroupsPath", []
     if v2:
         made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False)))
-    v1 = {}
     for controllers, mount, path in request.get("cgroup_v1") or ():
-        slot = f"cgroup:{controllers}"
-        made.append(plan.add("H", "CGROUP", (slot,), (mount, path, False, False)))
-        v1.update(dict.fromkeys(controllers.split(","), slot))
-    limits.compile(plan, resources, v1, v2)
+        made.append(plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False)))
+    v1 = _on_v1(request)
+    limits.compile(plan, limits.split(resources)[0] if ns.needs_first() else resources, v1, v2)
     if v2:
         optional = bool(request.get("rootless")) and not config.get("linux", {}).get("cgroupsPath")
         made[0].args = (*made[0].args[:2], limits.needs_domain(plan), optional)
-        if optional and not any([op.name == "LIMIT" for op in plan.ops]):
+        if optional and not list(limits.writes(resources, v1)):
             made[0].tolerate = NO_RIGHT
         owner = _owner(config, ns)
         if owner is not None:
@@ -118,6 +116,12 @@ def groups(plan, config, facts, request, ns):
             plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
                      source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     tasks(plan, v1)
+
+
+def _on_v1(request):
+    """{controller: slot of its group} of the controllers on v1 hierarchies."""
+    return {controller: f"cgroup:{controllers}" for controllers, _, _ in request.get("cgroup_v1") or ()
+            for controller in controllers.split(",")}
 
 
 def tasks(plan, v1):
@@ -226,6 +230,9 @@ def _process(plan, config, facts, request, ns):
     keep = ("gate", "status") if gated else (None, None)
     security.credentials(plan, proc, env, request.get("bpf"), facts, ns, (*keep, "start-state" if hooked else None))
     ready(plan)
+    if ns.needs_first():
+        late = limits.split(linux.get("resources", {}))[1]
+        limits.compile(plan, late, _on_v1(request), request.get("cgroup") is not None)
     plan.add("H", "CREATED", source="default: state")
     if gated:
         plan.add("I", "GATE", ("gate",), source="start")

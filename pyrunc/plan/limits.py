@@ -70,6 +70,15 @@ def ignored(resources, memory_on_v1):
     return out
 
 
+def split(resources):
+    """(what holds before anything runs, what can hold only when init has been forked): for a moment the first process
+    and init are two, and pids.max may be 1."""
+    unified = resources.get("unified") or {}
+    late = {file: value for file, value in unified.items() if file.startswith("pids.")}
+    early = {**resources, "pids": {}, "unified": {file: value for file, value in unified.items() if file not in late}}
+    return early, {"pids": resources.get("pids"), "unified": late}
+
+
 def needs_domain(plan):
     """Does any write to the cgroup2 tree need a controller that works on whole processes only?"""
     return any([op.name == "LIMIT" and op.slots[0] == "cgroup" and op.args[0].partition(".")[0] in DOMAIN

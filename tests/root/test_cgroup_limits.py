@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from kit import limits
+from kit.bundle import namespaces, userns
 from kit.runtime import Runtime, wait_until
 
 
@@ -74,6 +75,15 @@ def test_a_created_container_holds_less_than_300_kib(rt):
         box.delete("-f").ok()
     print(f"memory charged to a created container: {min(used) >> 10} KiB")
     assert 0 < min(used) < 300 << 10
+
+
+@pytest.mark.parametrize("how", ["born", "user namespace", "joined"])
+def test_one_process_is_enough_for_init(rt, how):
+    """pids.max 1, even where a first process forks init."""
+    patches = {"born": [], "user namespace": [userns()],
+               "joined": [namespaces("pid", "ipc", "uts", "mount", network="/proc/self/ns/net")]}[how]
+    box = rt.container(resources(pids={"limit": 1}), {"process": {"args": ["/bin/probe", "sleep"]}}, *patches).up()
+    assert limits.read(box, "pids.max") == "1"
 
 
 def test_half_a_cpu_is_half_a_cpu(rt):
