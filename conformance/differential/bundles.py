@@ -137,7 +137,7 @@ def rlimits(draw, case):
 def process(draw, case):
     found = case.config["process"]
     optional = {
-        "cwd": st.sampled_from(["/", "/tmp", "/made/by/runtime", "/etc", "/mnt", "/proc/self", "/tmp/../etc", "/link"]),
+        "cwd": st.sampled_from(["/", "/tmp", "/made/by/runtime", "/etc", "/mnt", "/proc/sys", "/tmp/../etc", "/link"]),
         "oomScoreAdj": st.sampled_from([0, 1, 500, 1000]),
         "noNewPrivileges": st.booleans(),
         "env": st.lists(st.sampled_from(["A=1", "A=2", "B=", "HOME=/h", "PATH=/bin", "PATH=/sbin:/bin", "L=" + "x" * 3000, "C=\u00e9=",
@@ -272,7 +272,7 @@ def paths(draw, case):
                                           "/dev/null", "/mnt", "/etc/link", "/etc/dir", "/proc/sysrq-trigger"]
     case.rootfs.update({"/etc/link": ("link", "passwd"), "/etc/dir/x": ("file", "x")})
     if chance(draw):
-        linux["maskedPaths"] = draw(st.lists(st.sampled_from(known), max_size=4))
+        linux["maskedPaths"] = draw(st.lists(st.sampled_from([path for path in known if path != "/proc/sys"]), max_size=4))
     if chance(draw):
         linux["readonlyPaths"] = draw(st.lists(st.sampled_from(known), max_size=4))
     if chance(draw):

@@ -208,8 +208,6 @@ def _filesystem(plan, mount):
     )
     if opts.tmpcopyup and mount.kind == "tmpfs":
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
-    for kind, recursive in opts.propagation:
-        plan.add("I", "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
     _attach(plan, mount, fresh, fallback, real | mount.in_proc())
 
@@ -221,10 +219,17 @@ def _fallback(plan, mount):
 
 
 def _attach(plan, mount, fresh, fallback, flags=0):
-    # without a fresh mount its slot is empty, and moving nothing is EBADF
-    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, flags, 0o644), (EBADF,) if fallback else ())
+    refused = (EBADF,) if fallback else ()  # without a fresh mount its slot is empty, and so is what is done to it
+    _propagate(plan, mount.slot, mount, refused)
+    plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, flags, 0o644), refused)
     if fallback:
+        _propagate(plan, fallback, mount, unless=fresh)
         plan.add("I", "ATTACH", (fallback, "root"), (mount.path, flags, 0o644), unless=fresh)
+
+
+def _propagate(plan, slot, mount, tolerate=(), unless=None):
+    for kind, recursive in mount.options.propagation:
+        plan.add("I", "SETATTR", (slot,), (0, 0, kind, int(recursive)), tolerate, unless)
 
 
 def _cgroup(plan, mount, facts, ns):
@@ -262,6 +267,7 @@ def _cgroup1(plan, mount, facts, ns):
         for controller in controllers.split(","):
             if controller != name and "=" not in controller:
                 plan.add("I", "LINK", ("root",), (f"{mount.path}/{controller}", name, 0))
+    _propagate(plan, mount.slot, mount)
     if attr & RDONLY:
         plan.add("I", "SETATTR", (mount.slot,), (RDONLY, 0, 0, 0))
 

@@ -66,6 +66,7 @@ def plain_bind(mount):
 
 
 ATIMES = {"noatime", "relatime", "strictatime", "atime", "norelatime", "nostrictatime"}
+DEFAULT_NODES = ("/dev/null", "/dev/tty")
 UNLIMITED = "9223372036854771712"  # 2^63 rounded down to a huge page
 ALLOWED = [
     Allowed("signals ignored by the caller", r"status\.SigIgn", when=lambda d: int(d.ours, 16) == 0),
@@ -87,7 +88,11 @@ ALLOWED = [
     Allowed("umask above 0777", r"verb (create|run)",
             when=lambda d: d.ours[0] == 1 and d.config["process"].get("user", {}).get("umask", 0) > 0o777),
     Allowed("startContainer hooks without env", r"hook\.startContainer\.\d\.env",
-            when=lambda d: d.theirs[-1].startswith("HOME=") and d.ours == d.theirs[:-1]),
+            when=lambda d: d.theirs[-1].startswith("HOME=") and d.ours in ([], d.theirs[:-1])),
+    Allowed("startContainer hook or execve fails", r"verb (start|run)", when=lambda d: d.ours[0] == 1 and d.theirs[1] is None
+            and any(hook["path"] in ("/none", "/bin/false") for hook in d.config["hooks"]["startContainer"])),
+    Allowed("device rule of a default node that the config lists", r"verb (create|run)|try\.device:.*", when=lambda d: any(
+        device["path"] in DEFAULT_NODES for device in d.config["linux"].get("devices", ()))),
     Allowed("limits of createContainer hooks", r"hook\.createContainer\.\d\.rlimits"),
     Allowed("poststart hooks", r"hook\.poststart\.\d\.\w+|verb (create|run|start)", peer="runc-new",
             when=lambda d: d.key.startswith("hook") or "poststart hook" in d.said),
@@ -106,7 +111,7 @@ ALLOWED = [
     Allowed("rootfsPropagation shared", r"mount\..* propagation", peer="runc",
             when=lambda d: d.config["linux"].get("rootfsPropagation") in ("shared", "rshared")),
     Allowed("/dev/mqueue in a user namespace", r"dev\.mqueue", when=lambda d: d.theirs[3] == 65534 and d.ours[3] == 0),
-    Allowed("order of variables in exec", r"exec\.env", peer="runc-new", when=lambda d: sorted(d.theirs) == sorted(d.ours)),
+    Allowed("order of variables", r"env|hook\.startContainer\.\d\.env", peer="runc-new", when=lambda d: sorted(d.theirs) == sorted(d.ours)),
 ]
 
 

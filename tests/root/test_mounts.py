@@ -573,6 +573,16 @@ def test_a_bundle_on(rt, kind, users):
         subprocess.run(["umount", at], check=True)
 
 
+def test_a_directory_over_a_file_is_refused_in_mounts_own_words(rt):
+    rt.container(add_mounts(mount("/etc/passwd", "tmpfs", "tmpfs"))).create().failed("/etc/passwd", "not a directory")
+
+
+@pytest.mark.parametrize("word", ["shared", "rshared", "private"])
+def test_a_cgroup_mount_takes_propagation(rt, word):
+    seen = rt.container(add_mounts(mount("/sys/fs/cgroup", "cgroup", "cgroup", [word]))).probe()
+    assert mount_at(seen, "/sys/fs/cgroup").propagation == {"private" if word == "private" else "shared"}
+
+
 @pytest.mark.parametrize("value", ["private", "rprivate"])
 def test_a_private_root_without_pivot_is_refused(rt, value):
     container = rt.container({"linux": {"rootfsPropagation": value}})
