@@ -152,15 +152,16 @@ def _idmap(plan, mount, ns, facts):
 
 def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
     """What the container sees of cgroups if it may not, or need not, mount them itself: on v1 its own groups."""
-    set_ = mount.options.attr_set
+    set_ = mount.options.attr_set  # added to the host's flags, of which some are locked where root is a namespace's
+    clear = mountopts.ATTR_ATIME if set_ & mountopts.ATTR_ATIME else 0  # a field: mount_setattr(2) wants it cleared to be set
     if facts.cgroup == "v2":
         path = facts.cgroup_root + ("" if "cgroup" not in ns.new else facts.cgroup_own.rstrip("/"))
         if in_user_namespace(ns, facts):
-            plan.add(role, "TREE", (f"{mount.slot}-host",), (path, TREE_RECURSIVE, set_ | RDONLY, 0, base))
+            plan.add(role, "TREE", (f"{mount.slot}-host",), (path, TREE_RECURSIVE, set_ | RDONLY, clear, base))
     elif "cgroup" not in ns.new:
         made = {point: f"/{path}" for _, point, path in groups}
         for i, (_, point, own) in enumerate(facts.cgroup_v1):
-            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + made.get(point, own.rstrip("/")), 0, set_, 0, base))
+            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + made.get(point, own.rstrip("/")), 0, set_, clear, base))
 
 
 # --- mount: init's part ---

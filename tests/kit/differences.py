@@ -93,6 +93,9 @@ ALLOWED = [
             and any(hook["path"] in ("/none", "/bin/false") for hook in d.config["hooks"]["startContainer"])),
     Allowed("device rule of a default node that the config lists", r"verb (create|run)|try\.device:.*", when=lambda d: any(
         device["path"] in DEFAULT_NODES for device in d.config["linux"].get("devices", ()))),
+    Allowed("read-only tmpfs", r"mount\..* options|try\..*|verb (create|run)", when=lambda d: any(
+        mount.get("type") == "tmpfs" and "ro" in mount.get("options", ()) for mount in d.config["mounts"])
+        and not (d.key.startswith("verb") and (d.ours[1] or "MS_REMOUNT" not in d.said))),
     Allowed("limits of createContainer hooks", r"hook\.createContainer\.\d\.rlimits"),
     Allowed("poststart hooks", r"hook\.poststart\.\d\.\w+|verb (create|run|start)", peer="runc-new",
             when=lambda d: d.key.startswith("hook") or "poststart hook" in d.said),
@@ -101,7 +104,7 @@ ALLOWED = [
     Allowed("descriptors of hooks", r"hook\.createContainer\.\d\.fds", when=lambda d: set(d.ours) <= set(d.theirs)),
     Allowed("deny of devices wider than an allow", r"try\.device:.*", when=lambda d: d.theirs["rc"] == 0 and d.ours["rc"] == -1
             and wildcard_denied(d.config)),
-    Allowed("bind, not recursive, into a user namespace", r"verb (create|run)", when=lambda d: d.ours[0] == 0
+    Allowed("bind, not recursive, into a user namespace", r"verb (create|run)", when=lambda d: d.ours[1] is None
             and "invalid argument" in d.said and any(plain_bind(mount) for mount in d.config["mounts"])
             and any(entry["type"] == "user" for entry in d.config["linux"]["namespaces"])),
     Allowed("masked directories", r"mount\..* super", peer="runc", when=option_more("nr_inodes=1", "size=4k")),

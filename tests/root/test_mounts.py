@@ -583,6 +583,12 @@ def test_a_cgroup_mount_takes_propagation(rt, word):
     assert mount_at(seen, "/sys/fs/cgroup").propagation == {"private" if word == "private" else "shared"}
 
 
+@pytest.mark.parametrize("word", ["strictatime", "noatime"])
+def test_a_cgroup_mount_takes_access_times(rt, word):
+    seen = rt.container(add_mounts(mount("/sys/fs/cgroup", "cgroup", "cgroup", [word]))).probe()
+    assert "relatime" not in mount_at(seen, "/sys/fs/cgroup").options
+
+
 @pytest.mark.parametrize("value", ["private", "rprivate"])
 def test_a_private_root_without_pivot_is_refused(rt, value):
     container = rt.container({"linux": {"rootfsPropagation": value}})
