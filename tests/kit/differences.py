@@ -96,6 +96,9 @@ ALLOWED = [
     Allowed("read-only tmpfs", r"mount\..* options|try\..*|verb (create|run)", when=lambda d: any(
         mount.get("type") == "tmpfs" and "ro" in mount.get("options", ()) for mount in d.config["mounts"])
         and not (d.key.startswith("verb") and (d.ours[1] or "MS_REMOUNT" not in d.said))),
+    Allowed("status that prestart, createRuntime, createContainer hooks are told",
+            r"hook\.(prestart|createRuntime|createContainer)\.\d\.stdin",
+            when=lambda d: {**d.theirs, "status": "created"} == d.ours),
     Allowed("limits of createContainer hooks", r"hook\.createContainer\.\d\.rlimits"),
     Allowed("poststart hooks", r"hook\.poststart\.\d\.\w+|verb (create|run|start)", peer="runc-new",
             when=lambda d: d.key.startswith("hook") or "poststart hook" in d.said),

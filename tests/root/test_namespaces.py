@@ -159,13 +159,6 @@ def test_a_bind_mounted_namespace_file_is_joined(rt):
         subprocess.run(["umount", path], check=True)
 
 
-def test_a_namespace_is_joined_without_a_pid_namespace(rt):
-    first = rt.container(SLEEP).up()
-    path = f"/proc/{first.pid}/ns/net"
-    seen = rt.container(namespaces("ipc", "uts", "mount", network=path)).probe()
-    assert seen["ns"]["net"] == os.readlink(path) and seen["ns"]["pid"] == own("pid")
-
-
 @known_bad("1.1 wants mappings with a joined user namespace")
 def test_a_user_namespace_is_joined_with_what_it_owns(rt):
     first = rt.container(userns(), SLEEP).up()
