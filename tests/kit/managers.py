@@ -6,6 +6,7 @@ default paths, and the kernel takes everything away, shims and mounts and bridge
 does with pytest even if that is killed. cgroups are the host's: tell managers to keep below `Place.cgroup`.
 """
 
+import glob
 import hashlib
 import io
 import json
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from kit.bundle import BUSYBOX, make_rootfs
 from kit.console import read_terminal
-from kit.runtime import PREFIX, remove_cgroup, processes_with, wait_until
+from kit.runtime import KEPT_IN_ROOT, PREFIX, remove_cgroup, processes_with, wait_until
 
 IMAGE = "localhost/box:1"
 TIMEOUT = 60
@@ -72,14 +73,18 @@ class Place:
         for directory in ("run", "lib", "etc", "etc.work"):
             (self.base / directory).mkdir(mode=0o755)
         self.env = {"PATH": PATH, "HOME": str(self.base), "LC_ALL": "C.UTF-8", "PYRUNC_TEST": self.token}
+        self.daemons = []
         self.holder = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL",
              "--mount-proc", "sh", "-c", SET_UP, "sh", str(self.base)],
             env=self.env, stdin=subprocess.DEVNULL)
-        self.pid = int(wait_until(lambda: _child(self.holder.pid), what="no process in the new namespaces"))
-        wait_until(lambda: self.holder.poll() is not None or _comm(self.pid) == "catatonit", what="the place is not set up")
-        assert self.holder.poll() is None, "the place cannot be set up: see stderr"
-        self.daemons = []
+        try:
+            wait_until(lambda: self.holder.poll() is not None or _comm(_child(self.holder.pid)) == "catatonit", what="the place is not set up")
+            assert self.holder.poll() is None, "the place cannot be set up: see stderr"
+        except AssertionError:
+            self.close()
+            raise
+        self.pid = int(_child(self.holder.pid))
 
     def enter(self, *argv):
         """The command line that runs argv inside."""
@@ -102,18 +107,35 @@ class Place:
         daemon.await_ready(ready)
         return daemon
 
+    def groups(self):
+        """The cgroups named `cgroup`, in whichever hierarchies the host has."""
+        return [path for path in (f"/sys/fs/cgroup{self.cgroup}", *glob.glob(f"/sys/fs/cgroup/*{self.cgroup}")) if os.path.isdir(path)]
+
+    def assert_nothing_left(self, states, spared=(), within=10):
+        """Assert that neither the runtime (by a glob of its states below `base`) nor the kernel has a container any more."""
+        def left():
+            found = [str(path) for path in self.base.glob(states) if path.name not in KEPT_IN_ROOT]
+            return found + [entry.path for group in self.groups() for entry in os.scandir(group) if entry.is_dir() and entry.name not in spared]
+
+        deadline = time.monotonic() + within
+        while (found := left()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not found, "left behind:\n" + "\n".join(found)
+
     def close(self):
         """End everything inside; assert that no process, mount or cgroup is left on the host; remove the directory."""
-        for daemon in reversed(self.daemons):
-            daemon.stop()
-        self.holder.send_signal(signal.SIGKILL)
-        self.holder.wait()
-        wait_until(lambda: not processes_with(self.token), what=f"processes of {self.token} live on")
-        for top in Path("/sys/fs/cgroup").iterdir():
-            remove_cgroup(str(top / self.token))
-        assert not list(Path("/sys/fs/cgroup").glob(f"*/{self.token}*")), "cgroups are left"
-        assert self.token not in Path("/proc/self/mountinfo").read_text(), "mounts are left"
-        shutil.rmtree(self.base)
+        try:
+            for daemon in reversed(self.daemons):
+                daemon.stop()
+        finally:
+            self.holder.kill()
+            self.holder.wait()
+            wait_until(lambda: not processes_with(self.token), what=f"processes of {self.token} live on")
+            for group in self.groups():
+                remove_cgroup(group)
+            assert not self.groups(), f"cgroups are left: {self.groups()}"
+            assert self.token not in Path("/proc/self/mountinfo").read_text(), "mounts are left"
+            shutil.rmtree(self.base)
 
 
 class Daemon:

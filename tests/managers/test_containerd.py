@@ -9,7 +9,7 @@ import time
 
 import pytest
 from kit.managers import IMAGE, Place, Terminal, make_image, recipe
-from kit.runtime import KEPT_IN_ROOT, wait_until
+from kit.runtime import wait_until
 
 LINGER = "code=$?; sleep 0.2; exit $code"
 BLOCKS = {"debian": "/etc/containerd/config.toml", "new": "config.toml"}
@@ -86,19 +86,15 @@ class Containerd:
         stat = self.place.call("cat", f"/proc/{pid}/stat")
         return stat.returncode == 0 and stat.stdout.rpartition(")")[2].split()[0] not in "ZX"
 
-    def leftovers(self):
-        found = [path for path in (self.place.base / "run/containerd/runc" / self.place.token).glob("*") if path.name not in KEPT_IN_ROOT]
-        for top in os.listdir("/sys/fs/cgroup"):
-            if os.path.isdir(path := f"/sys/fs/cgroup/{top}{self.place.cgroup}"):
-                found += [entry.path for entry in os.scandir(path) if entry.is_dir()]
-        return found
+    def assert_nothing_left(self):
+        self.place.assert_nothing_left(f"run/containerd/runc/{self.place.token}/*")
 
     def tidy(self):
         """Remove all containers; nothing may remain of them."""
         for id in self("containers", "ls", "--quiet").out.split():
             self("task", "rm", "--force", id)
             self("containers", "rm", id).ok()
-        wait_until(lambda: not self.leftovers(), what=f"left behind: {self.leftovers()}")
+        self.assert_nothing_left()
 
 
 @pytest.fixture(scope="module", params=["debian", "new"])
@@ -316,7 +312,7 @@ def test_a_killed_shim_takes_its_container_along(ctr):
     pid = ctr.task("one")[0]
     ctr.place.call("kill", "-KILL", ctr.shim("one")).ok()
     wait_until(lambda: not ctr.alive(pid), what="the container outlives its shim")
-    wait_until(lambda: not ctr.leftovers(), what=f"left behind: {ctr.leftovers()}")
+    ctr.assert_nothing_left()
     ctr("task", "rm", "--force", "one")
     ctr("containers", "rm", "one").ok()
     assert ctr.sh("one", "echo again") == "again"

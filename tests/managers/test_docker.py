@@ -6,9 +6,8 @@ import signal
 import time
 
 import pytest
-
 from kit.managers import IMAGE, Place, Terminal, make_image, recipe
-from kit.runtime import KEPT_IN_ROOT, wait_until
+from kit.runtime import wait_until
 
 WITHOUT = "SYS_RESOURCE"  # the one capability that root may lack where tests run
 FULL = int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("CapBnd")), 16)
@@ -62,20 +61,11 @@ class Docker:
     def inspect(self, id, what):
         return self("inspect", "--format", "{{json " + what + "}}", id).json()
 
-    def leftovers(self):
-        """Containers that the runtime or the kernel still has."""
-        base, cgroup = self.place.base, self.place.token
-        found = [str(path) for path in base.glob("run/docker/runtime-*/moby/*") if path.name not in KEPT_IN_ROOT]
-        for top in os.listdir("/sys/fs/cgroup"):
-            found += [entry.path for path in (f"/sys/fs/cgroup/{top}/{cgroup}",) if os.path.isdir(path)
-                      for entry in os.scandir(path) if entry.is_dir() and entry.name not in ("buildkit", "sub")]
-        return found
-
     def tidy(self):
         """Remove all containers; nothing may remain of them."""
         if ids := self("ps", "--all", "--quiet").out.split():
             self("rm", "--force", "--volumes", *ids).ok()
-        wait_until(lambda: not self.leftovers(), what=f"left behind: {self.leftovers()}")
+        self.place.assert_nothing_left("run/docker/runtime-*/moby/*", spared=("buildkit", "sub"))
 
 
 @pytest.fixture(scope="module")
