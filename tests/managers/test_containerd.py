@@ -153,6 +153,14 @@ def test_what_a_container_sees(ctr):
     assert "Read-only" in ctr.sh("three", "touch /x 2>&1 || true", "--read-only")
 
 
+def test_privileged(ctr):
+    """All that ctr itself may, all devices, a writable /sys."""
+    out = ctr.sh("one", "mount -t tmpfs none /mnt && ls /dev && cat /proc/self/status", "--privileged")
+    assert "loop-control" in out
+    assert int(out.split("CapEff:\t")[1][:16], 16) & 1 << 21
+    assert "Seccomp:\t0" in out
+
+
 def test_capabilities_and_seccomp(ctr):
     def caps(id, *options):
         return int(ctr.probe(id, *options)["status"].split("CapEff:\t")[1][:16], 16)
@@ -291,8 +299,10 @@ def test_metrics(ctr):
     ((), ("/etc/passwd",), 'exec: "/etc/passwd": permission denied'),
     (("--cwd", "/etc/passwd"), ("true",), "not a directory"),
     (("--mount", "type=bind,src=/no/such,dst=/in,options=rbind"), ("true",), "no such file or directory"),
+    (("--mount", "type=nosuch,src=x,dst=/in"), ("true",), "no such device"),
     (("--with-ns", "network:/etc/passwd"), ("true",), "create failed"),
-], ids=["not-found", "not-executable", "cwd", "mount", "namespace"])
+    (("--rootfs-propagation", "nosuch"), ("true",), "rootfsPropagation=nosuch is not supported"),
+], ids=["not-found", "not-executable", "cwd", "mount", "file-system", "namespace", "propagation"])
 def test_errors_arrive_word_for_word(ctr, options, cmd, words):
     done = ctr.run("one", *options, cmd=cmd).failed(1, words)
     assert f"OCI runtime create failed: {'pyrunc' if ctr.name == 'pyrunc' else 'runc'} create failed: " in done.stderr

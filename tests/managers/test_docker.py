@@ -404,6 +404,13 @@ def test_limits(docker):
     assert shares in ("512", "20")
 
 
+@pytest.mark.skipif(not os.path.isdir("/sys/fs/cgroup/memory"), reason="cgroup v1 has these; Docker leaves them out on v2")
+def test_limits_of_v1_only(docker):
+    script = "cd /sys/fs/cgroup/memory; cat memory.swappiness; head -1 memory.oom_control; cat memory.soft_limit_in_bytes"
+    out = docker.sh(script, "--memory-swappiness", "10", "--oom-kill-disable", "--memory", "64m", "--memory-reservation", "32m")
+    assert out.splitlines() == ["10", "oom_kill_disable 1", str(32 << 20)]
+
+
 def test_pids_limit_holds(docker):
     done = docker.run("--pids-limit", "5", cmd=("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done 2>&1"))
     assert "can't fork" in done.stdout

@@ -135,7 +135,8 @@ def summary(crowd, times, grown):
     return {
         "count": len(times), "latency": around, "kernel": grown / len(times),
         "pss": statistics.mean([pss(crowd.pid(id)) for id in crowd.ids]),
-        "state": bench.timed([*crowd.begin, "state", crowd.ids[0]]), "list": bench.timed([*crowd.begin, "list"]),
+        "state": statistics.median([bench.timed([*crowd.begin, "state", id]) for id in crowd.ids[:20]]),
+        "list": statistics.median([bench.timed([*crowd.begin, "list"]) for _ in range(5)]),
     }
 
 
