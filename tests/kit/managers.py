@@ -3,7 +3,8 @@
 A `Place` is a process in mount, network and pid namespaces of its own, where /run and /var/lib are empty directories of
 the test and /etc is the host's with changes of the test's own; managers are run in it (`call`, `daemon`). So they keep their
 default paths, and the kernel takes everything away, shims and mounts and bridges too, when the process dies, which it
-does with pytest even if that is killed. cgroups are the host's: tell managers to keep below `Place.cgroup`.
+does with pytest even if that is killed (a directory and empty cgroups are all that such an end leaves). cgroups are the
+host's: tell managers to keep below `Place.cgroup`.
 """
 
 import glob
