@@ -220,13 +220,19 @@ def test_restart_policy(docker):
     wait_until(lambda: docker.inspect(id, ".RestartCount") == 2 and docker.inspect(id, ".State.Status") == "exited", timeout=30)
 
 
+def silent(docker, id):
+    """Whether half a second adds nothing to the log (what was said before may still be on its way)."""
+    before = docker("logs", id).out
+    time.sleep(0.5)
+    return docker("logs", id).out == before
+
+
 def test_pause(docker):
     id = docker.up(cmd=("sh", "-c", "while sleep 0.1; do echo tick; done"))
     docker("pause", id).ok()
     assert docker.inspect(id, ".State.Status") == "paused"
+    wait_until(lambda: silent(docker, id), what="a paused container goes on talking")
     before = docker("logs", id).out
-    time.sleep(0.5)
-    assert docker("logs", id).out == before
     docker("exec", id, "true").failed(1, "is paused")
     docker("unpause", id).ok()
     wait_until(lambda: docker("logs", id).out != before)
@@ -565,21 +571,24 @@ def test_info(docker):
 
 
 def test_live_restore(own_daemon):
-    """The daemon and its containerd are killed; the container runs on and is the new daemon's."""
+    """The daemon and its containerd are killed; one container runs on and is the new daemon's, one has ended meanwhile."""
     docker = own_daemon("--live-restore")
     id = docker.up(cmd=("sh", "-c", "while sleep 0.1; do echo tick; done"))
-    gone = docker.up("--name", "ends-meanwhile", cmd=("sh", "-c", "sleep 1; exit 23"))
-    pid = docker.inspect(id, ".State.Pid")
+    here = docker.place.base / "shared"
+    here.mkdir()
+    ends = docker.up("--volume", f"{here}:/in", cmd=("sh", "-c", "until test -e /in/go; do sleep 0.1; done; exit 23"))
+    pid, ending = docker.inspect(id, ".State.Pid"), docker.inspect(ends, ".State.Pid")
     docker.daemon.kill(signal.SIGKILL)
     docker.daemon.popen.wait(10)
     docker("version").failed(1)
-    time.sleep(1.2)
+    (here / "go").touch()
+    wait_until(lambda: docker.place.call("kill", "-0", str(ending)).returncode, what="it does not end")
     docker.start()
     assert docker.inspect(id, ".State.Pid") == pid
     before = docker("logs", id).out
     wait_until(lambda: docker("logs", id).out != before, what="no more output arrives")
     docker("exec", id, "true").ok()
-    assert docker.inspect(gone, ".State.ExitCode") == 23
+    assert docker.inspect(ends, ".State.ExitCode") == 23
     docker("stop", "--time", "0", id).ok()
 
 
