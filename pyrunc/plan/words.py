@@ -45,8 +45,6 @@ def hint(plan, op, errno):
         if op.name == "FSMOUNT" and op.args[0] == "proc":
             return PROC_HINTS[_has_new_pid(plan)]
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
-    if op.name == "CAPS" and errno == EPERM:
-        return "nobody can give a capability that he lacks himself: compare CapBnd in /proc/self/status"
     if op.name == "FORK" and errno == EAGAIN:
         return "the pids limit of the container's cgroup, or of its user, is reached"
     if op.name == "JOIN" and errno == ENOSPC:

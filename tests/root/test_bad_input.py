@@ -379,14 +379,6 @@ def test_a_seccomp_profile_that_cannot_work_is_refused(rt, host, seccomp):
     refused(rt, rt.container({"linux": {"seccomp": seccomp}}))
 
 
-def test_a_capability_that_the_caller_lacks_is_refused(rt, host):
-    """As `docker run --privileged` has it on a machine whose root has not got everything."""
-    container = rt.container({"process": {"capabilities": {kind: ["CAP_SYS_RESOURCE"] for kind in ("bounding", "effective", "permitted")}}})
-    done = container.create(wrap=("setpriv", "--bounding-set", "-sys_resource"))
-    done.failed("config.json: /process/capabilities: capset: operation not permitted")
-    assert "hint: " in done.err
-
-
 # --- the root filesystem
 
 def test_a_missing_rootfs_is_refused(rt, host):
