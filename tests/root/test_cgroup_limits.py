@@ -392,3 +392,15 @@ def test_the_tcp_buffers_of_a_group_are_limited_where_the_kernel_can(rt):
     if not old:
         pytest.skip("no memory controller on v1 here")
     assert (path / "memory.kmem.tcp.limit_in_bytes").read_text().strip() == str(1 << 20)
+
+
+def test_a_group_of_v1_that_is_there_and_empty_is_used(rt):
+    container = rt.container(SLEEP)
+    tops = [Path(f"/sys/fs/cgroup/{name}") for name in ("memory", "pids")]
+    if not all((top / "tasks").exists() for top in tops):
+        pytest.skip("no memory and pids controllers on v1 here")
+    for top in tops:
+        (top / container.bundle.config["linux"]["cgroupsPath"].lstrip("/")).mkdir()
+    container.up()
+    path, _ = limits.group(container, "memory")
+    assert str(container.pid) in (path / "cgroup.procs").read_text().split()
