@@ -531,9 +531,7 @@ def test_no_pivot_gives_the_same_view(rt):
 ON_A_RAMFS = """set -e
 mount --make-rprivate /; mkdir -p $1; mount -t ramfs ramfs $1; mkdir $1/top; test -z "$2" || mount --bind $1/top $1/top
 for path in /*; do
-  case $path in /bin|/sbin|/lib*) if test -L $path; then cp -a $path $1/top/; continue; fi;; esac
-  case $path in /proc|/sys|/dev|/usr|/etc|/run|/tmp|/bin|/sbin|/lib*|/opt|/home|/root)
-    mkdir $1/top$path; mount --rbind $path $1/top$path;; esac
+  if test -L $path; then cp -a $path $1/top/; elif test -d $path; then mkdir $1/top$path; mount --rbind $path $1/top$path; fi
 done
 top=$1/top; shift 2; exec chroot $top "$@\""""
 
