@@ -1,4 +1,4 @@
-"""The cffi module pyrunc._native: every native_*.h is its cdef, every shim_*.c (and seccomp.c) its source."""
+"""The cffi module pyrunc._native: every native_*.h is its cdef, every shim_*.c (and bus.c, seccomp.c) its source."""
 
 import pathlib
 
@@ -12,7 +12,7 @@ def builder(include):
     ffi = cffi.FFI()
     declarations = "".join(path.read_text() for path in sorted(HERE.glob("native_*.h")))
     ffi.cdef(declarations)
-    sources = sorted([*HERE.glob("shim_*.c"), *HERE.glob("seccomp.c")])
+    sources = sorted([*HERE.glob("shim_*.c"), HERE / "bus.c", HERE / "seccomp.c"])
     ffi.set_source(
         "pyrunc._native",
         "#include <stddef.h>\n#include <stdint.h>\n" + declarations,

@@ -20,6 +20,8 @@ DEFAULTS = {
     "cgroup_root": "/sys/fs/cgroup",
     "cgroup_own": "/",       # own cgroup in the cgroup2 tree
     "cgroup_v1": [],         # [[controllers, mount point, own path], ...] of every v1 hierarchy
+    "systemd": 0,            # version of the systemd that makes groups; 0 if it is not asked to
+    "systemd_group": "",     # its own group: slices are below it
     "apparmor": False,
     "selinux": False,
     "setgroups": True,       # setgroups(2) is allowed here
@@ -32,7 +34,7 @@ DEFAULTS = {
 }
 
 NAMED: dict[str, dict] = {
-    "root-v2": {},
+    "root-v2": {"systemd": 252},
     "root-hybrid": {
         "cgroup": "hybrid",
         "cgroup_root": "/sys/fs/cgroup/unified",
@@ -45,8 +47,9 @@ NAMED: dict[str, dict] = {
     "root-lacking": {"lacking": 1 << CAPABILITIES["CAP_SYS_ADMIN"]},
     "root-lsm": {"apparmor": True, "selinux": True, "kcore": True},
     "root-rdt": {"resctrl": "/sys/fs/resctrl"},
-    "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice",
-                    "newuidmap": "/usr/bin/newuidmap", "newgidmap": "/usr/bin/newgidmap"},
+    "rootless-v2": {"euid": 1000, "egid": 1000, "cgroup_own": "/user.slice/user-1000.slice", "systemd": 252,
+                    "systemd_group": "user.slice/user-1000.slice/user@1000.service", "newuidmap": "/usr/bin/newuidmap",
+                    "newgidmap": "/usr/bin/newgidmap"},
     # as rootless Podman calls: root, of a user namespace
     "userns-v2": {"userns": True, "cgroup_own": "/user.slice/user-1000.slice/libpod"},
     "none": {"cgroup": "none", "cgroup_root": ""},
@@ -64,6 +67,8 @@ class Facts:
     cgroup_root: str
     cgroup_own: str
     cgroup_v1: list
+    systemd: int
+    systemd_group: str
     apparmor: bool
     selinux: bool
     setgroups: bool

@@ -54,12 +54,18 @@ class Making:
         rootfs = check_rootfs(self.config, bundle)
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_, options)
-        rootless = tolerates(globals_, self.facts)
-        group, v1 = cgroup_paths(self.config, self.facts, container_id, rootless)
+        rootless, unit = tolerates(globals_, self.facts), None
+        if globals_.get("systemd-cgroup"):
+            from .host import systemd
+
+            self.facts, unit, group, v1 = systemd_unit(self.config, self.facts, container_id)
+            systemd.check_free(unit)  # before state.json says that it is ours to stop
+        else:
+            group, v1 = cgroup_paths(self.config, self.facts, container_id, rootless)
         bpf = seccomp_filter(self.config, globals_["root"])
         self.container = state.create(globals_["root"], container_id, sticky=globals_["root-in-xdg"])
         try:
-            request = self._request(options, container_id, bundle, group, v1, bpf, gate, detach)
+            request = self._request(options, container_id, bundle, group, v1, unit, bpf, gate, detach)
             request["rootless"] = rootless
             self.plan = compiler.compile(self.config, self.facts, request)
             self._record(bundle, rootfs, raw, request)
@@ -71,10 +77,10 @@ class Making:
             self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
         )
 
-    def _request(self, options, container_id, bundle, group, v1, bpf, gate, detach):
+    def _request(self, options, container_id, bundle, group, v1, unit, bpf, gate, detach):
         return {
             "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "cgroup_v1": v1,
-            "bpf": bpf, "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
+            "unit": unit, "bpf": bpf, "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
             "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds()),
             "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")),
             "pidfd_socket": options.get("pidfd-socket"),
@@ -87,7 +93,7 @@ class Making:
         container.data = {
             "id": container.id, "init_process_pid": 0, "init_process_start": 0, "created": state.now(),
             "bundle": bundle, "rootfs": rootfs, "annotations": self.config.get("annotations", {}),
-            "cgroup": request["cgroup"], "cgroup_v1": request["cgroup_v1"],
+            "cgroup": request["cgroup"], "cgroup_v1": request["cgroup_v1"], "unit": request["unit"],
             "facts": self.facts.dump(), "rootless": self.facts.euid != 0,
             "external_descriptors": [_readlink(fd) for fd in range(3)],
             "pid_shared": not _has_own_pid(self.config),
@@ -175,8 +181,6 @@ def refuse(config, host, globals_, options):
     if options.get("no-pivot") and config.get("linux", {}).get("rootfsPropagation") in ("private", "rprivate"):
         raise Error("config.json: /linux/rootfsPropagation: rootfsPropagation of [r]private is not safe without pivot_root",
                     "run without --no-pivot, or choose slave", pointer="/linux/rootfsPropagation")
-    if globals_.get("systemd-cgroup"):
-        raise Error("systemd cgroup driver is not available in this build: run without --systemd-cgroup")
     refuse_label(config["process"], host)
     if config.get("linux", {}).get("netDevices") and host.euid != 0:
         raise Error("config.json: /linux/netDevices: network devices are not supported for rootless containers",
@@ -225,6 +229,23 @@ def resctrl_state(rdt, root, container_id):
     group, monitor = plan.group(rdt, container_id), plan.monitor(rdt, container_id)
     return {"resctrl": [group, monitor] if monitor else [group], "resctrl_made": plan.removed(rdt, container_id),
             "intel_rdt_path": clean(f"{root}/{group}"), "intel_rdt_mon_path": f"{root}/{monitor}" if monitor else ""}
+
+
+def systemd_unit(config, host, container_id, asked=True):
+    """--systemd-cgroup: (host with what is to be known of systemd, unit, group, no v1 groups). The unit is what state.json
+    keeps of it: its name, slice and manager. Not asked (`explain` of another host), nothing is looked at."""
+    from .host import systemd
+    from .plan import scope
+
+    bus = systemd.bus_of(host) if asked else "user" if host.euid else "system"
+    if asked:
+        version, own = systemd.probe(bus)
+        host = facts.Facts(**{**host.dump(), "systemd": version, "systemd_group": own})
+    if host.cgroup != "v2":
+        raise Error("--systemd-cgroup needs a host with cgroup v2 alone", "run without --systemd-cgroup")
+    spot = scope.place(config.get("linux", {}).get("cgroupsPath", ""), container_id, bus != "system")
+    unit = {"bus": bus, "unit": spot.unit, "slice": spot.slice, "name": spot.name}
+    return host, unit, f"{host.systemd_group}/{spot.group}".lstrip("/"), []
 
 
 def seccomp_filter(config, root=None):
@@ -311,7 +332,8 @@ def update(container, resources, schemas=()):
         raise Error(f"cannot update container {container.id}: it has no cgroup")
     config = container.config()
     v1 = {name: slot for slot in group.slots for name in slot.partition(":")[2].split(",") if name}
-    plan = limits.update(resources, v1, group.v2 is not None)
+    unit = container.data.get("unit")
+    plan = limits.update(resources, v1, group.v2 is not None, unit, unit and facts.load(container.data["facts"]))
     walk = supervise.Supervisor(plan, container, config, container.data["bundle"], None)
     walk.groups, walk.restoring = group.slots, True
     if schemas:
@@ -388,7 +410,7 @@ def recompile(container):
     config = container.config()
     request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
                "cgroup": container.data.get("cgroup"), "cgroup_v1": container.data.get("cgroup_v1"),
-               "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
+               "unit": container.data.get("unit"), "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
     return compiler.compile(config, facts.load(container.data["facts"]), request)
 
 
@@ -432,12 +454,25 @@ def kill_and_wait(container, pidfd, timeout_ms=10000):
         raise Error("container init still running")
 
 
+def _stop_unit(unit):
+    """A scope ends with its processes; so without systemd it is only its record of a failure that stays."""
+    from . import log
+    from .host import systemd
+
+    try:
+        systemd.stop(unit["bus"], unit["unit"])
+    except (OSError, Error) as err:
+        log.warning(f"unit {unit['unit']} may be left: {err}")
+
+
 def destroy(container):
     """Take everything of a stopped container away; returns the errors of poststop hooks, which stop nothing."""
     group = container.cgroup() if container.data else None
     if group is not None:
         if group.exists():
             group.kill()
+        if container.data.get("unit"):
+            _stop_unit(container.data["unit"])
         group.remove()
     if container.data.get("resctrl_made"):
         from .host.rdt import Group

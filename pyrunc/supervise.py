@@ -35,7 +35,7 @@ class Supervisor:
     """
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
-                 "pidfd", "ops", "first", "bundle", "groups", "refused", "missing", "restoring")
+                 "pidfd", "ops", "first", "bundle", "groups", "properties", "refused", "missing", "restoring")
 
     def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
         self.plan = plan
@@ -52,6 +52,7 @@ class Supervisor:
         self.pidfd = -1
         self.ops = None
         self.groups = {}  # by slot
+        self.properties = []  # for the UNIT or SETUNIT that follows
         self.refused = set()  # indexes of H ops whose errno the plan tolerates: what comes instead is done then
         self.missing = set()  # slots that such an op has left empty: what is to be done to them is left out
         self.restoring = False  # update: what was in a file before goes on `undo`
@@ -251,6 +252,57 @@ def _group(sup, op):
     return group
 
 
+def _property(sup, op):
+    """systemd is given all of them in one call."""
+    sup.properties.append(op.args)
+
+
+def _unit(sup, op):
+    """The process is in the unit's group from here on, and nothing of the container has run yet."""
+    from .host import systemd
+    from .host.cgroup.v2 import Foreign
+
+    group = _group(sup, op)
+    try:
+        if group.exists():
+            group.refuse_foreign()
+            group.close()
+        systemd.start(op.args[2], op.args[3], sup.properties, sup.pid, group)
+    except Foreign:
+        sup.container.data.update(cgroup=None, unit=None)  # what takes the container away must not stop that
+        raise
+    group.adopt()
+    if sup.pid not in group.pids():  # a slice, which systemd gives no processes
+        group.add(sup.pid)
+
+
+def _setunit(sup, op):
+    """Taken back, the files come after the properties: systemd writes them when it is given the old ones."""
+    from .host import systemd
+    from .plan.scope import ASIDE, FILES
+
+    group, (bus, unit) = sup.groups[op.slots[0]], op.args
+    saved = {file: text for file in FILES + ASIDE if (text := group.read_or(file, None)) is not None}
+
+    def put_back(file):
+        if group.read(file) != saved[file]:
+            group.write(file, inverse(file, "", saved[file]))
+    before = systemd.current(bus, unit, sup.properties)
+    sup.undo += [lambda file=file: put_back(file) for file in saved]
+    sup.undo.append(lambda: systemd.change(bus, unit, before))
+    systemd.change(bus, unit, sup.properties)
+    for file in ASIDE:
+        if file in saved:
+            put_back(file)
+
+
+def _adopt(sup, op):
+    from .host import systemd
+
+    bus, unit, below = op.args
+    systemd.attach(bus, unit, sup.pid, below)
+
+
 def _tasks(sup, op):
     sup.fds[op.slots[1]] = sup.groups[op.slots[0]].tasks()
 
@@ -300,15 +352,16 @@ def _owner(sup, op):
 
 
 def _devices(sup, op):
-    from .host.cgroup import device_filter, devices
+    from .host.cgroup import device_filter
+    from .plan import device_rules
 
-    rules = devices.rules(sup.config)
+    rules = device_rules.rules(sup.config)
     if op.slots[0] == "cgroup":
-        device_filter.apply(sup.groups["cgroup"].dirfd(), rules, fresh=True)
+        device_filter.apply(sup.groups["cgroup"].dirfd(), rules, not sup.properties, sup.container.data.get("rootless"))
         return
     from .host.cgroup.v1 import device_writes
 
-    for file, line in device_writes(devices.policy(rules)):
+    for file, line in device_writes(device_rules.policy(rules)):
         sup.groups[op.slots[0]].write(file, line)
 
 
@@ -578,6 +631,7 @@ def _execed(sup, op):
 
 ACTIONS = {
     "CGROUP": _cgroup, "TASKS": _tasks, "CLOS": _clos, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
+    "PROPERTY": _property, "UNIT": _unit, "SETUNIT": _setunit, "ADOPT": _adopt,
     "DEVICES": _devices, "OPENNS": _openns, "SAME_MAPS": _same_maps, "OPENPID": _openpid, "HOSTPROC": _hostproc,
     "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,

@@ -49,7 +49,8 @@ def run(globals_, options, args):
     request = {
         "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0),
         "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
-        "rdt": container.data.get("resctrl"), "pidfd_socket": options["pidfd-socket"], "file": options["process"],
+        "unit": _unit(container), "rdt": container.data.get("resctrl"),
+        "pidfd_socket": options["pidfd-socket"], "file": options["process"],
         "unlimited": container.data["request"].get("rootless") and not options["cgroup"] and not _limited(container),
         "no_new_keyring": container.data["request"].get("no_new_keyring"),
     }
@@ -91,6 +92,11 @@ def _groups(container, chosen):
     from ..host.cgroup import below
 
     return below.groups(own, v1 or [], chosen)
+
+
+def _unit(container):
+    unit = container.data.get("unit")
+    return {**unit, "group": container.data["cgroup"]} if unit and unit["bus"] != "system" else None
 
 
 def _check_status(container, options):

@@ -34,12 +34,15 @@ def run(globals_, options, args):
 def _of_bundle(globals_, bundle, name):
     config, _ = load.load(bundle)
     host = host_facts(config, name)
-    rootless = lifecycle.tolerates(globals_, host)
-    group, v1 = lifecycle.cgroup_paths(config, host, "ID", rootless)
+    rootless, unit = lifecycle.tolerates(globals_, host), None
+    if globals_["systemd-cgroup"]:
+        host, unit, group, v1 = lifecycle.systemd_unit(config, host, "ID", asked=not name)
+    else:
+        group, v1 = lifecycle.cgroup_paths(config, host, "ID", rootless)
     request = {
         "rootless": rootless,
         "id": "ID", "bundle": bundle, "state": "STATE", "gate": True, "detach": True,
-        "cgroup": group, "cgroup_v1": v1, "bpf": _filter(config),
+        "cgroup": group, "cgroup_v1": v1, "unit": unit, "bpf": _filter(config),
     }
     return compiler.compile(config, host, request)
 

@@ -4,7 +4,8 @@
 the order is said where it is decided: namespaces.py, rootfs.py, hooks.py, security.py.
 
 request: id, bundle (absolute), rootless (cgroups may be done without), cgroup (path in the cgroup2 tree or None),
-         cgroup_v1 ([[controllers, mount point, path], ...]), bpf ((bytes, flags, listener) or None),
+         cgroup_v1 ([[controllers, mount point, path], ...]), unit (of systemd: that makes the group; see scope.py), bpf
+         ((bytes, flags, listener) or None),
          gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
          listen_fds, notify, pidfd_socket
 """
@@ -37,7 +38,7 @@ def compile(config, facts, request):
     if before:
         _trees(plan, "H", config, mounts, request, facts, ns, by_bind)
     _spawn(plan, config, request, ns)
-    _clean(plan, config, role)
+    _clean(plan, config, facts, request, ns, role)
     enter(plan, ns, facts)
     if before:
         become_root(plan, ns)
@@ -74,7 +75,8 @@ def _needs_proc(config):
 
 def _host(plan, config, facts, request, ns):
     """H: everything that must exist before the process does."""
-    groups(plan, config, facts, request, ns)
+    if not request.get("unit"):
+        groups(plan, config, facts, request, ns)
     if "intelRdt" in config.get("linux", {}):
         from . import rdt
 
@@ -94,17 +96,22 @@ def groups(plan, config, facts, request, ns):
     """The container's groups with their limits and device rules, before anything can run in them."""
     resources, v2 = config.get("linux", {}).get("resources", {}), request.get("cgroup") is not None
     plan.source, made = "/linux/cgroupsPath", []
-    if v2:
+    if request.get("unit"):
+        from . import scope
+
+        made.append(scope.start(plan, config, facts, request["unit"], request["cgroup"]))
+    elif v2:
         made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False)))
     for controllers, mount, path in request.get("cgroup_v1") or ():
         made.append(plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False)))
     v1 = _on_v1(request)
     limits.compile(plan, limits.split(resources)[0] if ns.needs_first() else resources, v1, v2)
     if v2:
-        optional = bool(request.get("rootless")) and not config.get("linux", {}).get("cgroupsPath")
-        made[0].args = (*made[0].args[:2], limits.needs_domain(plan), optional)
-        if optional and not list(limits.writes(resources, v1)):
-            made[0].tolerate = NO_RIGHT
+        if made[0].name == "CGROUP":
+            optional = bool(request.get("rootless")) and not config.get("linux", {}).get("cgroupsPath")
+            made[0].args = (*made[0].args[:2], limits.needs_domain(plan), optional)
+            if optional and not list(limits.writes(resources, v1)):
+                made[0].tolerate = NO_RIGHT
         owner = _owner(config, ns)
         if owner is not None:
             plan.add("H", "OWNER", ("cgroup",), (owner,), () if facts.privileged else (EPERM,), source="/linux/namespaces")
@@ -161,13 +168,13 @@ def _spawn(plan, config, request, ns):
     hooks.outputs(plan, config)
     if request.get("gate"):
         plan.add("H", "FIFO", ("gate", "status"), source="create")
-    cgroup = "cgroup" if request.get("cgroup") is not None else None
+    cgroup = "cgroup" if request.get("cgroup") is not None and not request.get("unit") else None
     optional = any([op.name == "CGROUP" and op.tolerate for op in plan.ops])
     plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), (EACCES,) if optional else (),
              source="/linux/namespaces")
 
 
-def _clean(plan, config, role):
+def _clean(plan, config, facts, request, ns, role):
     plan.add(role, "SIGRESET", source="default: signals")
     plan.add(role, "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     join(plan, role)
@@ -175,6 +182,10 @@ def _clean(plan, config, role):
         value = str(config["process"]["oomScoreAdj"])
         plan.add(role, "OOM", ("hostproc",), (value,), source="/process/oomScoreAdj")
     plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
+    if request.get("unit"):  # systemd makes a scope around a process that there is, so this one waits for it
+        plan.source = "--systemd-cgroup"
+        plan.sync(role)
+        groups(plan, config, facts, request, ns)
     plan.add(role, "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
 
 

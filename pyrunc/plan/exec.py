@@ -18,15 +18,15 @@ CGROUP_NS = NAMESPACES["cgroup"][0]
 
 def compile(config, facts, request):
     """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach, cgroup,
-    cgroup_v1, follow (no group was asked for by name), no_new_keyring, pidfd_socket, rdt (names of the resctrl groups of
-    its container), file (where the process stands), unlimited (nothing is lost where the group may not be
-    entered)."""
+    cgroup_v1, follow (no group was asked for by name), no_new_keyring, pidfd_socket, unit (if only systemd may
+    move a process into the group), rdt (names of the resctrl groups of its container), file (where the process stands),
+    unlimited (nothing is lost where the group may not be entered)."""
     linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
     ns = Namespaces(linux)
     plan = Plan(3 + request.get("preserve", 0), request.get("file"))
     env = process.environment(proc, {})
     plan.add("H", "OPENPID", ("init",), source="container's init")
-    born = _born_in(plan, facts, request)
+    born, unit = _born_in(plan, facts, request), request.get("unit")
     v1 = {}
     for controllers, mount, path in request.get("cgroup_v1") or ():
         v1[controllers] = f"cgroup:{controllers}"
@@ -40,12 +40,17 @@ def compile(config, facts, request):
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if not ns.private("mount"):
         plan.add("H", "ROOT_OF", ("init-root",), source="container's root")
-    plan.add("H", "SPAWN", born, (0, plan.base, _initial(proc)), (EACCES,) if request.get("unlimited") else (), source="exec")
+    plan.add("H", "SPAWN", () if unit else born, (0, plan.base, _initial(proc)),
+             (EACCES,) if request.get("unlimited") else (), source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     if "oomScoreAdj" in proc:
         plan.add("M", "OOM", ("hostproc",), (str(proc["oomScoreAdj"]),), source="/process/oomScoreAdj")
     plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
+    if unit:
+        plan.source = "--systemd-cgroup"
+        plan.sync("M")
+        plan.add("H", "ADOPT", (), (unit["bus"], unit["unit"], request["cgroup"].removeprefix(unit["group"])))
     _join(plan, ns)
     plan.add("M", "FORK", source="container's pid namespace")
     join(plan, "I")  # not M: where pids are counted, the two would be two, and entering a v1 group is never refused

@@ -12,6 +12,8 @@ HOST = {
     "FITS": ((("cgroup", "cgroup", False),), ("file", "limit")),
     "OWNER": ((("cgroup", "cgroup", False),), ("uid",)),
     "DEVICES": ((("cgroup", "cgroup", False),), ("rules",)),
+    "PROPERTY": ((), ("name", "type", "value")),
+    "SETUNIT": ((("cgroup", "cgroup", False),), ("bus", "unit")),
     "OPENNS": ((("ns", "ns", True),), ("path", "type")),
     "SAME_MAPS": ((("ns", "ns", False),), ("uid_map", "gid_map")),
     "OPENPID": ((("ns", "ns", True),), ()),
@@ -27,6 +29,8 @@ HOST = {
     "NOTIFYDIR": ((), ()),
     "SPAWN": ((("cgroup", "cgroup", False), ("other", "cgroup", False)), ("flags", "first", "affinity")),
     # at a SYNC
+    "UNIT": ((("cgroup", "cgroup", True),), ("root", "path", "bus", "unit")),
+    "ADOPT": ((), ("bus", "unit", "below")),
     "MAPS": ((), ("uid_map", "gid_map", "setgroups", "helpers")),
     "TIMENS": ((), ("offsets",)),
     "NETNS": ((("netns", "ns", True),), ()),

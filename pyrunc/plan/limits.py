@@ -35,15 +35,20 @@ def nowhere(controller, pointer):
                  f"this host has no cgroup hierarchy with {controller}", pointer=pointer)
 
 
-def update(resources, v1, v2=True):
+def update(resources, v1, v2=True, unit=None, facts=None):
     """The plan of `update`: nothing but writes to groups that exist. The limit is compared with what is in use first
-    if checkBeforeUpdate says so: the kernel would end the container rather than refuse."""
+    if checkBeforeUpdate says so: the kernel would end the container rather than refuse. unit: of state.json, where systemd
+    has made the group."""
     plan = Plan()
     memory = resources.get("memory") or {}
     limit = memory.get("limit") or 0
     if memory.get("checkBeforeUpdate") and limit > 0:
         slot, file = (v1["memory"], "memory.usage_in_bytes") if "memory" in v1 else ("cgroup", "memory.current")
         plan.add("H", "FITS", (slot,), (file, limit), source="/linux/resources/memory/checkBeforeUpdate")
+    if unit:
+        from . import scope
+
+        scope.update(plan, resources, facts, unit)
     compile(plan, resources, v1, v2)
     return plan
 

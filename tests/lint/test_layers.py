@@ -17,7 +17,7 @@ LAYERS = (
     ("facts",),
     ("plan",),
     ("config",),
-    ("kernel", "kernel_bpf", "kernel_hook", "kernel_net", "kernel_seccomp", "kernel_tty", "jsonio", "log", "args"),
+    ("kernel", "kernel_bpf", "kernel_bus", "kernel_hook", "kernel_net", "kernel_seccomp", "kernel_tty", "jsonio", "log", "args"),
     ("errors", "paths", "jsonfault", "_native", "_build"),
 )
 LEVEL = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
@@ -86,7 +86,7 @@ def test_plan_and_config_are_pure(name):
 
 
 def test_cgroup2_does_not_know_that_v1_exists():
-    for name in ("host.cgroup.v2", "host.cgroup.devices", "host.cgroup.device_filter", "plan.limits_v2"):
+    for name in ("host.cgroup.v2", "plan.device_rules", "host.cgroup.device_filter", "plan.limits_v2"):
         assert not [below for _, below, _ in imports(name) if below and "v1" in below]
 
 

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from pyrunc.host.cgroup import devices, v2
+from pyrunc.host.cgroup import v2
+from pyrunc.plan import device_rules as devices
 
 kernel_bpf = pytest.importorskip("pyrunc.kernel_bpf", reason="the native module is not built")
 from pyrunc.host.cgroup import device_filter  # noqa: E402

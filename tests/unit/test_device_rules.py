@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pyrunc.errors import Error
-from pyrunc.host.cgroup import devices
+from pyrunc.plan import device_rules as devices
 
 R, W, M = devices.READ, devices.WRITE, devices.MKNOD
 

@@ -9,24 +9,24 @@ import posix
 
 from pyrunc import kernel_bpf
 from pyrunc.errors import from_oserror
-from pyrunc.host.cgroup import devices
+from pyrunc.plan import device_rules
 
 
 def apply(dirfd, rules, fresh=False, may_fail=False):
-    """Enforce `rules` (devices.rules) on the group behind `dirfd`. True if a program is attached now.
+    """Enforce `rules` (device_rules.rules) on the group behind `dirfd`. True if a program is attached now.
 
     fresh     the group was just created: nothing can be attached to it, so nobody is asked
     may_fail  the caller is in a user namespace, where bpf(2) is denied; the group is then left unfiltered, which is
               harmless: an unprivileged user's device nodes are bind mounts of what it may open anyway
     """
-    needless = devices.permits_everything(devices.policy(rules))
+    needless = device_rules.permits_everything(device_rules.policy(rules))
     if needless and fresh:
         return False
     try:
         old = [] if fresh else kernel_bpf.device_query(dirfd)
         if needless and not old:
             return False
-        _install(dirfd, devices.program(rules), old)
+        _install(dirfd, device_rules.program(rules), old)
         return True
     except OSError as err:
         if may_fail or needless:

@@ -123,7 +123,7 @@ def _inherit_cpuset(path):
 
 
 def device_writes(decision):
-    """[(file, line), ...] that make the v1 devices controller of a fresh group enforce devices.policy's decision."""
+    """[(file, line), ...] that make the v1 devices controller of a fresh group enforce device_rules.policy's decision."""
     default_allow, exceptions = decision
     out = [("devices.allow" if default_allow else "devices.deny", "a")]
     file = "devices.deny" if default_allow else "devices.allow"

@@ -162,11 +162,15 @@ class Cgroup:
         try:
             self._descend(made, domain)
             if self.relative not in made:
-                self._refuse_foreign()
+                self.refuse_foreign()
         except BaseException:
             self.undo(made)
             raise
         return made
+
+    def adopt(self):
+        """Open a group that somebody else has made for us (systemd), with all controllers on offer enabled on the way."""
+        self._descend([], False)
 
     def _descend(self, made, domain):
         parts = self.relative.split("/")
@@ -191,7 +195,7 @@ class Cgroup:
                 raise
         self._fd = fd
 
-    def _refuse_foreign(self):
+    def refuse_foreign(self):
         alive = len(self.pids(recursive=True))
         if alive:
             raise Foreign(f"container's cgroup is not empty: {alive} process(es) found", pointer="/linux/cgroupsPath",

@@ -1,0 +1,220 @@
+"""systemd as the one who makes groups: a container's scope is started, changed and stopped over D-Bus (compat.md 4.3).
+
+Imported only with --systemd-cgroup, or for a container made with it. Which manager is asked is one word, `bus`, that
+state.json keeps: "system", or the address of a user's bus. What happens inside of the group (kill, freeze, limits) is
+done in the cgroup2 tree as for any other; nothing but the unit's life needs the bus.
+"""
+
+import posix
+
+from pyrunc.errors import Error
+from pyrunc.host.cgroup.v2 import Foreign
+from pyrunc.kernel_bus import ELIBACC, BusError, Connection, flat
+
+NAME = "org.freedesktop.systemd1"
+PATH = "/org/freedesktop/systemd1"
+MANAGER = NAME + ".Manager"
+SYSTEM_BUS, PRIVATE = "unix:path=/run/dbus/system_bus_socket", "unix:path=/run/systemd/private"
+MATCH = f"type='signal',sender='{NAME}',path='{PATH}',interface='{MANAGER}',member='JobRemoved'"
+CONNECT_MS, CALL_MS, JOB_MS = 3000, 5000, 30000
+UNIT_EXISTS, NO_UNIT = NAME + ".UnitExists", NAME + ".NoSuchUnit"
+POINTER = "/linux/cgroupsPath"
+DEPENDENCIES = ("hint: for rootless containers, maybe you need to install dbus-user-session package, "
+                "see https://github.com/opencontainers/runc/blob/master/docs/cgroup-v2.md")
+ETIMEDOUT = 110
+
+
+def bus_of(facts):
+    """Whose manager makes the group: the system's for its root; a user's own, also if he is root of a user namespace."""
+    address = _environ("DBUS_SESSION_BUS_ADDRESS")
+    if not address and _environ("XDG_RUNTIME_DIR"):
+        address = f"unix:path={_environ('XDG_RUNTIME_DIR')}/bus"
+    if facts.euid == 0 and not (facts.userns and address):
+        return "system"
+    if not address:
+        raise _unreachable("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")
+    if not all([one.startswith(("unix:path=", "unix:abstract=")) for one in address.split(";")]):
+        raise _unreachable(f"DBUS_SESSION_BUS_ADDRESS {address}: not a unix socket")
+    return address
+
+
+def _environ(name):
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+
+
+def probe(bus):
+    """(systemd's version, the path of its own group): what a plan must know of it."""
+    manager = connect(bus)
+    version, _, _ = manager.get(PATH, MANAGER, "Version").partition(" ")
+    digits = version.lstrip("v").partition(".")[0].partition("~")[0].partition("-")[0]
+    return int(digits) if digits.isdigit() else 0, manager.get(PATH, MANAGER, "ControlGroup").strip("/")
+
+
+_managers: dict = {}
+
+
+def connect(bus):
+    """The connection to that manager, made once."""
+    if bus not in _managers:
+        _managers[bus] = Manager(bus)
+    return _managers[bus]
+
+
+class Manager:
+    """A connection to one systemd, and its methods."""
+
+    def __init__(self, bus):
+        try:
+            posix.stat("/run/systemd/system")
+        except OSError:
+            raise Error("systemd not running on this host, cannot use systemd cgroups manager",
+                        "run without --systemd-cgroup") from None
+        try:
+            self._connect(bus)
+        except BusError as err:
+            if err.errno == ELIBACC:
+                raise Error(f"--systemd-cgroup needs libsystemd: {err.strerror}", "apt-get install libsystemd0") from None
+            raise _unreachable(err.strerror) from None
+
+    def _connect(self, bus):
+        if bus != "system":
+            self.connection = Connection(bus, True, CONNECT_MS)
+        else:
+            try:
+                self.connection = Connection(SYSTEM_BUS, True, CONNECT_MS)
+            except BusError as err:
+                if err.errno == ELIBACC:
+                    raise
+                self.connection = Connection(PRIVATE, False, CONNECT_MS)  # pid 1 itself, without a bus: it asks nobody
+                return
+        self.connection.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch",
+                             flat("s", MATCH), CALL_MS)
+
+    def call(self, member, signature, *values):
+        return self.connection.call(NAME, PATH, MANAGER, member, flat(signature, *values), CALL_MS)
+
+    def get(self, path, interface, name):
+        try:
+            return self.connection.call(NAME, path, "org.freedesktop.DBus.Properties", "Get", flat("ss", interface, name), CALL_MS)
+        except BusError as err:
+            raise Error(f"systemd does not answer: {name}: {err.strerror}", errno=err.errno) from None
+
+    def wait(self, job, doing, unit):
+        """A job has 30 seconds to be done."""
+        try:
+            result = self.connection.wait_job(job, JOB_MS)
+        except BusError as err:
+            if err.errno != ETIMEDOUT:
+                raise
+            raise Error(f"Timed out while waiting for systemd to {doing} {unit}", errno=ETIMEDOUT) from None
+        if result != "done":
+            raise Error(f"error: systemd could not {doing} unit `{unit}`: got `{result}`", f"systemctl status {unit} says more")
+
+    def reset(self, unit):
+        """What has failed is forgotten; it may not be known at all."""
+        try:
+            self.call("ResetFailedUnit", "s", unit)
+        except BusError:
+            pass
+
+
+def _unreachable(reason):
+    return Error(f"failed to connect to dbus ({DEPENDENCIES}): {reason}")
+
+
+# --- the life of a unit ---
+
+
+def start(bus, unit, properties, pid, group):
+    """The unit is active, `pid` in its group, and that is the one which was expected; Foreign if there is one already."""
+    manager = connect(bus)
+    if not unit.endswith(".slice"):  # a slice is born empty
+        properties = [*properties, ("PIDs", "au", [pid])]
+    rows = [(name, (kind, value)) for name, kind, value in properties]
+    try:
+        job = _start(manager, unit, rows)
+    except BusError as err:
+        kind = Foreign if err.name == UNIT_EXISTS else Error
+        raise kind(f'unable to start unit "{unit}": {err.strerror}', pointer=POINTER, errno=err.errno) from None
+    try:
+        manager.wait(job, "create", unit)
+    except Error:
+        manager.reset(unit)
+        raise
+    found = control_group(manager, unit)
+    if found and found != f"/{group.relative}":
+        raise Error(f'systemd has put unit "{unit}" into the cgroup {found}, not into /{group.relative}', pointer=POINTER)
+
+
+def _start(manager, unit, rows):
+    """A unit that has failed is still there under its name: it is reset, and we try once more."""
+    try:
+        return manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, [])
+    except BusError as err:
+        if err.name != UNIT_EXISTS:
+            raise
+    manager.reset(unit)
+    return manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, [])
+
+
+def control_group(manager, unit):
+    return manager.get(_path_of(unit), _interface(unit), "ControlGroup")
+
+
+def current(bus, unit, properties):
+    """The same properties as they are now."""
+    manager = connect(bus)
+    return [(name, kind, manager.get(_path_of(unit), _interface(unit), name)) for name, kind, _ in properties]
+
+
+def change(bus, unit, properties):
+    """In force when it returns. systemd answers first and writes to the group then, but before it reads the next call."""
+    manager = connect(bus)
+    try:
+        manager.call("SetUnitProperties", "sba(sv)", unit, True, [(name, (kind, value)) for name, kind, value in properties])
+    except BusError as err:
+        raise Error(f'unable to set properties of unit "{unit}": {err.strerror}', errno=err.errno) from None
+    control_group(manager, unit)
+
+
+def attach(bus, unit, pid, below):
+    """A process into the unit's group (or one below it): where we have no right to move it ourselves."""
+    try:
+        connect(bus).call("AttachProcessesToUnit", "ssau", unit, below, [pid])
+    except BusError as err:
+        raise Error(f'unable to attach a process to unit "{unit}": {err.strerror}', errno=err.errno) from None
+
+
+def check_free(spot):
+    """There is no such unit, unless one that has failed."""
+    unit, manager = spot["unit"], connect(spot["bus"])
+    try:
+        path = manager.call("GetUnit", "s", unit)
+    except BusError as err:
+        if err.name == NO_UNIT:
+            return
+        raise Error(f'systemd does not answer: GetUnit "{unit}": {err.strerror}', errno=err.errno) from None
+    if manager.get(path, NAME + ".Unit", "ActiveState") not in ("inactive", "failed"):
+        raise Error(f'unable to start unit "{unit}": Unit {unit} already exists.', pointer=POINTER)
+
+
+def stop(bus, unit):
+    """No such unit any more: a scope goes by itself when its last process does."""
+    manager = connect(bus)
+    try:
+        manager.wait(manager.call("StopUnit", "ss", unit, "replace"), "remove", unit)
+    except BusError as err:
+        if err.name != NO_UNIT:
+            raise Error(f'unable to stop unit "{unit}": {err.strerror}', errno=err.errno) from None
+    manager.reset(unit)
+
+
+def _interface(unit):
+    return NAME + (".Slice" if unit.endswith(".slice") else ".Scope")
+
+
+def _path_of(unit):
+    """The object of a unit: what is neither letter nor digit is written by its number."""
+    letters = [chr(byte) if chr(byte).isalnum() and byte < 128 and (at or not chr(byte).isdigit()) else f"_{byte:02x}"
+               for at, byte in enumerate(unit.encode())]
+    return f"{PATH}/unit/{''.join(letters)}"
