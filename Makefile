@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3 /usr/local/bin/python3) python
 VENV   := build/venv
 PYRUNC := $(VENV)/bin/pyrunc
 SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.py') setup.py pyproject.toml
-RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 busybox-static
+RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 libsystemd0 busybox-static
 TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux iproute2 uidmap clang libclang-rt-14-dev \
 	gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross libc6-dev-arm64-cross
 
@@ -67,11 +67,11 @@ differential: test-packages build $(RUNC_NEW)
 
 # In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options.
 GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_events.py \
-	tests/root/test_rootless.py tests/root/test_userns.py tests/managers/test_podman_rootless.py
+	tests/root/test_rootless.py tests/root/test_userns.py tests/root/test_systemd.py tests/managers/test_podman_rootless.py
 TESTS ?= $(GUEST_TESTS)
 
-test-vm: test-packages build
-	$(PYTHON) tests/vm/vm.py run 'PYRUNC=$(CURDIR)/$(PYRUNC) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
+test-vm: test-packages build $(RUNC_NEW)
+	$(PYTHON) tests/vm/vm.py run 'PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
 
 # Real daemons with pyrunc as their runtime, and the same with runc. MANAGERS chooses files, with pytest's options.
 MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io tini iptables containerd podman buildah runc crun catatonit uidmap slirp4netns \

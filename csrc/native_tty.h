@@ -22,5 +22,7 @@ struct fg_task {
 int fg_prepare(void);
 /* Undo fg_prepare: close it, and let signals have their usual effect again. */
 int fg_cancel(int sigfd);
+/* For `extra`: readable when a kernel's file has changed since it was read (POLLPRI), or when `other` (or -1) is readable. */
+int fg_watch(int file, int other);
 /* 0 the process has ended (wstatus), 1 task->extra is readable (call again), -errno. */
 int fg_wait(const struct fg_task *task, int *wstatus);

@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -435,6 +436,20 @@ static int finish(const struct fg_task *t, int *wstatus)
 	close_ends();
 	*wstatus = fg.wstatus;
 	return result;
+}
+
+int fg_watch(int file, int other)
+{
+	struct epoll_event changed = {.events = EPOLLPRI}, readable = {.events = EPOLLIN};
+	int set = epoll_create1(EPOLL_CLOEXEC);
+	if (set < 0)
+		return -errno;
+	if (epoll_ctl(set, EPOLL_CTL_ADD, file, &changed) == 0 &&
+		(other < 0 || epoll_ctl(set, EPOLL_CTL_ADD, other, &readable) == 0))
+		return set;
+	int err = errno;
+	close(set);
+	return -err;
 }
 
 int fg_wait(const struct fg_task *t, int *wstatus)

@@ -43,6 +43,11 @@ def cancel(sigfd):
     check(lib.fg_cancel(sigfd), "unblock signals")
 
 
+def watch(file, other=-1):
+    """For `wait`'s extra: an epoll(7) descriptor, readable when a kernel's file has changed (POLLPRI) or `other` is."""
+    return check(lib.fg_watch(file, other), "epoll_ctl")
+
+
 def wait(sigfd, pidfd, pid, master=-1, tty=-1, reap_all=False, extra=-1):
     """Wait for our child `pid`, passing signals on to it and, with a `master`, copying fd 0 to it and it to fd 1.
 

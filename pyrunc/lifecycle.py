@@ -414,9 +414,9 @@ def recompile(container):
     return compiler.compile(config, facts.load(container.data["facts"]), request)
 
 
-def poststart(container):
+def poststart(container, config):
     """After the process runs. A failing hook kills the container."""
-    listed = container.config().get("hooks", {}).get("poststart")
+    listed = config.get("hooks", {}).get("poststart")
     if not listed:
         return
     from .host import hooks

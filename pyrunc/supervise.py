@@ -272,6 +272,7 @@ def _unit(sup, op):
         sup.container.data.update(cgroup=None, unit=None)  # what takes the container away must not stop that
         raise
     group.adopt()
+    sup.fds["memory.events"] = group.open("memory.events")  # for who waits: the group goes with its last process
     if sup.pid not in group.pids():  # a slice, which systemd gives no processes
         group.add(sup.pid)
 

@@ -31,7 +31,7 @@ def run(globals_, options, args):
         return with_tty.wait(making.supervisor, making.proxy)
     finally:
         with_tty.close()
-        _end(making, options.get("keep"), with_tty.status)
+        _end(making, options.get("keep"), with_tty)
 
 
 def _started(making):
@@ -42,10 +42,10 @@ def _started(making):
         making.fail()
         raise
     kernel.unlock(making.container.dirfd)  # others may look at it, signal it, delete it while we wait
-    lifecycle.poststart(making.container)
+    lifecycle.poststart(making.container, making.config)
 
 
-def _end(making, keep, status):
+def _end(making, keep, front):
     """Its process is gone: take the rest away, unless somebody else (delete -f) has already done so."""
     if making is None:
         return
@@ -56,8 +56,8 @@ def _end(making, keep, status):
         except OSError:  # flock(2) itself has failed; what ended is still ours to take away
             pass
         if keep:
-            if status is not None:
-                container.record_exit(status)
+            if front.status is not None:
+                container.record_exit(front.status, front.oom_kills)
             return
         pidfd = container.open_pidfd()
         if pidfd is not None:

@@ -11,5 +11,5 @@ def run(globals_, options, args):
     container = state.load(globals_["root"], args[0])
     container.lock()
     lifecycle.start(container)
-    lifecycle.poststart(container)
+    lifecycle.poststart(container, container.config())
     return 0

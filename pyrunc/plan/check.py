@@ -107,6 +107,15 @@ def _signals_come_first(plan):
         yield first.index, f"{first.name} before SIGRESET"
 
 
+def _a_unit_comes_first(plan):
+    """Where systemd makes the group, the process is not born into it: it enters before it does anything of its own."""
+    for op in plan.ops:
+        if op.name == "UNIT":
+            early = {o.name for o in plan.child_ops() if o.index < op.index} - {"SIGRESET", "PDEATHSIG", "DUMPABLE", "OOM", "SYNC"}
+            if early:
+                yield op.index, f"{', '.join(sorted(early))} before the unit"
+
+
 def _seccomp_order(plan):
     """10: after NNP, or before the last CAPS; after it only ops that need no more than a filter must leave."""
     ops = plan.child_ops()
@@ -190,6 +199,7 @@ def _first_process_forks_init(plan):
 
 RULES = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
-    _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _seccomp_order, _ids_order,
-    _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks, _first_process_forks_init,
+    _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _a_unit_comes_first, _seccomp_order,
+    _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks,
+    _first_process_forks_init,
 )

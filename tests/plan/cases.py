@@ -62,6 +62,10 @@ def rootless(config):
     config["process"]["terminal"] = False
 
 
+def unit(name="p-n.scope", group="a.slice/a-b.slice/p-n.scope", bus="system"):
+    return {"unit": {"bus": bus, "unit": name, "slice": "a-b.slice", "name": "n"}, "cgroup": group}
+
+
 def bind(options, source="/srv/data", destination="/data", **more):
     return {"destination": destination, "type": "bind", "source": source, "options": options, **more}
 
@@ -153,6 +157,16 @@ CASES = {
     "preserved": (put(), "root-v2", {"preserve": 2, "listen_fds": 1, "notify": True}),
     "no-pivot": (put(), "root-v2", {"no_pivot": True, "no_new_keyring": True}),
     "relative-command": (put(process__args=["./run", "x"]), "root-v2", {}),
+    "systemd": (put(
+        linux__resources={
+            "memory": {"limit": 67108864, "swap": 134217728}, "cpu": {"shares": 512, "quota": 50500, "period": 100000, "cpus": "0"},
+            "pids": {"limit": 20}, "blockIO": {"weight": 50}, "unified": {"memory.high": "1000", "memory.oom.group": "1"},
+            "devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "b", "major": 7, "access": "r"}]},
+        annotations={"org.systemd.property.TimeoutStopSec": "1.5", "org.systemd.property.After": "['a.service']", "other": "x"}),
+        "root-v2", unit()),
+    "systemd-slice": (put(), "root-v2", unit("a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice")),
+    "systemd-user": (both(userns, put(linux__cgroupsPath="a-b.slice:p:n")), "rootless-v2", unit(
+        group="user.slice/user-1000.slice/user@1000.service/a.slice/a-b.slice/p-n.scope", bus="unix:path=/run/user/1000/bus")),
 }
 
 EVERY = {

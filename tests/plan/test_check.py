@@ -36,6 +36,7 @@ def move_first(plan, name):
 
 MUTATIONS = {
     "signals_come_first": lambda: drop(plan_of("default"), "SIGRESET"),
+    "a_unit_comes_first": lambda: move_first(plan_of("systemd"), "SETSID"),
     "dumpable_brackets_the_maps": lambda: drop(plan_of("user-namespace"), "DUMPABLE", 2),
     "paths_are_relative": lambda: change(plan_of("default"), "ATTACH", 0, "/proc"),
     "proc_and_sys_are_real": lambda: change(plan_of("default"), "ATTACH", 1, 0),

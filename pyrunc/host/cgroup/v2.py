@@ -370,6 +370,13 @@ class Cgroup:
         except OSError as err:
             raise self._error("chown", err, value=str(uid))
 
+    def open(self, file):
+        """A descriptor to read a file by, also again; None if there is no such file."""
+        try:
+            return posix.open(_one_name(file), posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self.dirfd())
+        except OSError:
+            return None
+
     def read(self, file):
         try:
             return _read(self.dirfd(), file)
