@@ -23,7 +23,7 @@ def features():
         "linux": {
             "namespaces": sorted(names.NAMESPACES),
             "capabilities": list(names.CAPABILITIES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": {
                 "enabled": True,
                 "actions": sorted(names.SECCOMP_ACTIONS),
@@ -40,5 +40,5 @@ def features():
             "netDevices": {"enabled": True},
         },
         "annotations": {"io.pyrunc.version": __version__},
-        "potentiallyUnsafeConfigAnnotations": [],  # none is acted upon
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }

@@ -6,6 +6,7 @@ done in the cgroup2 tree as for any other; nothing but the unit's life needs the
 """
 
 import posix
+import time
 
 from pyrunc.errors import Error
 from pyrunc.host.cgroup.v2 import Foreign
@@ -17,6 +18,8 @@ MANAGER = NAME + ".Manager"
 SYSTEM_BUS, PRIVATE = "unix:path=/run/dbus/system_bus_socket", "unix:path=/run/systemd/private"
 MATCH = f"type='signal',sender='{NAME}',path='{PATH}',interface='{MANAGER}',member='JobRemoved'"
 CONNECT_MS, CALL_MS, JOB_MS = 3000, 5000, 30000
+BUS = "org.freedesktop.DBus"
+NO_OWNER = BUS + ".Error.NameHasNoOwner"
 UNIT_EXISTS, NO_UNIT = NAME + ".UnitExists", NAME + ".NoSuchUnit"
 POINTER = "/linux/cgroupsPath"
 DEPENDENCIES = ("hint: for rootless containers, maybe you need to install dbus-user-session package, "
@@ -77,18 +80,30 @@ class Manager:
             raise _unreachable(err.strerror) from None
 
     def _connect(self, bus):
-        if bus != "system":
-            self.connection = Connection(bus, True, CONNECT_MS)
-        else:
+        try:
+            self.connection = Connection(SYSTEM_BUS if bus == "system" else bus, True, CONNECT_MS)
+            self._await_systemd()
+            self._ask_bus("AddMatch", MATCH)
+        except BusError as err:
+            if bus != "system" or err.errno == ELIBACC:
+                raise
+            self.connection = Connection(PRIVATE, False, CONNECT_MS)  # pid 1 itself, without a bus
+
+    def _await_systemd(self):
+        """A user's bus is started by who connects first, and his systemd joins it a moment later."""
+        deadline = time.monotonic() + CONNECT_MS / 1000
+        while True:
             try:
-                self.connection = Connection(SYSTEM_BUS, True, CONNECT_MS)
+                return self._ask_bus("GetNameOwner", NAME)
             except BusError as err:
-                if err.errno == ELIBACC:
+                if err.name != NO_OWNER:
                     raise
-                self.connection = Connection(PRIVATE, False, CONNECT_MS)  # pid 1 itself, without a bus: it asks nobody
-                return
-        self.connection.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch",
-                             flat("s", MATCH), CALL_MS)
+                if time.monotonic() > deadline:
+                    raise BusError(err.errno, "systemd is not on the bus") from None
+            time.sleep(0.02)
+
+    def _ask_bus(self, member, text):
+        return self.connection.call(BUS, "/org/freedesktop/DBus", BUS, member, flat("s", text), CALL_MS)
 
     def call(self, member, signature, *values):
         return self.connection.call(NAME, PATH, MANAGER, member, flat(signature, *values), CALL_MS)

@@ -43,7 +43,7 @@ def place(path, container_id, rootless):
                     pointer=POINTER)
     slice_, prefix, name = parts
     slice_ = slice_ or ("user.slice" if rootless else "system.slice")
-    unit = name if name.endswith(".slice") else f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+    unit = name if name.endswith(".slice") else f"{prefix}-{name}.scope"
     if not name or not NAME.issuperset(unit) or len(unit) > 255 or unit[0] == ".":
         raise Error(f'"{unit}" cannot be the name of a systemd unit', pointer=POINTER,
                     hint="letters, digits and : - _ . \\ @, not more than 255")

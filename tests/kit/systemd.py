@@ -95,7 +95,7 @@ class UsersSystemd(Systemd):
 def unit_of(container):
     """The unit of the cgroupsPath that a container was given."""
     _, prefix, name = container.bundle.config["linux"]["cgroupsPath"].split(":")
-    return name if name.endswith(".slice") else f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+    return name if name.endswith(".slice") else f"{prefix}-{name}.scope"
 
 
 def systemctl(*args):

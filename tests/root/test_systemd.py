@@ -95,8 +95,6 @@ def test_a_scope_says_what_runcs_says_property_by_property(sd, pyrunc, case):
     assert ours["ActiveState"] == "active" and ours["Delegate"] == "yes"
     assert peers(), "no runc to compare with"
     for peer, binary in peers().items():
-        if (case, peer) == ("no prefix", "runc 1.1"):
-            continue  # it begins the name with a dash then
         other = Systemd(binary)
         try:
             theirs = shown(other, patch, place)
@@ -408,8 +406,8 @@ def test_a_bus_without_systemd_behind_it_is_refused_at_once(sd, tmp_path):
         wait_until(address.exists)
         started = time.monotonic()
         sd.container(SLEEP).create(wrap=hidden(tmp_path, (SOCKETS[0], address), (SOCKETS[1], tmp_path / "no"))).failed(
-            "systemd does not answer")
-        assert time.monotonic() - started < 8
+            "failed to connect to dbus")
+        assert time.monotonic() - started < 15
     finally:
         daemon.terminate()
         daemon.wait()

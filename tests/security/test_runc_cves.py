@@ -432,7 +432,17 @@ def test_cve_2024_21626_no_descriptor_is_a_way_to_the_program(rt):
 @known_bad("1.1 prints none")
 def test_cve_2024_3154_features_names_the_annotations_that_are_acted_upon(rt):
     features = rt.call("features").ok().json()
-    assert isinstance(features["potentiallyUnsafeConfigAnnotations"], list)
+    assert "org.systemd.property." in features["potentiallyUnsafeConfigAnnotations"]
+
+
+@known_bad("has no explain")
+@pytest.mark.parametrize("name, value", [("ExecStopPost", "[('/bin/sh', ['sh'], false)]"), ("OnFailure", "['x.service']"),
+                                         ("FailureAction", "'reboot'"), ("MemoryHigh", "'x'"), ("Exec/Stop", "1")])
+def test_cve_2024_3154_annotations_set_no_property_that_executes(rt, name, value):
+    box = rt.container({"annotations": {f"org.systemd.property.{name}": value}, "linux": {"cgroupsPath": "a.slice:p:n"}})
+    rt.call("explain", "--bundle", box.bundle.path, "--facts", "root-v2", options=("--systemd-cgroup",)).failed(
+        f"annotation org.systemd.property.{name}")
+    rt.call("explain", "--bundle", box.bundle.path, "--facts", "root-v2").ok()  # without the driver they are only texts
 
 
 @known_bad("makes empty files and directories on the host (CVE-2024-45310), or reports in several lines")

@@ -21,7 +21,7 @@ UNLIMITED = (1 << 64) - 1
 @pytest.mark.parametrize("path, unit, slice_, group", [
     ("", "pyrunc-c1.scope", "system.slice", "system.slice/pyrunc-c1.scope"),
     ("a.slice:p:n", "p-n.scope", "a.slice", "a.slice/p-n.scope"),
-    ("a.slice::n", "n.scope", "a.slice", "a.slice/n.scope"),
+    ("a.slice::n", "-n.scope", "a.slice", "a.slice/-n.scope"),
     (":p:n", "p-n.scope", "system.slice", "system.slice/p-n.scope"),
     ("-.slice:p:n", "p-n.scope", "-.slice", "p-n.scope"),
     ("a-b-c.slice:p:n", "p-n.scope", "a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice/p-n.scope"),
@@ -43,7 +43,7 @@ def test_a_users_containers_are_in_his_own_slice():
     ("a/b.slice:p:n", "invalid slice name"), ("..slice:p:n.scope/../x", "cannot be the name"),
     ("a.slice:p:", "cannot be the name"), ("a.slice:p:a/b", "cannot be the name"), ("a.slice:p:\0", "cannot be the name"),
     ("a.slice:p:ü", "cannot be the name"), ("a.slice:p:" + "n" * 255, "cannot be the name"), ("a.slice:p:x+y", "cannot be the name"),
-    ("a.slice::.n", "cannot be the name"), ("a.slice:p:-b.slice", "invalid slice name"),
+    ("a.slice::", "cannot be the name"), ("a.slice:p:-b.slice", "invalid slice name"),
 ])
 def test_what_is_no_unit_in_a_slice_is_refused(path, words):
     with pytest.raises(Error) as caught:
