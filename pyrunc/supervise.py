@@ -358,7 +358,8 @@ def _devices(sup, op):
 
     rules = device_rules.rules(sup.config)
     if op.slots[0] == "cgroup":
-        device_filter.apply(sup.groups["cgroup"].dirfd(), rules, not sup.properties, sup.container.data.get("rootless"))
+        host = sup.container.data["facts"]  # of a unit systemd's filter is there already
+        device_filter.apply(sup.groups["cgroup"].dirfd(), rules, not sup.properties, host["euid"] != 0 or host["userns"])
         return
     from .host.cgroup.v1 import device_writes
 

@@ -61,13 +61,14 @@ class UsersSystemd(Systemd):
         subprocess.run(["loginctl", "enable-linger", user], check=True)
         wait_until(lambda: Path(self.directory, "bus").exists(), 20, "no user bus")
         wait_until(lambda: self.systemctl("show", "-P", "Version"), 20, "no user manager")
+        self.drop = ()  # what stands between the user and the runtime
         self.slice = f"user.slice/user-{self.uid}.slice/user@{self.uid}.service"
         for path in (self.base, self.root):
             os.chown(path, self.uid, self.gid)
 
     def spawn(self, *args, wrap=(), **how):
         drop = ("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--inh-caps=-all")
-        return super().spawn(*args, wrap=(*wrap, *drop), **how)
+        return super().spawn(*args, wrap=(*wrap, *drop, *self.drop), **how)
 
     def container(self, *patches, **how):
         place = {"linux": {"cgroupsPath": f"user.slice:pt:{self.token}-{next(self.serial)}"}}

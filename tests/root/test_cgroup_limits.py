@@ -180,6 +180,24 @@ def test_a_group_somebody_lives_in_is_refused(rt):
     assert box.status == "running"
 
 
+@pytest.mark.skipif(not Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists(), reason="no realtime groups: they need cgroup v1")
+def test_realtime_is_given_to_the_groups_above_first_if_they_have_none(rt):
+    name = f"/{rt.token}-rt/above"
+    wanted = resources(cpu={"realtimeRuntime": 5000, "realtimePeriod": 500000})
+    box = rt.container(wanted, SLEEP, {"linux": {"cgroupsPath": f"{name}/one"}})
+    other = rt.container(wanted, SLEEP, {"linux": {"cgroupsPath": f"{name}/two"}})
+    try:
+        box.create().ok()
+        given = [Path(f"/sys/fs/cgroup/cpu{path}/cpu.rt_runtime_us").read_text() for path in (f"{name}/one", name, name[:-6])]
+        assert given == ["5000\n", "10000\n", "10000\n"]
+        other.create().failed("/linux/resources/cpu/realtimeRuntime", "cpu.rt_runtime_us", "invalid argument")  # no more is left
+        box.delete("-f").ok()
+    finally:
+        for path in (name, name[:-6]):
+            for directory in Path("/sys/fs/cgroup").glob(f"*{path}"):
+                directory.rmdir()
+
+
 # --- update, pause, resume
 
 

@@ -502,3 +502,15 @@ def test_a_systemd_that_does_not_answer_is_given_up_in_seconds(user):
     finally:
         os.kill(manager, signal.SIGCONT)
     user.assert_nothing_left()
+
+
+def test_root_of_a_users_namespace_has_the_users_systemd(user):
+    """As rootless Podman calls: already in a user namespace, as its root."""
+    user.rootless = lambda config: [m["options"].remove("gid=5") for m in config["mounts"] if "gid=5" in m.get("options", ())]
+    user.drop = ("unshare", "--user", "--map-root-user", "--mount")
+    box = user.container(resources(pids={"limit": 20}), SLEEP).up()
+    files = users_group(user, box)
+    assert Path(f"/proc/{box.pid}/cgroup").read_text().strip() == f"0::/{files.relative_to(systemd.CGROUPS)}"
+    assert (files / "pids.max").read_text() == "20\n"
+    box.delete("-f").ok()
+    user.assert_nothing_left()

@@ -12,6 +12,8 @@ import time
 from pyrunc.errors import Error
 from pyrunc.host.cgroup.v2 import DIR, FREEZE_TIMEOUT, Cgroup, _read, _write, path_for
 
+EINVAL = 22
+RUNTIME, PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
 # The controllers a container gets a group of: what runc joins.
 KNOWN = ("cpuset", "devices", "memory", "cpu", "cpuacct", "pids", "blkio", "hugetlb", "net_cls", "net_prio", "perf_event",
          "freezer", "rdma", "misc", "name=systemd")
@@ -44,6 +46,30 @@ class Hierarchy(Cgroup):
 
     def exists(self):
         return _has(self.path, "cgroup.procs")
+
+    def write(self, file, value):
+        """Realtime is a share of the parent's, and a group begins with none: those above that have none get as much first."""
+        try:
+            return super().write(file, value)
+        except Error as err:
+            if file != RUNTIME or err.errno != EINVAL:
+                raise
+            err.hint = f"the groups above it must have as much in {RUNTIME} that no other group has been given"
+            if not self._give_above(int(value)):
+                raise
+        return super().write(file, value)
+
+    def _give_above(self, runtime):
+        """Whether any group above had none, outermost first; what others have set stays theirs."""
+        period, given = int(self.read(PERIOD)), False
+        *above, _ = self.relative.split("/")
+        for depth in range(len(above)):
+            group = Cgroup(self.root, "/".join(above[:depth + 1]))
+            if int(group.read(RUNTIME)) == 0:
+                group.write(RUNTIME, str(-(-runtime * int(group.read(PERIOD)) // period)))
+                given = True
+            group.close()
+        return given
 
     def tasks(self):
         """A descriptor by which the process that writes "0" joins."""
