@@ -13,12 +13,11 @@ from .host import console
 class Foreground:
     """`close` restores whatever was changed and may be called at any time, more than once."""
 
-    __slots__ = ("sigfd", "master", "tty", "saved", "subreaper", "status", "oom_kills")
+    __slots__ = ("sigfd", "master", "tty", "saved", "subreaper", "status")
 
     def __init__(self, subreaper):
         self.master = self.tty = -1
         self.saved = self.status = None
-        self.oom_kills = 0
         self.subreaper = subreaper
         if subreaper:
             kernel.subreaper(True)
@@ -32,30 +31,18 @@ class Foreground:
 
     def wait(self, supervisor, proxy=None):
         """Exit code as a shell has it: the process's status, or 128 + the signal that killed it."""
-        status, events = None, supervisor.fds.get("memory.events")
+        status, oom = None, supervisor.oom
         while status is None:
             ready = proxy.fileno() if proxy else -1
-            extra = ready if events is None else kernel_tty.watch(events, ready)
+            extra = kernel_tty.watch(oom.file, ready) if oom and oom.seen else ready
             status = kernel_tty.wait(self.sigfd, supervisor.pidfd, supervisor.pid, self.master, self.tty, self.subreaper, extra)
-            if events is not None:
+            if extra != ready:
                 posix.close(extra)
-                events = self._count(events)
+                oom.look()
             if status is None and proxy and proxy.step():
                 proxy = None
         self.status = status
         return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
-
-    def _count(self, events):
-        """Processes killed for want of memory, counted as it happens: systemd removes the group with its last process.
-        None once it has."""
-        try:
-            text = posix.pread(events, 4096, 0)
-        except OSError:
-            return None
-        for line in text.splitlines():
-            if line.startswith(b"oom_kill "):
-                self.oom_kills = int(line[9:])
-        return events
 
     def close(self):
         if self.saved is not None:

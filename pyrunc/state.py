@@ -171,14 +171,20 @@ class Container:
         except (OSError, Error):
             return self.record_exit(zombie_status(self.pid(), self.data.get("init_process_start")))
 
-    def record_exit(self, status, oom_kills=0):
+    def record_exit(self, status, oom=None):
         """Write exit.json: code or signal of a wait status (neither if None), OOM-killed or not, when (or when noticed).
 
-        A unit's group goes with its last process, so whether that was killed may not be known any more."""
+        A unit's group goes with its last process, so what it knew of OOM kills may be gone; oom: who has watched it."""
         group = self.cgroup()
         out = {"time": now()}
-        if oom_kills or not self.data.get("unit") or group.exists():
-            out["oom_killed"] = bool(oom_kills or group and group.oom_kills())
+        if oom is not None:
+            killed = oom.killed(status)
+        elif self.data.get("unit") and not group.exists():
+            killed = None
+        else:
+            killed = bool(group and group.oom_kills())
+        if killed is not None:
+            out["oom_killed"] = killed
         if status is not None:
             out.update({"signal": status & 0x7F} if status & 0x7F else {"code": status >> 8})
         if self.pid() and kernel.flock(self.dirfd, 0):  # while another holds the lock it may be on its way out

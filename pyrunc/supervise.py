@@ -17,7 +17,7 @@ from .plan.optable import SAY_EXEC, SAY_FAIL
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC = 0x6E736673
-EPERM, ENOENT, EAGAIN, EACCES, EBUSY, ENOSPC, EROFS, RLIMIT_NOFILE = 1, 2, 11, 13, 16, 28, 30, 7
+EPERM, ENOENT, EAGAIN, EACCES, EBUSY, ENOSPC, EROFS, RLIMIT_NOFILE, SIGKILL = 1, 2, 11, 13, 16, 28, 30, 7, 9
 
 
 HINTS = {
@@ -35,7 +35,7 @@ class Supervisor:
     """
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
-                 "pidfd", "ops", "first", "bundle", "groups", "properties", "refused", "missing", "restoring")
+                 "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring")
 
     def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
         self.plan = plan
@@ -53,6 +53,7 @@ class Supervisor:
         self.ops = None
         self.groups = {}  # by slot
         self.properties = []  # for the UNIT or SETUNIT that follows
+        self.oom = None  # host.cgroup.oom.Watch of a group that goes by itself
         self.refused = set()  # indexes of H ops whose errno the plan tolerates: what comes instead is done then
         self.missing = set()  # slots that such an op has left empty: what is to be done to them is left out
         self.restoring = False  # update: what was in a file before goes on `undo`
@@ -144,7 +145,7 @@ class Supervisor:
 
     def _died(self):
         group = self.container.cgroup() if self.created else None  # exec: an earlier death is not this one
-        if group is not None and group.oom_kills():
+        if self.oom.killed(SIGKILL) if self.oom else group is not None and group.oom_kills():
             return Error("container init was OOM-killed (memory limit too low?)", pointer="/linux/resources/memory/limit")
         return Error("container init died during its setup (killed)")
 
@@ -260,6 +261,7 @@ def _property(sup, op):
 def _unit(sup, op):
     """The process is in the unit's group from here on, and nothing of the container has run yet."""
     from .host import systemd
+    from .host.cgroup.oom import Watch
     from .host.cgroup.v2 import Foreign
 
     group = _group(sup, op)
@@ -272,7 +274,7 @@ def _unit(sup, op):
         sup.container.data.update(cgroup=None, unit=None)  # what takes the container away must not stop that
         raise
     group.adopt()
-    sup.fds["memory.events"] = group.open("memory.events")  # for who waits: the group goes with its last process
+    sup.oom = Watch(group)
     if sup.pid not in group.pids():  # a slice, which systemd gives no processes
         group.add(sup.pid)
 

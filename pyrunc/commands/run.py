@@ -57,7 +57,7 @@ def _end(making, keep, front):
             pass
         if keep:
             if front.status is not None:
-                container.record_exit(front.status, front.oom_kills)
+                container.record_exit(front.status, making.supervisor.oom)
             return
         pidfd = container.open_pidfd()
         if pidfd is not None:

@@ -45,8 +45,8 @@ class Systemd(Runtime):
 
     def sweep(self):
         for unit in self.units():
-            subprocess.run(["systemctl", "stop", unit], check=False)
-            subprocess.run(["systemctl", "reset-failed", unit], check=False, stderr=subprocess.DEVNULL)
+            subprocess.run(["systemctl", "stop", "--", unit], check=False)
+            subprocess.run(["systemctl", "reset-failed", "--", unit], check=False, stderr=subprocess.DEVNULL)
         super().sweep()
 
 
@@ -106,11 +106,11 @@ def systemctl(*args):
 def show(unit):
     """{property: text} of a unit; a list, such as DeviceAllow, in one order."""
     out = {}
-    for line in systemctl("show", unit).splitlines():
+    for line in systemctl("show", "--", unit).splitlines():
         name, _, text = line.partition("=")
         out[name] = "\n".join(sorted([*out.get(name, "").splitlines(), text])).strip()
     return {name: text for name, text in out.items() if not name.endswith(PASSING)}
 
 
 def group(unit):
-    return CGROUPS / systemctl("show", "-P", "ControlGroup", unit).strip().lstrip("/")
+    return CGROUPS / systemctl("show", "-P", "ControlGroup", "--", unit).strip().lstrip("/")

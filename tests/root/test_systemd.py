@@ -196,7 +196,7 @@ def test_a_run_in_the_foreground_leaves_no_unit(sd):
 
 
 def test_one_that_is_killed_for_want_of_memory_says_so(sd):
-    for _ in range(3):
+    for _ in range(5):
         box = sd.container(resources(memory={"limit": 16 << 20, "swap": 16 << 20}),
                            shell("sleep 0.2; exec dd if=/dev/zero of=/dev/null bs=64M count=1"))
         assert box.run("--keep").code == 137

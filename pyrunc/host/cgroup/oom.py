@@ -1,0 +1,51 @@
+"""OOM kills in a group that somebody else, systemd, removes together with its last process: counted while it is there.
+
+Called by the supervisor when the unit is made, by a foreground `run` while it waits, and for exit.json.
+"""
+
+import posix
+
+from pyrunc.host.cgroup.v2 import Cgroup
+
+SIGKILL = 9
+
+
+class Watch:
+    """memory.events of the group, and of the slice around it, whose count outlives the group and is of all in it."""
+
+    __slots__ = ("file", "slice", "before", "counted", "seen")
+
+    def __init__(self, group):
+        self.file = group.open("memory.events")
+        above = group.relative.rpartition("/")[0]
+        self.slice = Cgroup(group.root, above).open("memory.events") if above else None
+        self.before = _count(self.slice)
+        self.counted, self.seen = 0, self.file is not None
+
+    def look(self):
+        """Read again, which also arms POLLPRI again. Whether the group is still there."""
+        now = _count(self.file)
+        self.seen = now is not None
+        self.counted = now if self.seen else self.counted
+        return self.seen
+
+    def killed(self, status):
+        """Was any process of the group killed for want of memory? None if that is not known.
+
+        The kernel reports a kill before the victim ends, but we may be late to read it. Then the slice knows whether
+        there was one; that it was here is believed if the process ended by SIGKILL.
+        """
+        if self.look() or self.counted:
+            return bool(self.counted)
+        now = _count(self.slice)
+        if now is None or now == self.before:
+            return None if now is None else False
+        return True if SIGKILL in (status & 0x7F, (status >> 8) - 128) else None
+
+
+def _count(file):
+    try:
+        lines = posix.pread(file, 4096, 0).splitlines() if file is not None else ()
+    except OSError:
+        return None
+    return next((int(line[9:]) for line in lines if line.startswith(b"oom_kill ")), None)
