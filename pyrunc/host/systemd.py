@@ -36,8 +36,6 @@ def bus_of(facts):
         return "system"
     if not address:
         raise _unreachable("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")
-    if not all([one.startswith(("unix:path=", "unix:abstract=")) for one in address.split(";")]):
-        raise _unreachable(f"DBUS_SESSION_BUS_ADDRESS {address}: not a unix socket")
     return address
 
 
@@ -80,8 +78,11 @@ class Manager:
             raise _unreachable(err.strerror) from None
 
     def _connect(self, bus):
+        address = SYSTEM_BUS if bus == "system" else bus
+        if not all([one.startswith(("unix:path=", "unix:abstract=")) for one in address.split(";")]):
+            raise _unreachable(f"{address}: not a unix socket")  # an address can name a command to execute, too
         try:
-            self.connection = Connection(SYSTEM_BUS if bus == "system" else bus, True, CONNECT_MS)
+            self.connection = Connection(address, True, CONNECT_MS)
             self._await_systemd()
             self._ask_bus("AddMatch", MATCH)
         except BusError as err:

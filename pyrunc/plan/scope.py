@@ -47,7 +47,10 @@ def place(path, container_id, rootless):
     if not name or not NAME.issuperset(unit) or len(unit) > 255 or unit[0] == ".":
         raise Error(f'"{unit}" cannot be the name of a systemd unit', pointer=POINTER,
                     hint="letters, digits and : - _ . \\ @, not more than 255")
-    return Place(unit, slice_, name)
+    spot = Place(unit, slice_, name)
+    if not spot.group:
+        raise Error(f'"{unit}" is the root of all units, which cannot be a container\'s', pointer=POINTER)
+    return spot
 
 
 def expand(slice_):
@@ -76,8 +79,8 @@ def start(plan, config, facts, unit, path):
 
 def update(plan, resources, facts, unit):
     """The same of an update."""
-    limits(plan, resources, facts)
-    plan.add("H", "SETUNIT", ("cgroup",), (unit["bus"], unit["unit"]), source="/linux/resources")
+    if limits(plan, resources, facts):
+        plan.add("H", "SETUNIT", ("cgroup",), (unit["bus"], unit["unit"]), source="/linux/resources")
 
 
 def _base(plan, spot):
@@ -117,8 +120,8 @@ def _device(key, mask):
 
 
 def limits(plan, resources, facts):
-    for name, kind, value, pointer in properties(resources, facts.systemd):
-        plan.add("H", "PROPERTY", (), (name, kind, value), source="/linux/resources" + pointer)
+    return [plan.add("H", "PROPERTY", (), (name, kind, value), source="/linux/resources" + pointer)
+            for name, kind, value, pointer in properties(resources, facts.systemd)]
 
 
 def properties(resources, version):

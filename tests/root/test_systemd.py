@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from kit import systemd
+from kit.bundle import chown_tree, userns
 from kit.runtime import wait_until
 from kit.systemd import Systemd, UsersSystemd, group, show, systemctl, unit_of
 
@@ -150,6 +151,26 @@ def test_a_denied_device_is_denied_and_an_allowed_one_allowed_also_after_a_reloa
     before = len(box.output().split())
     wait_until(lambda: len(box.output().split()) > before + 4)
     assert set(box.output().split()) == {"denied", "null"}
+
+
+def test_a_container_that_may_write_to_its_group_owns_it(sd):
+    def patch(config):
+        userns()(config)
+        config["linux"]["namespaces"].append({"type": "cgroup"})
+        config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw", "nosuid"]})
+    box = sd.container(shell("mkdir /sys/fs/cgroup/below && echo made; sleep 100"), patch)
+    chown_tree(box.rootfs, 100000, 100000)
+    box.up()
+    wait_until(box.output)
+    assert box.output() == "made\n" and os.stat(group(unit_of(box))).st_uid == 100000
+    assert os.stat(group(unit_of(box)).parent).st_uid == 0
+
+
+def test_explain_prints_the_unit_as_this_systemd_would_get_it(sd):
+    box = sd.container(resources(unified={"memory.oom.group": "1"}))
+    out = sd.call("explain", "--bundle", box.bundle.path).ok().out
+    assert f"unit='{unit_of(box)}'" in out and 'PROPERTY     "Slice" "s" "system.slice"' in out
+    sd.assert_nothing_left()
 
 
 def test_a_slice_can_be_the_unit_and_is_gone_after_delete(sd):
@@ -308,6 +329,17 @@ def test_a_group_somebody_lives_in_is_refused(sd):
         sleeper.wait()
         wait_until(lambda: not (directory / "cgroup.procs").read_text())
         directory.rmdir()
+
+
+def test_a_unit_that_does_not_start_is_given_up(sd):
+    """It waits for its turn behind a service that takes long to start; when we have gone, it does not start any more."""
+    slow = f"{sd.token}-slow.service"
+    subprocess.run(["systemd-run", "-q", "--no-block", "--unit", slow, "-p", "Type=oneshot", "sleep", "100"], check=True)
+    box = sd.container(annotations(After=f"['{slow}']"))
+    box.create(timeout=90).failed(f"Timed out while waiting for systemd to create {unit_of(box)}")
+    systemctl("stop", slow)
+    systemctl("reset-failed", slow)
+    sd.assert_nothing_left()
 
 
 def test_a_unit_that_has_failed_under_the_name_is_reset(sd):
@@ -492,6 +524,7 @@ def test_a_user_without_a_bus(user, env):
 
 def test_a_systemd_that_does_not_answer_is_given_up_in_seconds(user):
     """The calls have a time-out. (His, for pid 1 cannot be stopped.)"""
+    user.container(SLEEP).up()  # his bus is there
     manager = int(systemctl("show", "-P", "MainPID", f"user@{user.uid}.service"))
     box = user.container(SLEEP)
     os.kill(manager, signal.SIGSTOP)
@@ -501,7 +534,7 @@ def test_a_systemd_that_does_not_answer_is_given_up_in_seconds(user):
         assert time.monotonic() - started < 15
     finally:
         os.kill(manager, signal.SIGCONT)
-    user.assert_nothing_left()
+    assert not box.directory.exists()
 
 
 def test_root_of_a_users_namespace_has_the_users_systemd(user):

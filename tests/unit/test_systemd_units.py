@@ -44,6 +44,7 @@ def test_a_users_containers_are_in_his_own_slice():
     ("a.slice:p:", "cannot be the name"), ("a.slice:p:a/b", "cannot be the name"), ("a.slice:p:\0", "cannot be the name"),
     ("a.slice:p:ü", "cannot be the name"), ("a.slice:p:" + "n" * 255, "cannot be the name"), ("a.slice:p:x+y", "cannot be the name"),
     ("a.slice::", "cannot be the name"), ("a.slice:p:-b.slice", "invalid slice name"),
+    ("a.slice:p:-.slice", "the root of all units"),
 ])
 def test_what_is_no_unit_in_a_slice_is_refused(path, words):
     with pytest.raises(Error) as caught:
