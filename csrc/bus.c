@@ -161,19 +161,14 @@ int k_bus_open(const char *address, int daemon, int timeout_ms, struct k_bus **o
 		if (message)
 			lib.message_unref(message);
 	}
-	if (ret < 0) {
-		k_bus_close(bus);
-		return ret;
+	if (ret >= 0) {
+		*out = bus;
+		return 0;
 	}
-	*out = bus;
-	return 0;
-}
-
-void k_bus_close(struct k_bus *bus)
-{
 	if (bus->bus)
 		lib.close_unref(bus->bus);
 	free(bus);
+	return ret;
 }
 
 /* --- the flat buffer: after the first read beyond the end everything reads as zeros and `bad` stays set --- */

@@ -20,5 +20,3 @@ int k_bus_call(struct k_bus *bus, const char *destination, const char *path, con
 
 /* Wait for JobRemoved of a job from whom the last call has answered; the reply is the job's result. */
 int k_bus_job(struct k_bus *bus, const char *job, int timeout_ms, struct k_bus_reply *reply);
-
-void k_bus_close(struct k_bus *bus);

@@ -24,7 +24,7 @@ class BusError(OSError):
 
 
 class Connection:
-    """One connection, to a message bus (`daemon`) or to the peer itself."""
+    """One connection, to a message bus (`daemon`) or to the peer itself; it ends with the command."""
 
     def __init__(self, address, daemon, timeout_ms):
         out = ffi.new("struct k_bus **")
@@ -46,11 +46,6 @@ class Connection:
         """The result of a job of systemd's, once it is removed; BusError ETIMEDOUT."""
         reply = ffi.new("struct k_bus_reply *")
         return _value(lib.k_bus_job(self._bus, encode(job), timeout_ms, reply), reply)
-
-    def close(self):
-        if self._bus:
-            lib.k_bus_close(self._bus)
-            self._bus = None
 
 
 def _value(ret, reply):

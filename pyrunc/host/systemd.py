@@ -124,7 +124,7 @@ class Manager:
                 raise
             raise Error(f"Timed out while waiting for systemd to {doing} {unit}", errno=ETIMEDOUT) from None
         if result != "done":
-            raise Error(f"error: systemd could not {doing} unit `{unit}`: got `{result}`", f"systemctl status {unit} says more")
+            raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{result}`", f"systemctl status {unit} says more")
 
     def reset(self, unit):
         """What has failed is forgotten; it may not be known at all."""

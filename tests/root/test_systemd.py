@@ -355,16 +355,16 @@ def test_a_unit_that_has_failed_under_the_name_is_reset(sd):
 # --- a runtime that is killed
 
 
-@pytest.mark.parametrize("call", range(1, 40, 3))
+@pytest.mark.parametrize("call", [1, 5, 9, *range(12, 29, 2)])
 def test_what_a_killed_create_leaves_delete_takes_away(sd, call):
-    """SIGKILL at the n-th message to or from the bus, and what stands between."""
+    """SIGKILL at the n-th message to the bus, from it or init, or write to the group."""
     if not shutil.which("strace"):
         pytest.skip("no strace")
-    box = sd.container(SLEEP)
-    # only calls that the bus and the group are about; by file descriptor they cannot be told from others
+    box = sd.container(resources(pids={"limit": 20}), SLEEP)
     trace = ("strace", "-qq", "-o", "/dev/null", "-e", "trace=sendmsg,recvmsg,write",
              "-e", f"inject=sendmsg,recvmsg,write:signal=SIGKILL:when={call}")
-    box.create(wrap=trace)
+    code = box.create(wrap=trace).code
+    assert code in ((-9, 137) if call < 24 else (-9, 137, 0)), code
     box.delete("-f").ok()
     sd.assert_nothing_left()
 
