@@ -188,4 +188,6 @@ EXECS = {
     "exec-joined": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
     "exec-no-mount-namespace": (namespaces("pid"), "root-v2", {}),
     "exec-no-namespace": (namespaces(), "none", {"cgroup": None}),
+    "exec-systemd-user": (userns, "rootless-v2", {
+        "unit": {"bus": "unix:path=/run/user/1000/bus", "unit": "p-n.scope", "group": "u/p-n.scope"}, "cgroup": "u/p-n.scope/below"}),
 }
