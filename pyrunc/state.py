@@ -177,12 +177,9 @@ class Container:
         A unit's group goes with its last process, so what it knew of OOM kills may be gone; oom: who has watched it."""
         group = self.cgroup()
         out = {"time": now()}
-        if oom is not None:
-            killed = oom.killed(status)
-        elif self.data.get("unit") and not group.exists():
+        killed = oom.killed(status) if oom is not None else bool(group and group.oom_kills())
+        if oom is None and self.data.get("unit") and not killed and not group.exists():  # asked after it was read
             killed = None
-        else:
-            killed = bool(group and group.oom_kills())
         if killed is not None:
             out["oom_killed"] = killed
         if status is not None:
