@@ -44,6 +44,7 @@ def compile(config, facts, request):
              (EACCES,) if request.get("unlimited") else (), source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
+    join(plan, "M")  # not init: a process in the container could see the descriptors of what it joins (CVE-2016-9962)
     if "oomScoreAdj" in proc:
         plan.add("M", "OOM", ("hostproc",), (str(proc["oomScoreAdj"]),), source="/process/oomScoreAdj")
     plan.add("M", "DUMPABLE", (), (0,), source="default: not traceable")
@@ -53,7 +54,6 @@ def compile(config, facts, request):
         plan.add("H", "ADOPT", (), (unit["bus"], unit["unit"], request["cgroup"].removeprefix(unit["group"])))
     _join(plan, ns)
     plan.add("M", "FORK", source="container's pid namespace")
-    join(plan, "I")  # not M: where pids are counted, the two would be two, and entering a v1 group is never refused
     _final(plan, proc)
     _inside(plan, ns, proc, linux, env, facts, request)
     return plan
