@@ -13,6 +13,8 @@ RUNC_VERSION := 1.5.2
 RUNC_NEW := $(CURDIR)/build/bin/runc-$(RUNC_VERSION)
 CONTAINERD_VERSION := 2.4.2
 CONTAINERD_NEW := $(CURDIR)/build/bin/containerd-$(CONTAINERD_VERSION)
+CRI_VERSION := 0.37.2
+CRI_API := build/cri
 
 .PHONY: run test test-vm test-managers conformance conformance-check differential build bench density bundle clean run-packages test-packages \
 	bench-packages manager-packages conformance-packages
@@ -75,10 +77,10 @@ test-vm: test-packages build $(RUNC_NEW)
 
 # Real daemons with pyrunc as their runtime, and the same with runc. MANAGERS chooses files, with pytest's options.
 MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io tini iptables containerd podman buildah runc crun catatonit uidmap slirp4netns \
-	fuse-overlayfs iproute2 procps util-linux
+	fuse-overlayfs iproute2 procps util-linux containernetworking-plugins
 MANAGERS ?= tests/managers
 
-test-managers: manager-packages build $(RUNC_NEW) $(CONTAINERD_NEW)
+test-managers: manager-packages build $(RUNC_NEW) $(CONTAINERD_NEW) $(CRI_API)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) CONTAINERD_NEW=$(CONTAINERD_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(MANAGERS)
 
 manager-packages:
@@ -145,6 +147,15 @@ YOUKI_VERSION := 0.7.0
 youki:
 	@if [ -x build/bin/youki ]; then :; elif command -v cargo >/dev/null; then \
 	cargo install --quiet --locked --features "v1 v2 seccomp" --root build youki@$(YOUKI_VERSION); else echo "no cargo: no youki to compare with"; fi
+
+# The messages of the CRI, from its own api.proto
+$(CRI_API): $(VENV)/.packages | $(VENV)/bin/go
+	$(VENV)/bin/pip install -q 'grpcio-tools>=1.80' 'websocket-client>=1.8'
+	rm -rf $@ $@.part
+	mkdir -p $@.part
+	proto=$$($(go-tool) mod download -json k8s.io/cri-api@v$(CRI_VERSION) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
+	$(VENV)/bin/python -m grpc_tools.protoc -I $$proto/pkg/apis/runtime/v1 --python_out=$@.part api.proto
+	mv $@.part $@
 
 BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 
