@@ -1,7 +1,7 @@
 """What the suites under real managers share: a place for daemons that nothing escapes from, and an image without a registry.
 
-A `Place` is a process in mount, network and pid namespaces of its own, where /run and /var/lib are empty directories of
-the test and /etc is the host's with changes of the test's own; managers are run in it (`call`, `daemon`). So they keep their
+A `Place` is a process in mount, network and pid namespaces of its own, where /run, /var/lib and /var/log are empty directories
+of the test and /etc is the host's with changes of the test's own; managers are run in it (`call`, `daemon`). So they keep their
 default paths, and the kernel takes everything away, shims and mounts and bridges too, when the process dies, which it
 does with pytest even if that is killed (a directory and empty cgroups are all that such an end leaves). cgroups are the
 host's: tell managers to keep below `Place.cgroup`.
@@ -34,6 +34,7 @@ SET_UP = """set -e
 mount --make-rshared /
 mount --bind "$1/run" /run
 mount --bind "$1/lib" /var/lib
+mount --bind "$1/log" /var/log
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/etc.work" etc /etc
 ip link set lo up
 exec catatonit -P"""
@@ -71,7 +72,7 @@ class Place:
         self.base = Path(tempfile.gettempdir()) / self.token
         self.base.mkdir(mode=0o755)
         self.cgroup = f"/{self.token}"
-        for directory in ("run", "lib", "etc", "etc.work"):
+        for directory in ("run", "lib", "log", "etc", "etc.work"):
             (self.base / directory).mkdir(mode=0o755)
         self.env = {"PATH": PATH, "HOME": str(self.base), "LC_ALL": "C.UTF-8", "PYRUNC_TEST": self.token}
         self.daemons = []

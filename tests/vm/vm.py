@@ -7,6 +7,7 @@ Everything is Debian's: mmdebstrap makes the root, the kernel is a stock cloud k
 Linux kernel, if there is one ($PYRUNC_UML, or linux-uml-*.xz in ../shared/vm), boots in seconds instead and needs no QEMU.
 
     PYRUNC_VM=uml|tcg|kvm   choose   PYRUNC_VM_TIMEOUT=seconds (1500)   PYRUNC_VM_MEMORY=MiB (3072)
+    PYRUNC_VM_TAKE='/build/X ...'    take in what is left out for its size
 
 The checkout goes in as a tar on a second disk, unpacked at its own absolute path (the installed launcher knows that path);
 output and exit code come back over a console. The guest's disk is thrown away. A third disk, empty, is for tests of I/O.
@@ -32,9 +33,9 @@ MARK = "pyrunc-vm-exit:"
 PACKAGES = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps iproute2 passwd util-linux e2fsprogs mount "
     "python3 libpython3.11 gcc libc6-dev linux-libc-dev make libseccomp2 libcap2-bin busybox-static uidmap runc crun strace "
-    "podman conmon catatonit slirp4netns fuse-overlayfs iptables"
+    "podman conmon catatonit slirp4netns fuse-overlayfs iptables containernetworking-plugins openssl"
 ).split()
-LEFT_OUT = ("/.git", "/build/vm", "/build/lib", "/build/bdist", "/build/generated", "/.hypothesis")
+LEFT_OUT = ("/.git", "/build/vm", "/build/lib", "/build/bdist", "/build/generated", "/.hypothesis", "/build/bin/containerd", "/build/kubernetes")
 AGENT = r"""#!/bin/bash
 # Unpack what the second disk holds, run the command in it on the console, say how it ended, switch off.
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb
@@ -240,7 +241,8 @@ def _wanted(info):
     below = "/" + info.name
     here = str(REPOSITORY)
     inside = below[len(here):] if below.startswith(here) else below
-    return None if inside.startswith(LEFT_OUT) or inside.endswith("__pycache__") else info
+    taken = inside.startswith(tuple(os.environ.get("PYRUNC_VM_TAKE", "").split()))
+    return None if inside.startswith(LEFT_OUT) and not taken or inside.endswith("__pycache__") else info
 
 
 def _copy(stream):
