@@ -7,6 +7,7 @@ the address that containerd answers, in the network namespace of its place.
 
 import json
 import os
+import re
 import struct
 import sys
 import time
@@ -33,6 +34,7 @@ CIRCUMSTANCES = f"""version = 3
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{CNI}"]
 """
+DRIVER = os.environ.get("CGROUP_DRIVER", "cgroupfs")  # or systemd, on a machine that is the tests' own
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 
 
@@ -153,13 +155,14 @@ class Node:
 
     def __init__(self, runtime, name):
         self.name, self.runtime = runtime
-        self.place = Place(name)
+        self.place = Place(name, systemd=DRIVER == "systemd")
         self.bin = os.environ["CONTAINERD_NEW"]
         etc, base = self.place.base / "etc", self.place.base
         (etc / "containerd").mkdir()
         (etc / "cni/net.d").mkdir(parents=True)
-        (etc / "containerd/config.toml").write_text('imports = ["circumstances.toml"]\n' + recipe("containerd.md", "config.toml").replace(
-            "/usr/local/bin/pyrunc", self.runtime))
+        config = recipe("containerd.md", "config.toml").replace("/usr/local/bin/pyrunc", self.runtime)
+        driver = "  SystemdCgroup = true\n" if DRIVER == "systemd" else ""
+        (etc / "containerd/config.toml").write_text(f'imports = ["circumstances.toml"]\n{config}{driver}')
         (etc / "containerd/circumstances.toml").write_text(CIRCUMSTANCES)
         (etc / "cni/net.d/10-pods.conflist").write_text(json.dumps(NETWORK))
         make_image(base / "image.tar")
@@ -186,8 +189,10 @@ class Node:
         return [path.name for path in (self.place.base / "run/containerd/runc/k8s.io").glob("*") if path.name not in KEPT_IN_ROOT]
 
     def groups(self):
-        """Ids of containers that have a cgroup below the place's."""
-        return {path.name for top in self.place.groups() for path in Path(top).rglob("?" * 64) if path.is_dir()}
+        """Ids of containers that have a cgroup, below the place's or in systemd's slice of pods."""
+        tops = ["/sys/fs/cgroup/kubepods.slice"] if DRIVER == "systemd" else self.place.groups()
+        names = (name for top in tops for _, names, _ in os.walk(top) for name in names)
+        return {found[0] for name in names if (found := re.search(r"[0-9a-f]{64}", name))}
 
     def pod(self, handler="pyrunc", *, namespaces=(), security=(), linux=(), **config):
         return Pod(self, handler, dict(namespaces), dict(security), dict(linux), config)

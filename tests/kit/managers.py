@@ -32,7 +32,8 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"  # Debian's programs, not what somebody p
 
 SET_UP = """set -e
 mount --make-rshared /
-mount --bind "$1/run" /run
+for shared in $2; do mkdir "$1/run/$shared" && mount --rbind "/run/$shared" "$1/run/$shared"; done
+mount --rbind "$1/run" /run
 mount --bind "$1/lib" /var/lib
 mount --bind "$1/log" /var/log
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/etc.work" etc /etc
@@ -65,9 +66,13 @@ class Done(subprocess.CompletedProcess):
 
 
 class Place:
-    """The namespaces and directories that one manager lives in."""
+    """The namespaces and directories that one manager lives in.
 
-    def __init__(self, name):
+    With `systemd` the host's systemd is in reach, which must know processes by the pids that managers name to it: so there is
+    no pid namespace, and the processes that a manager leaves have to be ended by whoever asks for this.
+    """
+
+    def __init__(self, name, systemd=False):
         self.token = f"{PREFIX}{name}-{secrets.token_hex(4)}"
         self.base = Path(tempfile.gettempdir()) / self.token
         self.base.mkdir(mode=0o755)
@@ -77,8 +82,8 @@ class Place:
         self.env = {"PATH": PATH, "HOME": str(self.base), "LC_ALL": "C.UTF-8", "PYRUNC_TEST": self.token}
         self.daemons = []
         self.holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL",
-             "--mount-proc", "sh", "-c", SET_UP, "sh", str(self.base)],
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", *(() if systemd else ("--pid", "--mount-proc")), "--fork",
+             "--kill-child=KILL", "sh", "-c", SET_UP, "sh", str(self.base), "systemd dbus" if systemd else ""],
             env=self.env, stdin=subprocess.DEVNULL)
         try:
             wait_until(lambda: self.holder.poll() is not None or _comm(_child(self.holder.pid)) == "catatonit", what="the place is not set up")
