@@ -25,7 +25,7 @@ def put(**changes):
             *parents, last = path.split("__")
             for part in parents:
                 at = at.setdefault(part, {})
-            at[last] = value
+            at[last] = copy.deepcopy(value)  # the next patch may change it
 
     return patch
 
