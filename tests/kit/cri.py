@@ -5,6 +5,7 @@ protocol's own names: `client.ExecSync(container_id=..., cmd=[...])`. Streams (e
 the address that containerd answers, in the network namespace of its place.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -94,16 +95,23 @@ class Client:
         return self.api.ContainerState.Name(status.state)
 
 
+@contextlib.contextmanager
+def network_of(place):
+    """What is connected in this block is connected from the place's network namespace."""
+    netns.pushns(f"/proc/{place.pid}/ns/net")
+    try:
+        yield
+    finally:
+        netns.popns()
+
+
 class Stream:
     """An exec, attach or port-forward in progress: numbered channels over one WebSocket."""
 
     def __init__(self, place, url):
         import websocket
-        netns.pushns(f"/proc/{place.pid}/ns/net")
-        try:
+        with network_of(place):
             socket = websocket.create_connection(url.replace("http", "ws", 1), subprotocols=["v4.channel.k8s.io"], timeout=30)
-        finally:
-            netns.popns()
         self.socket, self.closed = socket, websocket.WebSocketConnectionClosedException
         self.channels = {}
 

@@ -7,7 +7,10 @@ controller-manager. Tests drive it by kubectl, with literal dicts.
 import json
 import os
 import signal
+import ssl
 import subprocess
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 from kit import cri
@@ -18,6 +21,7 @@ from kit.runtime import wait_until
 PROGRAMS = Path(os.environ.get("KUBERNETES", ""))
 ADDRESS = "10.77.0.1"  # of the node; kubelet and API server refuse a loopback one
 SERVER = "https://127.0.0.1:6443"
+RESOURCES = {"pod": "/api/v1/namespaces/default/pods", "event": "/api/v1/namespaces/default/events", "job": "/apis/batch/v1/namespaces/default/jobs"}
 TOKENS = {"admin": ("admin", "system:masters"), "node": ("system:node:node1", "system:nodes")}
 # What a kubelet wants of the host; where the host has it otherwise the kubelet is shown files that say so.
 SYSCTLS = {"vm/overcommit_memory": 1, "vm/panic_on_oom": 0, "kernel/panic": 10, "kernel/panic_on_oops": 1,
@@ -132,8 +136,20 @@ class Cluster(Kubelet):
                      "spec": pod_spec(*command, container=container, **spec)})
         return name
 
+    def ask(self, path):
+        """A document of the API; kubectl takes long to start, and tests ask often."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        request = urllib.request.Request(SERVER + path, headers={"Authorization": "Bearer admin-token"})
+        with cri.network_of(self.place), urllib.request.urlopen(request, context=context, timeout=30) as answer:
+            return json.load(answer)
+
     def get(self, kind, name):
-        return self("get", kind, name, "--output=json").json()
+        return self.ask(f"{RESOURCES[kind]}/{name}")
+
+    def list(self, kind, **selectors):
+        """Those that a labelSelector or fieldSelector picks."""
+        return self.ask(f"{RESOURCES[kind]}?{urllib.parse.urlencode(selectors)}")["items"]
 
     def container(self, name, index=0):
         """A container's status."""
@@ -162,8 +178,7 @@ class Cluster(Kubelet):
 
     def events(self, name):
         """[(reason, message)]"""
-        items = self("get", "events", f"--field-selector=involvedObject.name={name}", "--output=json").json()["items"]
-        return [(item["reason"], item["message"]) for item in items]
+        return [(item["reason"], item["message"]) for item in self.list("event", fieldSelector=f"involvedObject.name={name}")]
 
     def await_event(self, name, reason, words):
         return wait_until(lambda: any(why == reason and words in text for why, text in self.events(name)), timeout=60,
@@ -172,7 +187,7 @@ class Cluster(Kubelet):
     def tidy(self):
         """Delete what tests made; nothing of it may remain."""
         self("delete", "deployment,job,pod,configmap,secret", "--all", "--grace-period=0", "--force", "--wait=false").ok()
-        wait_until(lambda: not self("get", "pods", "--no-headers").out, timeout=60, what="pods are left")
+        wait_until(lambda: not self.list("pod"), timeout=60, what="pods are left")
         wait_until(lambda: not self.states() and not self.groups(), timeout=60, what=f"left behind: {self.states()}, {self.groups()}")
 
     def restart_kubelet(self):

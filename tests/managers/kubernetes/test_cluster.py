@@ -111,7 +111,7 @@ def test_environment(running, full):
 
 def test_probes_and_hooks(running, full):
     assert running.sh(full, "cat /scratch/post") == "started"
-    wait_until(lambda: running.sh(full, "wc -l < /scratch/alive") not in ("0", "1"), timeout=30)
+    wait_until(lambda: running.sh(full, "cat /scratch/alive 2>/dev/null | wc -l") not in ("0", "1"), timeout=30)
     assert running.container(full)["restartCount"] == 0
 
 
@@ -324,7 +324,7 @@ def test_a_deployment_is_rolled_from_one_image_to_another_and_back(cluster):
 
     def rolled(image, release):
         cluster("rollout", "status", "deployment/roll", "--timeout=120s", timeout=150).ok()
-        pods = wait_until(lambda: len(items := cluster("get", "pods", "--selector=app=roll", "--output=json").json()["items"]) == 3 and items, timeout=60)
+        pods = wait_until(lambda: len(items := cluster.list("pod", labelSelector="app=roll")) == 3 and items, timeout=60)
         assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {image}
         assert {cluster.sh(pod["metadata"]["name"], "echo $RELEASE") for pod in pods} == {release}
     rolled(IMAGE, "")
@@ -341,7 +341,7 @@ def test_jobs(cluster):
     cluster("wait", "--for=condition=Complete", "job/good", "--timeout=60s", timeout=90).ok()
     assert cluster.get("job", "good")["status"]["succeeded"] == 3
     cluster("wait", "--for=condition=Failed", "job/bad", "--timeout=60s", timeout=90).ok()
-    pod = cluster("get", "pods", "--selector=job-name=bad", "--output=json").json()["items"][0]
+    pod = cluster.list("pod", labelSelector="job-name=bad")[0]
     assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 4
 
 
