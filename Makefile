@@ -86,13 +86,13 @@ MANAGERS ?= tests/managers --ignore=tests/managers/kubernetes
 test-managers: manager-packages build $(RUNC_NEW) $(CONTAINERD_NEW) $(CRI_API)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) CONTAINERD_NEW=$(CONTAINERD_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(MANAGERS)
 
-# A kubelet and a one-node cluster, here and in the guest; a quarter of an hour of building the first time.
+# A kubelet and a one-node cluster, here and in the guest with systemd's cgroup driver; a quarter of an hour of building the first time.
 KUBERNETES_TESTS := KUBERNETES=$(KUBERNETES) CONTAINERD_NEW=$(CONTAINERD_NEW) RUNC_NEW=$(RUNC_NEW) PYRUNC=$(CURDIR)/$(PYRUNC) \
 	$(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider tests/managers/kubernetes
 
 test-kubernetes: manager-packages kubernetes-packages build $(RUNC_NEW) $(CONTAINERD_NEW) $(CRI_API) $(KUBERNETES)
 	$(KUBERNETES_TESTS)
-	PYRUNC_VM_TIMEOUT=4000 PYRUNC_VM_TAKE='/build/bin/containerd /build/kubernetes' $(PYTHON) tests/vm/vm.py run '$(KUBERNETES_TESTS)'
+	PYRUNC_VM_TIMEOUT=4000 PYRUNC_VM_TAKE='/build/bin/containerd /build/kubernetes' $(PYTHON) tests/vm/vm.py run 'CGROUP_DRIVER=systemd $(KUBERNETES_TESTS)'
 
 kubernetes-packages:
 	$(call packages,openssl)

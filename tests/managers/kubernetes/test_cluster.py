@@ -323,7 +323,7 @@ def test_a_deployment_is_rolled_from_one_image_to_another_and_back(cluster):
         "replicas": 3, "selector": {"matchLabels": {"app": "roll"}}, "template": {"metadata": {"labels": {"app": "roll"}}, "spec": spec}}})
 
     def rolled(image, release):
-        cluster("rollout", "status", "deployment/roll", "--timeout=120s", timeout=150).ok()
+        cluster("rollout", "status", "deployment/roll", "--timeout=240s", timeout=300).ok()
         pods = wait_until(lambda: len(items := cluster.list("pod", labelSelector="app=roll")) == 3 and items, timeout=60)
         assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {image}
         assert {cluster.sh(pod["metadata"]["name"], "echo $RELEASE") for pod in pods} == {release}
