@@ -129,7 +129,6 @@ def test_podmans_own_refusals_are_125(podman):
     (("--ulimit", "nofile=99999999:99999999"), ("rlimit", "operation not permitted")),
     (("-v", "{base}:/proc/x"), ("/proc/x",)),
     (("--security-opt", "seccomp={base}/bad-seccomp.json"), ("SCMP_ACT_NONSENSE",)),
-    (("--cpu-rt-runtime", "5000") if HYBRID else ("--cpuset-cpus", "4000"), ("cpu",)),
 ])
 def test_what_the_runtime_refuses_is_shown(podman, options, words):
     """The same message in Podman's error as in the runtime's log, which Podman keeps beside the bundle."""
