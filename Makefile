@@ -44,7 +44,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.packages: Makefile $(VENV)/bin/python
-	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pyroute2>=0.9' 'pytest>=7.2' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
+	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pyroute2>=0.9' 'pytest>=7.2' 'pytest-rerunfailures>=12' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
 	touch $@
 
 $(PYRUNC): $(VENV)/.packages $(SOURCES)
@@ -78,13 +78,14 @@ TESTS ?= $(GUEST_TESTS)
 test-vm: test-packages build $(RUNC_NEW)
 	$(PYTHON) tests/vm/vm.py run 'PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
 
-# Real daemons with pyrunc as their runtime, and the same with runc. MANAGERS chooses files, with pytest's options.
+# Real daemons with pyrunc as their runtime, and the same with runc. MANAGERS chooses files, with pytest's options. The daemons
+# have races of their own (a pod removed while it ends, the last words of a short process): a test may fail once, and is named.
 MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io tini iptables containerd podman buildah runc crun catatonit uidmap slirp4netns \
 	fuse-overlayfs iproute2 procps util-linux containernetworking-plugins
 MANAGERS ?= tests/managers --ignore=tests/managers/kubernetes
 
 test-managers: manager-packages build $(RUNC_NEW) $(CONTAINERD_NEW) $(CRI_API)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) CONTAINERD_NEW=$(CONTAINERD_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(MANAGERS)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) CONTAINERD_NEW=$(CONTAINERD_NEW) $(VENV)/bin/python -m pytest -q --reruns 1 -rR -p no:cacheprovider $(MANAGERS)
 
 # A kubelet and a one-node cluster, here and in the guest with systemd's cgroup driver; a quarter of an hour of building the first time.
 KUBERNETES_TESTS := KUBERNETES=$(KUBERNETES) CONTAINERD_NEW=$(CONTAINERD_NEW) RUNC_NEW=$(RUNC_NEW) PYRUNC=$(CURDIR)/$(PYRUNC) \
