@@ -168,8 +168,8 @@ static void child(int exe, int base, const int *fds, int nfds, int report)
 	ret = arrange(base, high, nfds + 1, exe);
 	if (ret >= 0) {
 		report = base + nfds;
-		fcntl(report, F_SETFD, FD_CLOEXEC);
-		syscall(SYS_execveat, ret, "", argv, envp, AT_EMPTY_PATH);
+		if (fcntl(report, F_SETFD, FD_CLOEXEC) == 0) /* or init would have it, and the parent wait for its end */
+			syscall(SYS_execveat, ret, "", argv, envp, AT_EMPTY_PATH);
 		ret = -errno;
 	}
 	if (write(report, &ret, sizeof ret) < 0)
