@@ -25,8 +25,6 @@ REASONS = {
     "linux_cgroups_relative_pids": SUITE + "pids.limit has become a pointer; two pointers are compared",
     "linux_process_apparmor_profile": HOST + "needs AppArmor and a profile acme_secure_profile",
     "misc_props": SUITE + "creates a container whose program is not in the bundle and expects success",
-    "mounts": OURS + "since Linux 6.8 mountinfo lists mounts by the time they were made, not attached; bind sources are opened "
-              "before the tree changes, then attached in the listed order",
     "pidfile": SUITE + "a race: kills `true` after start and expects it to be alive",
     "poststart_fail": OUTDATED + "since 1.1 a failing poststart hook stops the container",
     "prestart": OUTDATED + "since 1.0.2 prestart hooks run in create",

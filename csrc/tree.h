@@ -2,8 +2,8 @@
  * A bind source as a detached tree: open_tree(2), then its flags by mount_setattr(2), all on the descriptor.
  *
  * Includers bring fcntl.h (libc's or the kernel's: they do not mix).
- * The same function serves the host side (shim_mount.c, when privileged: sources are opened before the container's
- * tree exists, so that nothing in it can redirect them, security.md CVE-2021-30465) and init (op TREE, rootless).
+ * The same function serves the host side (shim_core.c, when privileged: in the host's view the container's tree is not
+ * there, so that nothing in it can redirect a source, security.md CVE-2021-30465) and init (op TREE, rootless).
  */
 #ifndef PYRUNC_TREE_H
 #define PYRUNC_TREE_H

@@ -109,6 +109,15 @@ class Supervisor:
             for op in self._host_ops_after(sync):
                 self.act(op)
             kernel.send(self.sock, seq, 0, [self.fds[slot] for slot in sync.slots[1:] if slot])
+            self.hand_over(sync, sync.slots[1:])
+
+    def hand_over(self, op, slots):
+        """What is init's from this op on. Our descriptors of trees would keep mounts alive for as long as we wait; those of hooks
+        are read when a hook inside fails."""
+        later = {name for other in self.plan.ops[op.index + 1:] if other.role == "H" for name in other.consumed()}
+        for slot in slots:
+            if slot and slot not in later and not slot.startswith("hook-"):
+                posix.close(self.fds.pop(slot))
 
     def _host_ops_after(self, sync):
         ops = []
@@ -441,10 +450,7 @@ def _spawn(sup, op):
         posix.close(theirs)
         posix.close(plan_fd)
     sup.first = sup.pid
-    # the trees and the rest are init's now; ours would keep mounts alive for as long as we wait
-    for slot in born:
-        if not slot.startswith("hook-"):  # read when a hook inside fails
-            posix.close(sup.fds.pop(slot))
+    sup.hand_over(op, born)
 
 
 def _born(sup, op, fds):

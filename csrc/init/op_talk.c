@@ -8,7 +8,7 @@
 
 struct iov { void *base; size_t len; };
 struct msg { void *name; int namelen; struct iov *iov; size_t iovlen; void *control; size_t controllen; unsigned flags; };
-struct cmsg { size_t len; int level, type; int fd[2]; };
+struct cmsg { size_t len; int level, type; int fd[3]; };
 
 #define SOL_SOCKET       1
 #define SCM_RIGHTS       1
@@ -29,7 +29,7 @@ static int send_with(struct init *in, struct record *rec, int fd)
 	return (int)SYS3(__NR_sendmsg, in->sync, &msg, MSG_NOSIGNAL);
 }
 
-/* The answer: the same seq, err 0, and up to two descriptors for the slots `one` and `two`. */
+/* The answer: the same seq, err 0, and up to three descriptors for the slots `one`, `two` and `three`. */
 static int receive(struct init *in, struct plan_op *op, uint32_t seq)
 {
 	struct record rec = { 0 };

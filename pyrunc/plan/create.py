@@ -51,8 +51,7 @@ def compile(config, facts, request):
     if ns.needs_first():
         plan.add("M", "FORK", source="/linux/namespaces")
     _session(plan, request, ns)
-    root = clean(rootfs.join(request["bundle"], config["root"]["path"]))
-    rootfs.attach(plan, ns, facts, mounts, _needs_proc(config), root)
+    rootfs.attach(plan, config, request, ns, facts, mounts, _needs_proc(config))
     if own_dev:
         devices.make(plan, config, by_bind, facts.kcore)
     if request.get("notify"):

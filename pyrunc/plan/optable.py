@@ -62,7 +62,7 @@ OPS = {
     "LOOKUP": (55, "I", "cred", (("root", "root", False),), (("candidates", "vec"),), 0),
     "SEAL": (56, "I", "cred", (("keep", "any", False), ("also", "any", False), ("third", "any", False)), (("first", "u32"),), 0),
     "SECCOMP": (57, "I", "cred", (("notify", "notify", True),), (("filter", "blob"), ("flags", "u32")), 0),
-    "SYNC": (58, "MI", "any", (("send", "any", False), ("one", "any", True), ("two", "any", True)), (("seq", "u32"),), 1),
+    "SYNC": (58, "MI", "any", (("send", "any", False), ("one", "any", True), ("two", "any", True), ("three", "any", True)), (("seq", "u32"),), 1),
     "CLOSE": (59, "MI", "any", (("fd", "any", False),), (), 1),
     "GATE": (60, "I", "gate", (("gate", "gate", False),), (), 1),
     "HOOK": (61, "I", "any", (("cwd", "root", False), ("state", "memfd", False), ("out", "memfd", False), ("err", "memfd", False)), (("path", "str"), ("argv", "vec"), ("env", "vec"), ("timeout", "u32")), 1),

@@ -1,7 +1,9 @@
 """The container's tree: the root, the mounts in their order, and what is made read-only at the end.
 
-A bind source becomes a detached tree before the container's tree exists (by the host, or rootless by M right after the
-user namespace), with all its flags; a file system is made detached by init. Either is then ATTACHed below the root.
+A bind source becomes a detached tree, with all its flags, in the host's view of the tree: by the host, or rootless by M right
+after the user namespace. A file system is made detached by init. Either is then ATTACHed below the root. Since Linux 6.8
+mountinfo lists mounts by the time they were made, and its readers take the later of two for the upper one: so what the host
+opens for a mount listed after a file system is opened when its turn comes, at a SYNC.
 """
 
 from ..config import mountopts
@@ -12,6 +14,7 @@ from .optable import (
 )
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
+SYNC_SLOTS = 3
 RDONLY = mountopts.ATTR_RDONLY
 SYS_FLAGS = 0xF  # read-only, nosuid, nodev, noexec
 # rootfsPropagation -> what host mounts become in the container. `shared` keeps bind sources peers, as runc does; the root is
@@ -35,7 +38,7 @@ def relative(path):
 class Mount:
     """One entry of mounts[]: its options parsed, its slot named after its position; a remount has that of the mount before it."""
 
-    __slots__ = ("entry", "options", "slot", "at", "path", "kind")
+    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late")
 
     def __init__(self, index, entry):
         self.entry = entry
@@ -44,6 +47,7 @@ class Mount:
         self.at = f"/mounts/{index}"
         self.path = relative(clean(entry["destination"]))
         self.kind = "bind" if self.options.bind else entry.get("type", "")
+        self.late = False  # a bind whose source is opened when its turn comes
 
     def cgroup(self):
         return self.kind in ("cgroup", "cgroup2")
@@ -76,22 +80,31 @@ def has_own_dev(all_mounts):
 
 def acquire(plan, role, config, all_mounts, request, facts, ns):
     """TREE ops: the root and every bind source. role H when privileged, else M or I."""
-    base = PROPAGATION.get(config.get("linux", {}).get("rootfsPropagation", ""), mountopts.MS_SLAVE)
-    bundle = request["bundle"]
-    root = join(bundle, config["root"]["path"])
+    base = _base(config)
+    root = join(request["bundle"], config["root"]["path"])
     if ns.private("mount"):
         plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE),
                  source="/root/path")
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,), source="/root/path")
+    fresh = False
     for mount in all_mounts:
         plan.source = mount.at
+        mount.late = role == "H" and fresh and mount.kind == "bind"
+        fresh = fresh or mount.kind not in ("bind", "remount")
+        if mount.late:
+            continue
         if mount.kind == "bind":
-            _bind(plan, role, mount, join(bundle, mount.entry.get("source", "")), base, ns, facts)
+            _bind(plan, role, mount, base, request, ns, facts)
         elif mount.kind == "sysfs" and in_user_namespace(ns, facts):
             _acquire_sys(plan, role, mount, base)
         elif mount.cgroup():
             _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
+
+
+def _base(config):
+    """What mounts of the host become in the container, as a propagation of mount_setattr(2)."""
+    return PROPAGATION.get(config.get("linux", {}).get("rootfsPropagation", ""), mountopts.MS_SLAVE)
 
 
 def join(bundle, path):
@@ -109,8 +122,8 @@ def _acquire_sys(plan, role, mount, base):
     plan.add(role, "TREE", (f"{mount.slot}-host",), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base))
 
 
-def _bind(plan, role, mount, source, base, ns, facts):
-    opts = mount.options
+def _bind(plan, role, mount, base, request, ns, facts):
+    opts, source = mount.options, join(request["bundle"], mount.entry.get("source", ""))
     set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
     flags = TREE_RECURSIVE if opts.recursive else 0
     plan.add(role, "TREE", (mount.slot,), (source, flags, set_, clear, base))
@@ -167,8 +180,9 @@ def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
 # --- mount: init's part ---
 
 
-def attach(plan, ns, facts, all_mounts, proc, root):
+def attach(plan, config, request, ns, facts, all_mounts, proc):
     """Everything from entering the tree to the last mount. `proc`: a detached proc is needed later."""
+    root = clean(join(request["bundle"], config["root"]["path"]))
     plan.source = "/root/path"
     if ns.private("mount"):
         plan.add("I", "SLAVE", (), (mountopts.MS_SLAVE,))
@@ -177,7 +191,10 @@ def attach(plan, ns, facts, all_mounts, proc, root):
     if ns.private("mount"):
         there = plan.add("I", "ROOT", ("rootfs", "root"), (relative(root),), (EACCES,))
         plan.add("I", "ROOT", ("rootfs", "root"), (".",), unless=there)
-    for mount in all_mounts:
+    opened = 0
+    for i, mount in enumerate(all_mounts):
+        if mount.late and i >= opened:
+            opened = _open_late(plan, config, request, ns, facts, all_mounts, i)
         plan.source = mount.at
         if mount.cgroup():
             _cgroup(plan, mount, facts, ns)
@@ -188,6 +205,19 @@ def attach(plan, ns, facts, all_mounts, proc, root):
             plan.add("I", "SETATTR", (mount.slot,), (*mountopts.bind_attrs(mount.options), 0, 0))
         else:
             _filesystem(plan, mount)
+
+
+def _open_late(plan, config, request, ns, facts, all_mounts, first):
+    """The host opens this bind source and those that follow it, as many as a SYNC hands over; where it left off."""
+    end = first
+    while end < min(first + SYNC_SLOTS, len(all_mounts)) and all_mounts[end].late:
+        end += 1
+    plan.source = all_mounts[first].at
+    plan.sync("I", receive=[mount.slot for mount in all_mounts[first:end]])
+    for mount in all_mounts[first:end]:
+        plan.source = mount.at
+        _bind(plan, "H", mount, _base(config), request, ns, facts)
+    return end
 
 
 def _options(mount, source=None):

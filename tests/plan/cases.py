@@ -110,6 +110,9 @@ CASES = {
     "no-mount-namespace": (
         both(namespaces("pid"), put(linux__maskedPaths=[], linux__readonlyPaths=[], root__readonly=False, mounts=[],
                                     hostname="")), "root-v2", {}),
+    "binds-among-others": (lambda config: config["mounts"].extend([
+        *[bind(["rbind"], destination=f"/data{i}") for i in range(4)], {"destination": "/run", "type": "tmpfs"},
+        bind(["bind"], destination="/run/data", uidMappings=MAPS, gidMappings=MAPS)]), "root-v2", {}),
     "bind-read-only": (mount(bind(["bind", "ro"])), "root-v2", {}),
     "bind-recursive": (mount(bind(["rbind", "rro", "rprivate", "noexec"])), "root-v2", {}),
     "bind-relative": (mount(bind(["bind"], source="data")), "root-v2", {}),

@@ -329,6 +329,15 @@ def test_no_mount_of_a_container_reaches_the_host(rt, on_shared, propagation):
     assert open("/proc/self/mountinfo").read().splitlines() == before
 
 
+@pytest.mark.parametrize("patches", [[], [userns()]], ids=["", "user namespace"])
+def test_binds_and_file_systems_are_listed_in_their_order(rt, plain, patches):
+    """Since Linux 6.8 by when they were made; readers of mountinfo take the later of two at one place for the upper one."""
+    listed = [("/mnt", "tmpfs"), ("/mnt/a", "bind"), ("/mnt/b", "bind"), ("/mnt/c", "bind"), ("/mnt/d", "bind"), ("/data", "tmpfs"), ("/data", "bind")]
+    wanted = [mount(point, "data", "tmpfs") if kind == "tmpfs" else bind(plain, point) for point, kind in listed]
+    found = mounts(rt.container(*patches, add_mounts(*wanted), rootfs={"data": Dir()}).probe())
+    assert [(m.point, "tmpfs" if m.source == "data" else "bind") for m in found if m.point.startswith(("/mnt", "/data"))] == listed
+
+
 # --- tmpcopyup, idmap
 
 def test_tmpcopyup_fills_the_tmpfs_with_what_it_covers(rt):
