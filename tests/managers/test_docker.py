@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -630,3 +631,40 @@ def test_swarm(docker):
         wait_until(lambda: not tasks(), timeout=60)
     finally:
         docker("swarm", "leave", "--force").ok()
+
+
+def test_swarm_of_two_nodes_and_an_overlay_network(own_daemon):
+    """A service with a task on each node; each reaches the other over vxlan, by an address that its name gives.
+
+    The service has no address of its own (dnsrr): that would need the kernel's ip_vs.
+    """
+    nodes = first, second = own_daemon(), own_daemon()
+    if first.place.call("ip", "link", "add", "vx", "type", "vxlan", "id", "7", "dstport", "4789", "local", "127.0.0.1").returncode:
+        pytest.skip("the kernel has no vxlan, which Docker's overlay networks are made of")
+    first.place.call("ip", "link", "delete", "vx").ok()
+    subprocess.run(["ip", "link", "add", "cable", "netns", str(first.place.pid), "type", "veth", "peer", "cable", "netns", str(second.place.pid)], check=True)
+    for node, address in zip(nodes, ("192.168.77.1", "192.168.77.2"), strict=True):
+        node.place.call("sh", "-c", f"ip address add {address}/24 dev cable && ip link set cable up").ok()
+
+    def task(node):
+        """(container, its address in the network)"""
+        ids = node("ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=web").out.split()
+        return ids and (ids[0], node.inspect(ids[0], ".NetworkSettings.Networks.over.IPAddress"))
+
+    first("swarm", "init", "--advertise-addr", "192.168.77.1").ok()
+    try:
+        token = first("swarm", "join-token", "--quiet", "worker").out
+        second("swarm", "join", "--token", token, "--advertise-addr", "192.168.77.2", "192.168.77.1:2377").ok()
+        first("network", "create", "--driver", "overlay", "over").ok()
+        first("service", "create", "--detach", "--no-resolve-image", "--name", "web", "--mode", "global", "--network", "over", "--endpoint-mode", "dnsrr",
+              "--stop-grace-period", "0s", IMAGE, "sh", "-c", "hostname > /tmp/index.html; exec httpd -f -p 80 -h /tmp").ok()
+        wait_until(lambda: all(task(node) for node in nodes), timeout=60, what="a node has no task")
+        for here, there in ((first, second), (second, first)):
+            (id, own), (other, address) = task(here), task(there)
+            wait_until(lambda: {own, address} <= set(here("exec", id, "nslookup", "tasks.web").stdout.split()), timeout=30, what="a name is missing")  # noqa: B023
+            wait_until(lambda: here("exec", id, "wget", "-qO-", f"http://{address}/").stdout == f"{other}\n", timeout=30)  # noqa: B023
+        first("service", "rm", "web").ok()
+        wait_until(lambda: not any(task(node) for node in nodes), timeout=60, what="tasks are left")
+    finally:
+        for node in reversed(nodes):
+            node("swarm", "leave", "--force")
