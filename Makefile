@@ -19,7 +19,7 @@ KUBERNETES_VERSION := 1.37.2
 ETCD_VERSION := 3.7.3
 KUBERNETES := $(CURDIR)/build/kubernetes-$(KUBERNETES_VERSION)
 
-.PHONY: run test test-vm test-managers test-kubernetes conformance conformance-check differential build bench density bundle clean run-packages test-packages \
+.PHONY: run test test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential build bench density bundle clean run-packages test-packages \
 	bench-packages manager-packages kubernetes-packages conformance-packages
 
 # $(call packages,NAMES): apt-get only what is missing
@@ -70,13 +70,16 @@ N ?= 500
 differential: test-packages build $(RUNC_NEW)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) SEED=$(SEED) $(VENV)/bin/python -m conformance.differential $(N)
 
-# In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options.
+# In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options; CGROUP_DRIVER is
+# that of managers among them.
 GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_events.py \
-	tests/root/test_rootless.py tests/root/test_userns.py tests/root/test_systemd.py tests/managers/test_podman_rootless.py
+	tests/root/test_rootless.py tests/root/test_userns.py tests/root/test_systemd.py tests/managers/test_podman_rootless.py \
+	$(foreach test,limits update pod_life,tests/managers/test_podman.py::test_$(test))
 TESTS ?= $(GUEST_TESTS)
+CGROUP_DRIVER ?= systemd
 
 test-vm: test-packages build $(RUNC_NEW)
-	$(PYTHON) tests/vm/vm.py run 'PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
+	$(PYTHON) tests/vm/vm.py run 'CGROUP_DRIVER=$(CGROUP_DRIVER) PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -rfs -p no:cacheprovider $(TESTS)'
 
 # Real daemons with pyrunc as their runtime, and the same with runc. MANAGERS chooses files, with pytest's options. The daemons
 # have races of their own (a pod removed while it ends, the last words of a short process): a test may fail once, and is named.
@@ -84,8 +87,18 @@ MANAGER_PACKAGES := $(RUN_PACKAGES) docker.io tini iptables containerd podman bu
 	fuse-overlayfs iproute2 procps util-linux containernetworking-plugins
 MANAGERS ?= tests/managers --ignore=tests/managers/kubernetes
 
+MANAGER_TESTS = PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) CONTAINERD_NEW=$(CONTAINERD_NEW) \
+	$(VENV)/bin/python -m pytest -q --reruns 1 -rR -p no:cacheprovider $(MANAGERS)
+
 test-managers: manager-packages build $(RUNC_NEW) $(CONTAINERD_NEW) $(CRI_API)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) CONTAINERD_NEW=$(CONTAINERD_NEW) $(VENV)/bin/python -m pytest -q --reruns 1 -rR -p no:cacheprovider $(MANAGERS)
+	$(MANAGER_TESTS)
+
+# The same in the guest, where cgroups are pure v2: once with systemd as the managers' cgroup driver, once with cgroupfs.
+DRIVERS ?= systemd cgroupfs
+
+test-managers-vm: test-packages build $(RUNC_NEW) $(CONTAINERD_NEW) $(CRI_API)
+	ended=0; for driver in $(DRIVERS); do echo "cgroup driver: $$driver"; PYRUNC_VM_TIMEOUT=7200 PYRUNC_VM_TAKE=/build/bin/containerd \
+	$(PYTHON) tests/vm/vm.py run "CGROUP_DRIVER=$$driver $(MANAGER_TESTS)" || ended=1; done; exit $$ended
 
 # A kubelet and a one-node cluster, here and in the guest with systemd's cgroup driver; a quarter of an hour of building the first time.
 KUBERNETES_TESTS := KUBERNETES=$(KUBERNETES) CONTAINERD_NEW=$(CONTAINERD_NEW) RUNC_NEW=$(RUNC_NEW) PYRUNC=$(CURDIR)/$(PYRUNC) \

@@ -17,7 +17,7 @@ from pathlib import Path
 from pyroute2 import netns
 
 from kit.bundle import apply
-from kit.managers import IMAGE, Place, make_image, recipe
+from kit.managers import DRIVER, IMAGE, Place, make_image, recipe
 from kit.runtime import KEPT_IN_ROOT, wait_until
 
 API = Path(os.environ.get("CRI_API") or Path(__file__).resolve().parent.parent.parent / "build/cri")
@@ -35,7 +35,6 @@ CIRCUMSTANCES = f"""version = 3
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{CNI}"]
 """
-DRIVER = os.environ.get("CGROUP_DRIVER", "cgroupfs")  # or systemd, on a machine that is the tests' own
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 
 
@@ -163,7 +162,7 @@ class Node:
 
     def __init__(self, runtime, name):
         self.name, self.runtime = runtime
-        self.place = Place(name, systemd=DRIVER == "systemd")
+        self.place = Place(name)
         self.bin = os.environ["CONTAINERD_NEW"]
         etc, base = self.place.base / "etc", self.place.base
         (etc / "containerd").mkdir()
@@ -198,8 +197,7 @@ class Node:
 
     def groups(self):
         """Ids of containers that have a cgroup, below the place's or in systemd's slice of pods."""
-        tops = ["/sys/fs/cgroup/kubepods.slice"] if DRIVER == "systemd" else self.place.groups()
-        names = (name for top in tops for _, names, _ in os.walk(top) for name in names)
+        names = (name for top in (*self.place.groups(), "/sys/fs/cgroup/kubepods.slice") for _, names, _ in os.walk(top) for name in names)
         return {found[0] for name in names if (found := re.search(r"[0-9a-f]{64}", name))}
 
     def pod(self, handler="pyrunc", *, namespaces=(), security=(), linux=(), **config):
@@ -213,7 +211,7 @@ class Pod:
         self.node, self.client = node, node.client
         self.uid = f"u{time.monotonic_ns()}"
         self.namespaces = {"network": "POD", "pid": "CONTAINER", "ipc": "POD", **namespaces}
-        self.cgroup = f"{node.place.cgroup}/{self.uid}"
+        self.cgroup = node.place.below(self.uid)
         self.config = {
             "metadata": {"name": self.uid, "uid": self.uid, "namespace": "default"}, "log_directory": str(node.pod_logs / self.uid),
             "linux": {"cgroup_parent": self.cgroup, "security_context": {"namespace_options": self.namespaces, **security}, **linux}, **config}

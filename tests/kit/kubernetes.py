@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kit import cri
 from kit.cri import Node
-from kit.managers import IMAGE, make_image, recipe
+from kit.managers import DRIVER, IMAGE, make_image, recipe
 from kit.runtime import wait_until
 
 PROGRAMS = Path(os.environ.get("KUBERNETES", ""))
@@ -33,7 +33,7 @@ grep -q MHz /proc/cpuinfo || { sed '/^model name/a cpu MHz\\t\\t: 2000.000' /pro
 cd "$1/sys" && find . -type f | while read file; do mount --bind "$file" "/proc/sys/$file"; done
 shift; exec "$@\""""
 CONFIG = {
-    "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": cri.DRIVER, "failCgroupV1": False, "oomScoreAdj": 0,
+    "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": DRIVER, "failCgroupV1": False, "oomScoreAdj": 0,
     "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}}, "authorization": {"mode": "AlwaysAllow"},
     "address": ADDRESS, "readOnlyPort": 0, "resolvConf": "", "failSwapOn": False, "makeIPTablesUtilChains": False, "enforceNodeAllocatable": ["pods"],
     "fileCheckFrequency": "1s", "syncFrequency": "2s", "nodeStatusUpdateFrequency": "2s", "imageGCHighThresholdPercent": 100,
@@ -64,10 +64,10 @@ class Kubelet(Node):
             path = base / "sys" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{value}\n")
-        config = {**CONFIG, "staticPodPath": str(self.manifests), "cgroupRoot": "/" if cri.DRIVER == "systemd" else self.place.cgroup, "volumePluginDir": str(base / "plugins")}
+        config = {**CONFIG, "staticPodPath": str(self.manifests), "cgroupRoot": "/" if DRIVER == "systemd" else self.place.cgroup, "volumePluginDir": str(base / "plugins")}
         (base / "kubelet.json").write_text(json.dumps(config))
         for top in cri.hierarchies():
-            (top / self.place.token).mkdir()
+            (top / self.place.cgroup.lstrip("/")).mkdir()
         make_image(base / "image2.tar", IMAGE.replace(":1", ":2"), Env=["PATH=/bin", "RELEASE=2"])
         self.place.call("ip", "address", "add", f"{ADDRESS}/32", "dev", "lo").ok()
 

@@ -4,7 +4,8 @@ A `Place` is a process in mount, network and pid namespaces of its own, where /r
 of the test and /etc is the host's with changes of the test's own; managers are run in it (`call`, `daemon`). So they keep their
 default paths, and the kernel takes everything away, shims and mounts and bridges too, when the process dies, which it
 does with pytest even if that is killed (a directory and empty cgroups are all that such an end leaves). cgroups are the
-host's: tell managers to keep below `Place.cgroup`.
+host's: tell managers to keep below `Place.parent`. $CGROUP_DRIVER chooses who makes them: cgroupfs, or systemd on a machine
+that is the tests' own.
 """
 
 import glob
@@ -24,10 +25,11 @@ from pathlib import Path
 
 from kit.bundle import BUSYBOX, make_rootfs
 from kit.console import read_terminal
-from kit.runtime import KEPT_IN_ROOT, PREFIX, remove_cgroup, processes_with, wait_until
+from kit.runtime import KEPT_IN_ROOT, PREFIX, _kill, remove_cgroup, processes_with, wait_until
 
 IMAGE = "localhost/box:1"
 TIMEOUT = 60
+DRIVER = os.environ.get("CGROUP_DRIVER", "cgroupfs")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"  # Debian's programs, not what somebody put into /usr/local
 
 SET_UP = """set -e
@@ -69,14 +71,19 @@ class Place:
     """The namespaces and directories that one manager lives in.
 
     With `systemd` the host's systemd is in reach, which must know processes by the pids that managers name to it: so there is
-    no pid namespace, and the processes that a manager leaves have to be ended by whoever asks for this.
+    no pid namespace, and `close` ends what a manager leaves. The token has no dash then, for a slice lies in one by each of its.
+    `parent` is what managers are told to keep below, `cgroup` its path.
     """
 
-    def __init__(self, name, systemd=False):
+    def __init__(self, name, systemd=DRIVER == "systemd"):
+        self.systemd = systemd
         self.token = f"{PREFIX}{name}-{secrets.token_hex(4)}"
+        if systemd:
+            self.token = self.token.replace("-", "_")
+        self.parent = f"{self.token}.slice" if systemd else f"/{self.token}"
+        self.cgroup = "/" + self.parent.lstrip("/")
         self.base = Path(tempfile.gettempdir()) / self.token
         self.base.mkdir(mode=0o755)
-        self.cgroup = f"/{self.token}"
         for directory in ("run", "lib", "log", "etc", "etc.work"):
             (self.base / directory).mkdir(mode=0o755)
         self.env = {"PATH": PATH, "HOME": str(self.base), "LC_ALL": "C.UTF-8", "PYRUNC_TEST": self.token}
@@ -92,6 +99,10 @@ class Place:
             self.close()
             raise
         self.pid = int(_child(self.holder.pid))
+
+    def below(self, name):
+        """A parent in `parent`; the path ends with it, too."""
+        return f"{self.token}-{name}.slice" if self.systemd else f"{self.parent}/{name}"
 
     def enter(self, *argv):
         """The command line that runs argv inside."""
@@ -120,6 +131,8 @@ class Place:
 
     def assert_nothing_left(self, states, spared=(), within=10):
         """Assert that neither the runtime (by a glob of its states below `base`) nor the kernel has a container any more."""
+        spared = [os.path.basename(self.below(name)) for name in spared]
+
         def left():
             found = [str(path) for path in self.base.glob(states) if path.name not in KEPT_IN_ROOT]
             return found + [entry.path for group in self.groups() for entry in os.scandir(group) if entry.is_dir() and entry.name not in spared]
@@ -137,6 +150,10 @@ class Place:
         finally:
             self.holder.kill()
             self.holder.wait()
+            if self.systemd:
+                subprocess.run(["systemctl", "stop", self.parent], check=False)
+                for pid in processes_with(self.token):
+                    _kill(pid)
             wait_until(lambda: not processes_with(self.token), what=f"processes of {self.token} live on")
             for group in self.groups():
                 remove_cgroup(group)

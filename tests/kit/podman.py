@@ -1,8 +1,7 @@
 """A Podman and a Buildah in a place of their own (kit/managers.py), configured by docs/podman.md.
 
 `Podman` is called with Podman's words. After each test `clear` removes what the test made and asserts that the runtime left
-nothing: no process, group or state. Called by test_podman and test_buildah. The cgroup manager is cgroupfs: systemd would not
-know the pids of a place.
+nothing: no process, group or state. Called by test_podman and test_buildah.
 """
 
 import fcntl
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 
 from kit.console import read_terminal
-from kit.managers import Place, make_image, recipe
+from kit.managers import DRIVER, Place, make_image, recipe
 from kit.runtime import KEPT_IN_ROOT, Result, _kill, processes_with, remove_cgroup, wait_until
 
 # Beside the recipe: what this machine needs, and no network to set up unless a test says so.
@@ -26,7 +25,7 @@ default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 netns = "none"
 log_driver = "k8s-file"
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "{driver}"
 events_logger = "file"
 hooks_dir = ["{base}/hooks"]
 """
@@ -47,7 +46,7 @@ class Podman:
         self.calls = self.base / "calls"
         self.runtime = self._noting_runtime()
         self._write("/etc/containers/containers.conf", self._recipe("/etc/containers/containers.conf"))
-        self._write("/etc/containers/containers.conf.d/tests.conf", OWN.format(base=self.base))
+        self._write("/etc/containers/containers.conf.d/tests.conf", OWN.format(base=self.base, driver=DRIVER))
         for file in ("/etc/subuid", "/etc/subgid"):
             self._write(file, SUBORDINATE)
         self.buildah_env = dict(re.findall(r"(\w+)=(\S+)", self._recipe("/etc/profile.d/buildah.sh")))
@@ -124,7 +123,7 @@ class Podman:
 
     @property
     def parent(self):
-        return ("--cgroup-parent", self.place.cgroup)
+        return ("--cgroup-parent", self.place.parent)
 
     def run(self, *args, **how):
         return self("run", *self.parent, *args, **how)
@@ -213,7 +212,8 @@ class Podman:
 
 
 def _podmans_own_groups():
-    return glob.glob("/sys/fs/cgroup/*/libpod_parent") + glob.glob("/sys/fs/cgroup/libpod_parent")
+    names = ("*/libpod_parent", "libpod_parent", "machine.slice")
+    return [path for name in names for path in glob.glob(f"/sys/fs/cgroup/{name}")]
 
 
 def gone(process):

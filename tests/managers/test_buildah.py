@@ -140,7 +140,7 @@ def test_run_as_told(engine, buildah, working):
 
 
 def test_run_with_other_namespaces(engine, buildah, working):
-    host = {kind: os.readlink(engine.inside("/proc/1/ns") / kind) for kind in ("net", "ipc", "pid")}
+    host = {kind: os.readlink(f"/proc/{engine.place.pid}/ns/{kind}") for kind in ("net", "ipc", "pid")}
     script = "for n in net ipc pid; do readlink /proc/self/ns/$n; done"
     own = buildah("run", "--network", "none", working, "sh", "-c", script).out.split()
     assert not set(own) & set(host.values())

@@ -41,17 +41,21 @@ class Containerd:
 
     def run(self, id, *options, cmd=()):
         """`ctr run` in the foreground."""
-        return self("run", "--rm", *self.options(options), IMAGE, id, *cmd)
+        return self("run", "--rm", *self.options(id, options), IMAGE, id, *cmd)
 
     def sh(self, id, script, *options):
         """What a script says. It lingers: ctr, with whichever runtime, now and then drops the last words of a process that ends."""
         return self.run(id, *options, cmd=("sh", "-c", f"{script}\n{LINGER}")).out
 
-    def options(self, options):
-        return ("--runc-binary", self.runtime, *options)
+    def options(self, id, options=()):
+        driver = ("--runc-systemd-cgroup", "--cgroup", f"{self.place.parent}:ctr:{id}") if self.place.systemd else ()
+        return ("--runc-binary", self.runtime, *driver, *options)
+
+    def group(self, id):
+        return f"{self.place.cgroup}/{f'ctr-{id}.scope' if self.place.systemd else id}"
 
     def up(self, id, *options, cmd=("sleep", "1000")):
-        self("run", "--detach", *self.options(options), IMAGE, id, *cmd).ok()
+        self("run", "--detach", *self.options(id, options), IMAGE, id, *cmd).ok()
         return id
 
     def probe(self, id, *options):
@@ -125,7 +129,7 @@ def test_run(ctr):
 
 
 def test_run_with_a_terminal(ctr):
-    terminal = Terminal(ctr.place, f"{ctr.bin}/ctr", "--namespace", ctr.place.token, "run", "--rm", "--tty", "--runc-binary", ctr.runtime,
+    terminal = Terminal(ctr.place, f"{ctr.bin}/ctr", "--namespace", ctr.place.token, "run", "--rm", "--tty", *ctr.options("tty"),
                         IMAGE, "tty", "sh", "-c", "tty; read line; echo got $line; exit 5")
     terminal.read(until=b"/dev/pts/0")
     terminal.write("hello\n")
@@ -172,7 +176,7 @@ def test_capabilities_and_seccomp(ctr):
 def test_limits(ctr):
     """ctr gives a container no sight of its group, so it is looked at from outside."""
     ctr.up("one", "--memory-limit", str(64 << 20), "--cpus", "0.5")
-    group = f"{ctr.place.cgroup}/one"
+    group = ctr.group("one")
     files = ("memory/*/memory.limit_in_bytes", "cpu/*/cpu.cfs_quota_us") if os.path.isdir("/sys/fs/cgroup/memory") else ("*/memory.max", "*/cpu.max")
     found = [open("/sys/fs/cgroup/" + file.replace("/*", group).replace("*", group)).read().split()[0] for file in files]
     assert found == [str(64 << 20), "50000"]

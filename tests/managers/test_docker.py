@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from kit.managers import IMAGE, Place, Terminal, make_image, recipe
+from kit.managers import DRIVER, IMAGE, Place, Terminal, make_image, recipe
 from kit.runtime import wait_until
 
 WITHOUT = "SYS_RESOURCE"  # the one capability that root may lack where tests run
@@ -33,8 +33,8 @@ class Docker:
 
     def start(self):
         env = {"PATH": f"{self.place.base}/bin:{self.place.env['PATH']}"}
-        self.daemon = self.place.daemon("dockerd", f"--cgroup-parent={self.place.cgroup}", *self.options, env=env,
-                                        ready=lambda: self("version").returncode == 0)
+        self.daemon = self.place.daemon("dockerd", f"--cgroup-parent={self.place.parent}", f"--exec-opt=native.cgroupdriver={DRIVER}",
+                                        *self.options, env=env, ready=lambda: self("version").returncode == 0)
         return self
 
     def load(self):
@@ -432,8 +432,9 @@ def test_oom(docker):
 
 
 def test_cgroup_parent(docker):
-    lines = docker.sh("cat /proc/1/cgroup", "--cgroup-parent", f"{docker.place.cgroup}/sub", "--cgroupns", "host").splitlines()
-    assert [line for line in lines if f"{docker.place.cgroup}/sub/" not in line and ":hugetlb:" not in line] == []
+    parent = docker.place.below("sub")
+    lines = docker.sh("cat /proc/1/cgroup", "--cgroup-parent", parent, "--cgroupns", "host").splitlines()
+    assert [line for line in lines if f"{parent}/" not in line and ":hugetlb:" not in line] == []
 
 
 def test_healthcheck(docker):

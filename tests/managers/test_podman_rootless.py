@@ -40,7 +40,7 @@ def podman(runtime):
     for program in ("podman", "newuidmap"):
         if not shutil.which(program):
             pytest.skip(f"no {program}")
-    place = Place("podman-user")
+    place = Place("podman-user", systemd=False)
     place.call("sh", "-c", ACCOUNT).ok()
     podman = Podman(place, runtime[1])
     image = make_image(place.base / "run/image.tar")

@@ -33,7 +33,7 @@ MARK = "pyrunc-vm-exit:"
 PACKAGES = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps iproute2 passwd util-linux e2fsprogs mount "
     "python3 libpython3.11 gcc libc6-dev linux-libc-dev make libseccomp2 libcap2-bin busybox-static uidmap runc crun strace "
-    "podman conmon catatonit slirp4netns fuse-overlayfs iptables containernetworking-plugins openssl"
+    "podman conmon catatonit slirp4netns fuse-overlayfs iptables containernetworking-plugins openssl docker.io tini buildah apparmor"
 ).split()
 LEFT_OUT = ("/.git", "/build/vm", "/build/lib", "/build/bdist", "/build/generated", "/.hypothesis", "/build/bin/containerd", "/build/kubernetes")
 AGENT = r"""#!/bin/bash
@@ -73,7 +73,7 @@ WantedBy=multi-user.target
 DELEGATE = "[Service]\nDelegate=cpu cpuset io memory pids\n"
 MASKED = """getty@tty1 serial-getty@ttyS0 serial-getty@hvc0 systemd-pstore systemd-random-seed systemd-update-utmp
 systemd-timesyncd systemd-journal-flush systemd-udev-trigger apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
-fstrim.timer systemd-journal-catalog-update systemd-machine-id-commit""".split()
+fstrim.timer systemd-journal-catalog-update systemd-machine-id-commit docker docker.socket containerd apparmor""".split()
 
 
 def main(argv):
