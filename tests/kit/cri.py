@@ -180,8 +180,15 @@ class Node:
 
     def start(self):
         env = {"PATH": f"{self.bin}:{self.place.env['PATH']}"}
-        self.daemon = self.place.daemon(f"{self.bin}/containerd", env=env, ready=lambda: self.ctr("version").returncode == 0)
+        self.daemon = self.place.daemon(f"{self.bin}/containerd", env=env, ready=self.is_ready)
         return self
+
+    def is_ready(self):
+        """The plug-in serves some time after containerd does."""
+        try:
+            return self.ctr("version").returncode == 0 and bool(self.client.Status())
+        except Refused:
+            return False
 
     def load(self, *names):
         for name in names or ("image", "pause"):
@@ -211,7 +218,7 @@ class Pod:
         self.node, self.client = node, node.client
         self.uid = f"u{time.monotonic_ns()}"
         self.namespaces = {"network": "POD", "pid": "CONTAINER", "ipc": "POD", **namespaces}
-        self.cgroup = node.place.below(self.uid)
+        self.cgroup = f"{node.place.cgroup}/{os.path.basename(node.place.below(self.uid))}"
         self.config = {
             "metadata": {"name": self.uid, "uid": self.uid, "namespace": "default"}, "log_directory": str(node.pod_logs / self.uid),
             "linux": {"cgroup_parent": self.cgroup, "security_context": {"namespace_options": self.namespaces, **security}, **linux}, **config}

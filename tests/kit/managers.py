@@ -151,7 +151,9 @@ class Place:
             self.holder.kill()
             self.holder.wait()
             if self.systemd:
-                subprocess.run(["systemctl", "stop", self.parent], check=False)
+                for group in self.groups():
+                    Path(group, "cgroup.kill").write_text("1")
+                subprocess.run(["systemctl", "stop", self.parent], check=False, stderr=subprocess.DEVNULL)
                 for pid in processes_with(self.token):
                     _kill(pid)
             wait_until(lambda: not processes_with(self.token), what=f"processes of {self.token} live on")
@@ -269,6 +271,12 @@ def _rootfs_layer():
         with tarfile.open(fileobj=layer, mode="w") as tar:
             tar.add(rootfs, arcname=".")
         return layer.getvalue()
+
+
+def no_network():
+    """The devices of a new network namespace: lo, and a tunnel of each kind that is built into the kernel."""
+    lines = subprocess.run(["unshare", "--net", "cat", "/proc/net/dev"], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
+    return sorted(line.partition(":")[0].strip() for line in lines)
 
 
 def recipe(document, file):
