@@ -1,13 +1,17 @@
-"""The run: N cases over WORKERS processes. Prints the seed, and of each difference the smallest case that shows it.
+"""The run: N cases over several processes. Prints the seed, and of each difference the smallest case that shows it.
 
-usage: python -m conformance.differential [N] (SEED=, WORKERS=, PYRUNC=, RUNC_NEW= or RUNC=)
+PYRUNC names the runtime under test, RUNC_NEW (a newer runc) or RUNC the one to compare with.
 """
 
+import argparse
+import multiprocessing
 import os
 import random
-import subprocess
+import signal
 import sys
 import time
+import traceback
+from contextlib import ExitStack
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -23,20 +27,22 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 kinds = {}
 
 
-def kind_of(difference):
+def kind_of(name):
     """An exception class for each property that differs: hypothesis keeps and shrinks one failure per class."""
-    name = difference.key
     return kinds.setdefault(name, type(f"Difference({name})", (AssertionError,), {}))
 
 
 class Worker:
-    """Runs cases under both runtimes and compares."""
+    """Runs cases under both runtimes and compares; `seen` has of each difference how often, and the shortest report."""
 
-    def __init__(self, ours, peer, binary):
-        self.host, self.peer = Host(), peer
+    def __init__(self):
+        self.host = Host()
+        self.peer, binary = ("runc-new", os.environ["RUNC_NEW"]) if os.environ.get("RUNC_NEW") else (
+            "runc", os.environ.get("RUNC", "/usr/sbin/runc"))
         self.host.names["{probe}"] = str(helper("probe"))
-        self.theirs, self.ours = Look(binary, self.host), Look(ours, self.host)
-        self.count = 0
+        self.theirs = Look(binary, self.host)
+        self.ours = Look(os.environ.get("PYRUNC") or REPOSITORY / "build/venv/bin/pyrunc", self.host)
+        self.count, self.seen = 0, {}
 
     def compare(self, case):
         self.count += 1
@@ -55,95 +61,86 @@ class Worker:
                 print(f"not seen again: {difference}", flush=True)
         return [difference for difference in found if difference.key in again]
 
-    def report(self, case, found):
-        """What a reader needs to find the fault."""
-        said = [f"  {name} said: {text}" for name, look in ((self.peer, self.theirs), ("pyrunc", self.ours))
-                for text in look.said.values()]
-        return "\n".join([repr(case), *map(str, found), *said])
+    def differing(self, case):
+        """The first property that differs, if any, after noting all; what goes wrong here is noted as well."""
+        try:
+            found = {difference.key: difference for difference in self.confirmed(case)}
+        except Exception as error:
+            found = {f"{type(error).__name__} in {traceback.extract_tb(error.__traceback__)[-1].name}": traceback.format_exc()}
+        said = [f"  {name} said: {text}" for name, look in ((self.peer, self.theirs), ("pyrunc", self.ours)) for text in look.said.values()]
+        for key, difference in found.items():
+            text = "\n".join([repr(case), str(difference), *said])
+            times, shortest = self.seen.get(key, (0, text))
+            self.seen[key] = (times + 1, min(text, shortest, key=len))
+        return next(iter(found), None)
 
     def close(self):
-        self.theirs.close()
-        self.ours.close()
-        self.host.close()
+        with ExitStack() as stack:
+            stack.callback(self.host.close)
+            stack.callback(self.ours.close)
+            self.theirs.runtime.sweep()
 
 
-def work(count, number):
-    """One process's share; whether all were the same."""
-    worker = Worker(os.environ["PYRUNC"], *peer())
+def work(count, number, survey):
+    """One process's share; its exit code says whether all were the same."""
+    ends = []
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sent, lambda *_: ends.append(True))  # heeded between two cases: nothing is cut short
+    worker, started = Worker(), time.monotonic()
 
     @seed(number)
-    @settings(max_examples=count, database=None, deadline=None, print_blob=False, phases=[Phase.generate, Phase.shrink],
-              suppress_health_check=list(HealthCheck), report_multiple_bugs=True)
+    @settings(max_examples=count, database=None, deadline=None, print_blob=False, report_multiple_bugs=True,
+              phases=[Phase.generate] + [Phase.shrink] * (not survey), suppress_health_check=list(HealthCheck))
     @given(cases())
     def same(case):
-        found = worker.confirmed(case)
-        if found:
-            raise kind_of(found[0])(worker.report(case, found))
+        if ends:
+            raise KeyboardInterrupt
+        difference = worker.differing(case)
+        if difference and not survey:
+            raise kind_of(difference)
 
-    started, found = time.monotonic(), []
     try:
         same()
-    except BaseExceptionGroup as group:
-        found = group.exceptions
-    except AssertionError as error:
-        found = [error]
+    except (AssertionError, BaseExceptionGroup, KeyboardInterrupt):
+        pass  # what was found is in worker.seen
     finally:
+        for key, (times, text) in sorted(worker.seen.items(), key=lambda item: -item[1][0]):
+            print(f"\n=== {times} x {key}\n{text}")
+        print(f"{worker.count} bundles in {time.monotonic() - started:.0f} s, {len(worker.seen)} unexplained differences", flush=True)
         worker.close()
-    for error in found:
-        print(f"\n=== {type(error).__name__}\n{error}")
-    print(f"{worker.count} bundles in {time.monotonic() - started:.0f} s, {len(found)} unexplained differences", flush=True)
-    return not found
+    sys.exit(bool(worker.seen or ends))
 
 
-def survey(count, number):
-    """Every kind of difference over all the cases, without shrinking: the first case of each, and how many."""
-    worker, seen = Worker(os.environ["PYRUNC"], *peer()), {}
-
-    @seed(number)
-    @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(cases())
-    def look(case):
-        try:
-            found = worker.compare(case)
-        except Exception as error:
-            import traceback
-            tb = traceback.extract_tb(error.__traceback__)[-3:]
-            print("!!!", [f"{f.name}:{f.lineno}" for f in tb], str(error)[:300], "\n", repr(case), flush=True)
-            return
-        for difference in found:
-            old = seen.get(difference.key, (0, "x" * 10**9))
-            text = worker.report(case, [difference])
-            seen[difference.key] = (old[0] + 1, min(old[1], text, key=len))
-
-    started = time.monotonic()
-    try:
-        look()
-    finally:
-        print(f"{worker.count} cases in {time.monotonic() - started:.0f} s, {len(seen)} kinds of difference")
-        for key, (times, text) in sorted(seen.items(), key=lambda item: -item[1][0]):
-            print(f"=== {times} x {key}\n{text}", flush=True)
-        worker.close()
-
-
-def peer():
-    if os.environ.get("RUNC_NEW"):
-        return "runc-new", os.environ["RUNC_NEW"]
-    return "runc", os.environ.get("RUNC", "/usr/sbin/runc")
+def arguments():
+    parser = argparse.ArgumentParser(prog="python -m conformance.differential", description="Generated bundles under pyrunc and runc.")
+    parser.add_argument("count", metavar="N", nargs="?", type=int, default=500, help="how many bundles (500)")
+    parser.add_argument("--seed", type=int, default=os.environ.get("SEED") or (1 if os.environ.get("CI") else random.randrange(2**32)),
+                        help="repeats a run with as many workers ($SEED; 1 if $CI is set; else random)")
+    parser.add_argument("--workers", type=int, default=os.environ.get("WORKERS") or os.cpu_count() or 1,
+                        help="processes side by side ($WORKERS; else as many as processors)")
+    parser.add_argument("--survey", action="store_true", help="do not shrink: every kind of difference, and how often, in one pass")
+    return parser.parse_args()
 
 
 def main():
-    os.environ.setdefault("PYRUNC", str(REPOSITORY / "build/venv/bin/pyrunc"))
-    count, workers = int(sys.argv[1]), int(os.environ.get("WORKERS") or os.cpu_count() or 1)
-    number = int(os.environ.get("SEED") or (1 if os.environ.get("CI") else random.randrange(2**32)))
-    print(f"SEED={number}", flush=True)
-    shares = [subprocess.Popen([sys.executable, "-m", __package__, str(-(-count // workers)), str(number + 1000003 * index)])
-              for index in range(workers)]
-    return max([share.wait() for share in shares])
+    asked = arguments()
+    print(f"SEED={asked.seed}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    workers = [multiprocessing.get_context("fork").Process(target=work, args=(
+        -(-asked.count // asked.workers), asked.seed + 1000003 * index, asked.survey)) for index in range(asked.workers)]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    except KeyboardInterrupt:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+        return 130
+    return max(worker.exitcode != 0 for worker in workers)
 
 
 if __name__ == "__main__":
-    if sys.argv[-1] == "survey":
-        os.environ.setdefault("PYRUNC", str(REPOSITORY / "build/venv/bin/pyrunc"))
-        survey(int(sys.argv[1]), int(os.environ["SEED"]))
-    else:
-        sys.exit(main() if len(sys.argv) == 2 else not work(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main())

@@ -10,9 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from kit import limits
 from kit.runtime import PREFIX
 
-JOINABLE = {"network": "net", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup", "time": "time"}
+JOINABLE = {"pid": "pid_for_children", "network": "net", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup", "time": "time_for_children"}
 USERNS = 300000
 
 
@@ -24,7 +25,8 @@ class Host:
         self.path.chmod(0o755)
         self.source = self.path / "source"
         self._tree()
-        self.groups = self._own_cgroups()
+        self.groups, self.before = [], {}
+        self._own_cgroups()
         self.holder = self._hold("--net", "--ipc", "--uts", "--cgroup", "--time")
         self.user_holder = self._hold("--user", "--net", "--ipc", "--uts")
         for name in ("uid_map", "gid_map"):
@@ -47,31 +49,44 @@ class Host:
 
     def _own_cgroups(self):
         """Move this process to a group of its own in every hierarchy: a relative cgroupsPath begins beside it."""
-        groups = []
-        for top in sorted({str(path.parent) for path in Path("/sys/fs/cgroup").glob("*/cgroup.procs")}):
-            group = Path(top) / self.path.name / "worker"
-            for path in (group.parent, group):
-                path.mkdir()
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            top = Path("/sys/fs/cgroup", controllers.removeprefix("name=")) if controllers else Path(limits.TREE_V2)
+            group = top / self.path.name / "worker"
+            for path_ in (group.parent, group):
+                path_.mkdir()
                 for file in ("cpuset.cpus", "cpuset.mems"):
-                    if (path / file).exists():
-                        (path / file).write_text((path.parent / file).read_text())
+                    if controllers and (path_ / file).exists():
+                        (path_ / file).write_text((path_.parent / file).read_text())
             (group / "cgroup.procs").write_text(str(os.getpid()))
-            groups.append(group)
-        return groups
+            self.groups.append(group)
+            self.before[group] = top / path.lstrip("/")
+
+    def without_hierarchy(self, line):
+        """A line about a group, by its path in whichever hierarchy."""
+        for group in self.groups:
+            line = line.replace(f"cgroup {group.parent.parent}/", "cgroup /")
+        return line
 
     def _hold(self, *kinds):
-        """A process in new namespaces, once it is there."""
-        process = subprocess.Popen(["unshare", *kinds, "--", "sleep", "infinity"])
-        while os.readlink(f"/proc/{process.pid}/exe").rpartition("/")[2] not in ("sleep", "coreutils", "busybox"):
+        """A process in new namespaces, once they are there; it and the first process of its pid namespace end with this one."""
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", *kinds, "--pid", "--kill-child", "--", "sleep", "infinity"])
+        while not (found := self._link(process.pid)) or found == self._link(os.getpid()):
             time.sleep(0.005)
         return process
+
+    def _link(self, pid):
+        try:
+            return os.readlink(f"/proc/{pid}/ns/pid_for_children")
+        except OSError:  # a pid namespace without its first process
+            return None
 
     def close(self):
         for holder in (self.holder, self.user_holder):
             holder.kill()
             holder.wait()
         for group in self.groups:
-            (group.parent.parent / "cgroup.procs").write_text(str(os.getpid()))
+            (self.before[group] / "cgroup.procs").write_text(str(os.getpid()))
             group.rmdir()
             group.parent.rmdir()
         subprocess.run(["umount", "-l", self.source / "sub"], check=True)

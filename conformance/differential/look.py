@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kit import limits
 from kit.bundle import Bundle, Dir, File, Link, chown_tree
 from kit.console import FdSocket, read_terminal
 from kit.observe import caps, normal
-from kit.runtime import Container, Runtime, alive, stat_fields, wait_until
+from kit.runtime import Container, Runtime, alive, remove_cgroup, stat_fields, wait_until
 
 # By what callers look for in an error (compat.md 1.4); the first that matches.
 ERRORS = {
@@ -93,8 +94,10 @@ class Look:
         for line in found:
             kind, _, path = line.partition(" ")
             if kind == "cgroup":
-                os.rmdir(path)
-        return sorted({re.sub(r"/sys/fs/cgroup/\w+|\d+ ", "", line).replace(name, "NAME") for line in found})
+                remove_cgroup(path)
+            elif kind == "state":
+                shutil.rmtree(self.runtime.root / name)
+        return sorted({re.sub(r"\d+ ", "", line).replace(name, "NAME") for line in map(self.host.without_hierarchy, found)})
 
     def _mentions(self, name):
         found = [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if name in line]

@@ -4,8 +4,10 @@ The views compared are flat ({path: value}, see kit.observe.normal); a view of a
 Called by tests/root/test_differential.py (chosen bundles) and conformance/differential (generated ones).
 """
 
+import errno
 import os
 import re
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,17 +58,135 @@ def twice(d):
     return set(theirs) == set(ours) and len(theirs) > len(ours)
 
 
-def wildcard_denied(config):
-    return any(not rule["allow"] and -1 in (rule.get("major", -1), rule.get("minor", -1))
-               for rule in config["linux"]["resources"]["devices"])
+def peer_failed(d, *words):
+    """The verb failed under the peer alone, whose words say why."""
+    return d.ours[1] is None and all(word in d.said for word in words)
 
 
-def plain_bind(mount):
-    return "bind" in mount.get("options", ())
+def user_namespace(d):
+    return any(entry["type"] == "user" for entry in d.config["linux"]["namespaces"])
 
 
-ATIMES = {"noatime", "relatime", "strictatime", "atime", "norelatime", "nostrictatime"}
-DEFAULT_NODES = ("/dev/null", "/dev/tty")
+# --- files and limits
+
+def callers_file(d):
+    """The caller's own file where the peer has a pipe: given to the same user, or to nobody in a user namespace."""
+    link, kind, _, flags, cloexec, owner = d.ours
+    return (d.theirs[0] == "pipe:[N]" and (link, kind, flags & os.O_ACCMODE, cloexec) == ("/tmp/TOKEN", "file", os.O_WRONLY, 0)
+            and owner == (65534 if user_namespace(d) else d.theirs[5]))
+
+
+def callers_null(d):
+    return d.theirs[0] == "pipe:[N]" and d.ours[:3] == ["/dev/null", "char", "1:3"] and d.ours[4] == 0
+
+
+def callers_limits(d):
+    """Ours are this process's; the peer's those and, over them, the container's."""
+    own = {name: list(resource.prlimit(0, number)) for name, number in LIMITS.items() if name in d.ours}
+    wanted = {limit["type"].removeprefix("RLIMIT_"): [limit["soft"], limit["hard"]] for limit in d.config["process"].get("rlimits", ())}
+    return d.ours == own and d.theirs == {**own, **wanted}
+
+
+# --- devices
+
+def node_of(d):
+    """What a try.device attempts: its numbers as in a rule."""
+    kind, major, minor, _ = d.key.rpartition(":")[2].split(",")
+    return {"type": kind, "major": int(major), "minor": int(minor)}
+
+
+def listed_default_node(d):
+    """A default node that the config lists may be used, and the peer is refused it (or cannot start without)."""
+    listed = [path for path in (device["path"] for device in d.config["linux"].get("devices", ())) if path in DEFAULT_NODES]
+    if d.key.startswith("verb"):
+        return any(peer_failed(d, f"{path}: operation not permitted") for path in listed)
+    return node_of(d) in [{"type": "c", "major": 1, "minor": DEFAULT_NODES[path]} for path in listed] and (
+        d.theirs["errno"] == errno.EPERM != d.ours["errno"])
+
+
+def wider_deny(d):
+    """This very node is allowed by one rule and denied by a wider one after it: ours is refused."""
+    node, allowed = node_of(d), False
+    for rule in d.config["linux"]["resources"]["devices"]:
+        covers = rule.get("type") == node["type"] and all(rule.get(part, -1) in (-1, node[part]) for part in ("major", "minor"))
+        if covers and not rule["allow"] and -1 in (rule.get("major", -1), rule.get("minor", -1)) and allowed:
+            return d.theirs["rc"] == 0 and (d.ours["rc"], d.ours["errno"]) == (-1, errno.EPERM)
+        allowed = rule["allow"] if covers else allowed
+    return False
+
+
+# --- mounts
+
+def point_of(d):
+    """(path, which of those mounted there: 0 is the lowest) of a difference about a mount."""
+    path, _, number = d.key.partition("mount.")[2].rpartition(" ")[0].partition("#")
+    return path, int(number or 1) - 1
+
+
+def entries_at(d, path):
+    return [entry for entry in d.config["mounts"] if os.path.normpath(entry["destination"]) == path]
+
+
+def access_times(d):
+    """Of a mount with several words about access times ours has the last one's; nothing else differs."""
+    path, number = point_of(d)
+    words = [ATIMES.get(option) for option in (entries_at(d, path)[number:] or [{}])[0].get("options", ()) if option in ATIMES]
+    shown = {"noatime", "relatime"}
+    return len(words) > 1 and set(d.ours) ^ set(d.theirs) <= shown and set(d.ours) & shown == {words[-1]} - {None}
+
+
+def read_only_tmpfs(d):
+    """The tmpfs itself is read-only where the peer made what covers it so, or could not find it."""
+    for number, entry in enumerate(d.config["mounts"]):
+        options, path = entry.get("options", ()), os.path.normpath(entry["destination"])
+        over = [later for later in d.config["mounts"][number + 1:] if (path + "/").startswith(os.path.normpath(later["destination"]) + "/")]
+        if entry.get("type") != "tmpfs" or "ro" not in options or not over:
+            continue
+        if d.key.startswith("verb") and peer_failed(d, "MS_REMOUNT", entry["destination"]):
+            return True
+        if d.key.startswith("try.") and (d.key.partition(":")[2] + "/").startswith(path + "/") and d.theirs["errno"] == errno.EROFS != d.ours["errno"]:
+            return True
+        if d.key.startswith("mount.") and point_of(d)[0] == path:
+            at = entries_at(d, path)
+            itself = at[point_of(d)[1]:][:1] == [entry]
+            if set(d.ours) - {"ro"} == set(d.theirs) - {"rw"} if itself else "ro" in d.theirs and "ro" not in d.ours:
+                return True
+    return False
+
+
+def bind_over_mounts(d):
+    """A plain bind of a directory with a mount below it, which the peer's error names."""
+    return user_namespace(d) and any(
+        "bind" in mount.get("options", ()) and mount["source"] == "{source}"
+        and peer_failed(d, "invalid argument", f'at "{mount["destination"]}"') for mount in d.config["mounts"])
+
+
+def sysfs_of_another_network(d):
+    new = {entry["type"] for entry in d.config["linux"]["namespaces"] if "path" not in entry}
+    return user_namespace(d) and not {"user", "network"} <= new and peer_failed(d, 'mounting "sysfs" to rootfs', "operation not permitted")
+
+
+# --- groups and hooks
+
+def beside_the_caller(d):
+    """A relative path begins beside the caller's group in the cgroup2 tree too, and not at its root."""
+    own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    relative = not (d.config["linux"].get("cgroupsPath") or "").startswith("/")
+    return relative and d.theirs.startswith("/NAME") and d.ours == os.path.dirname(own[3:]) + d.theirs
+
+
+def poststart(d):
+    """By `start`, when the process runs: so never, if it is not started, and with another status."""
+    if d.key.startswith("verb"):
+        return peer_failed(d, "poststart hook")
+    return d.ours == "absent" or d.key.endswith("stdin") and d.ours == {**d.theirs, "status": "running"}
+
+
+ATIMES = {"noatime": "noatime", "relatime": "relatime", "strictatime": None, "atime": "relatime", "norelatime": "relatime",
+          "nostrictatime": "relatime"}
+DEFAULT_NODES = {"/dev/null": 3, "/dev/zero": 5, "/dev/full": 7, "/dev/random": 8, "/dev/urandom": 9}  # the minor numbers; major 1
+LIMITS = {name.removeprefix("RLIMIT_"): number for name, number in vars(resource).items() if name.startswith("RLIMIT_")} | {"LOCKS": 10}
+HOOK_FDS = ["0", "1", "2", "999"]  # the last is the probe's
 UNLIMITED = "9223372036854771712"  # 2^63 rounded down to a huge page
 ALLOWED = [
     Allowed("signals ignored by the caller", r"status\.SigIgn", when=lambda d: int(d.ours, 16) == 0),
@@ -82,43 +202,35 @@ ALLOWED = [
     Allowed("ro of a cgroup mount on v1", r"mount\./sys/fs/cgroup options", peer="runc-new",
             when=lambda d: set(d.theirs) ^ set(d.ours) == {"ro", "rw"} and "ro" in d.ours),
     Allowed("the container's /dev/null as stdio", r"fds\.[012]", when=only_nofollow),
-    Allowed("stdio in the foreground without terminal", r"fds\.0",
-            when=lambda d: d.theirs[0] == "pipe:[N]" and d.ours[0] == "/dev/null"),
-    Allowed("owner of that stdio", r"fds\.[12]", when=lambda d: d.theirs[0] == "pipe:[N]"
-            and d.ours[0] == "/tmp/TOKEN" and d.ours[5] in (d.theirs[5], 65534)),
+    Allowed("stdio in the foreground without terminal", r"fds\.0", when=callers_null),
+    Allowed("owner of that stdio", r"fds\.[12]", when=callers_file),
     Allowed("state of a stopped container", r"state \w+\.exit", when=lambda d: d.theirs == "absent"),
     Allowed("hybrid hosts", r"limit\.hugetlb\..*", when=lambda d: d.theirs == "absent" and d.ours == UNLIMITED),
-    Allowed("hybrid hosts", r"group\.", when=lambda d: not (d.config["linux"].get("cgroupsPath") or "").startswith("/")),
+    Allowed("hybrid hosts", r"group\.", when=beside_the_caller),
     Allowed("cgroups above the container's", "left behind", when=lambda d: d.ours == [] and all(
         line.startswith("cgroup ") for line in d.theirs)),
     Allowed("a group twice in exec", r"exec\.(groups|status\.Groups)", peer="runc-new", when=twice),
     Allowed("hooks without env", r"hook\.(prestart|createRuntime|poststart|poststop)\.\d\.env",
             when=lambda d: d.ours == [] and "PATH" in d.theirs[0]),
-    Allowed("umask above 0777", r"verb (create|run)",
-            when=lambda d: d.ours[0] == 1 and d.config["process"].get("user", {}).get("umask", 0) > 0o777),
+    Allowed("umask above 0777", r"verb (create|run)", when=lambda d: d.theirs[1] is None and d.ours == [1, "other"]
+            and d.config["process"].get("user", {}).get("umask", 0) > 0o777),
     Allowed("startContainer hooks without env", r"hook\.startContainer\.\d\.env",
             when=lambda d: d.theirs[-1].startswith("HOME=") and d.ours in ([], d.theirs[:-1])),
     Allowed("startContainer hook or execve fails", r"verb (start|run)", when=lambda d: d.ours[0] == 1 and d.theirs[1] is None
             and any(hook["path"] in ("/none", "/bin/false") for hook in d.config["hooks"]["startContainer"])),
-    Allowed("device rule of a default node that the config lists", r"verb (create|run)|try\.device:.*", when=lambda d: any(
-        device["path"] in DEFAULT_NODES for device in d.config["linux"].get("devices", ()))),
-    Allowed("read-only tmpfs", r"mount\..* options|try\..*|verb (create|run)", when=lambda d: any(
-        mount.get("type") == "tmpfs" and "ro" in mount.get("options", ()) for mount in d.config["mounts"])
-        and not (d.key.startswith("verb") and (d.ours[1] or "MS_REMOUNT" not in d.said))),
+    Allowed("device rule of a default node that the config lists", r"verb (create|run)|try\.device:.*", when=listed_default_node),
+    Allowed("read-only tmpfs", r"mount\..* options|try\..*|verb (create|run)", when=read_only_tmpfs),
     Allowed("status that prestart, createRuntime, createContainer hooks are told",
             r"hook\.(prestart|createRuntime|createContainer)\.\d\.stdin",
             when=lambda d: {**d.theirs, "status": "created"} == d.ours),
-    Allowed("limits of createContainer hooks", r"hook\.createContainer\.\d\.rlimits"),
-    Allowed("poststart hooks", r"hook\.poststart\.\d\.\w+|verb (create|run|start)", peer="runc-new",
-            when=lambda d: d.key.startswith("hook") or "poststart hook" in d.said),
-    Allowed("contradictory access times", r"mount\..* options", when=lambda d: set(d.ours) ^ set(d.theirs) <= ATIMES
-            and any(len(ATIMES & set(mount.get("options", ()))) > 1 for mount in d.config["mounts"])),
-    Allowed("descriptors of hooks", r"hook\.createContainer\.\d\.fds", when=lambda d: set(d.ours) <= set(d.theirs)),
-    Allowed("deny of devices wider than an allow", r"try\.device:.*", when=lambda d: d.theirs["rc"] == 0 and d.ours["rc"] == -1
-            and wildcard_denied(d.config)),
-    Allowed("bind, not recursive, into a user namespace", r"verb (create|run)", when=lambda d: d.ours[1] is None
-            and "invalid argument" in d.said and any(plain_bind(mount) for mount in d.config["mounts"])
-            and any(entry["type"] == "user" for entry in d.config["linux"]["namespaces"])),
+    Allowed("limits of createContainer hooks", r"hook\.createContainer\.\d\.rlimits", when=callers_limits),
+    Allowed("poststart hooks", r"hook\.poststart\.\d\.\w+|verb (create|run|start)", peer="runc-new", when=poststart),
+    Allowed("contradictory access times", r"mount\..* options", when=access_times),
+    Allowed("descriptors of hooks", r"hook\.createContainer\.\d\.fds", when=lambda d: d.ours == HOOK_FDS and set(d.theirs) > set(HOOK_FDS)),
+    Allowed("deny of devices wider than an allow", r"try\.device:.*", when=wider_deny),
+    Allowed("bind, not recursive, into a user namespace", r"verb (create|run)", when=bind_over_mounts),
+    Allowed("fresh sysfs refused in a user namespace (no network namespace of its own, or the caller's /sys is partly covered)",
+            r"verb (create|run)", when=sysfs_of_another_network),
     Allowed("masked directories", r"mount\..* super", peer="runc", when=option_more("nr_inodes=1", "size=4k")),
     Allowed("masked directories", r"mount\..* device", peer="runc"),
     Allowed("mode of a tmpfs", r"mount\./(mnt|data)(#2)? super", peer="runc", when=option_more("mode=755")),

@@ -353,9 +353,12 @@ def _kill(pid):
 
 
 def remove_cgroup(path):
+    """Kill what is in it and remove it, with all below."""
     for directory, _, _ in os.walk(path, topdown=False):
         for _ in range(50):
             try:
+                for pid in Path(directory, "cgroup.procs").read_text().split():
+                    _kill(int(pid))
                 os.rmdir(directory)
                 break
             except OSError:
