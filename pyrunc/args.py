@@ -113,6 +113,17 @@ def help_of(title, usage, options, more=""):
     return f"NAME:\n   {title}\n\nUSAGE:\n   pyrunc {usage}\n\n{more}OPTIONS:\n{''.join(lines)}"
 
 
+def inherited():
+    """The first descriptor from 3 on that is not open. Asked before anything is opened, all below it are the caller's."""
+    fd = 3
+    try:
+        while True:
+            posix.fstat(fd)
+            fd += 1
+    except OSError:
+        return fd
+
+
 def state_root(values):
     """--root made absolute, or the default (compat.md 1.3); nothing is created.
 

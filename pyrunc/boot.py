@@ -250,6 +250,7 @@ class Boundary:
         return self.run(name, rest[1:], values)
 
     def options(self, values):
+        values["inherited"] = args.inherited()
         if values["log-format"] not in ("text", "json"):
             raise Error(f"invalid log-format: {values['log-format']}")
         log.open_log(values["log"], values["log-format"], values["debug"])

@@ -14,7 +14,7 @@ from .plan import create as compiler
 from .plan import words
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
-ENXIO, ENOENT, ENOSYS = 6, 2, 38
+ENXIO, ENOENT, EBADF, ENOSYS = 6, 2, 9, 38
 S_IFDIR, S_IFMT = 0o040000, 0o170000
 
 
@@ -65,7 +65,7 @@ class Making:
         bpf = seccomp_filter(self.config, globals_["root"])
         self.container = state.create(globals_["root"], container_id, sticky=globals_["root-in-xdg"])
         try:
-            request = self._request(options, container_id, bundle, group, v1, unit, bpf, gate, detach)
+            request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach)
             request["rootless"] = rootless
             self.plan = compiler.compile(self.config, self.facts, request)
             self._record(bundle, rootfs, raw, request)
@@ -77,11 +77,11 @@ class Making:
             self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
         )
 
-    def _request(self, options, container_id, bundle, group, v1, unit, bpf, gate, detach):
+    def _request(self, globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach):
         return {
             "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "cgroup_v1": v1,
             "unit": unit, "bpf": bpf, "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
-            "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds()),
+            "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds(), globals_["inherited"]),
             "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")),
             "pidfd_socket": options.get("pidfd-socket"),
         }
@@ -258,15 +258,15 @@ def seccomp_filter(config, root=None):
     return seccomp.filter_of(section, root)
 
 
-def preserved(options, sockets):
-    """--preserve-fds N: as many from 3 on, after the `sockets` of LISTEN_FDS; each must be open."""
+def preserved(options, sockets, inherited):
+    """--preserve-fds N: as many from 3 on, after the `sockets` of LISTEN_FDS. The caller must have opened them all: what
+    has such a number and is not among the `inherited` is the log, or another file of ours."""
     count = options.get("preserve-fds") or 0
-    first = 3 + sockets
-    for i in range(count):
-        try:
-            posix.fstat(first + i)
-        except OSError as err:
-            raise Error(f"unable to stat preserved-fd {i} (of {count}): {err.strerror.lower()}", errno=err.errno) from None
+    missing = inherited - 3 - sockets
+    if missing < 0 and sockets:
+        raise Error(f"LISTEN_FDS={sockets}: descriptor {inherited} is not open", errno=EBADF)
+    if missing < count:
+        raise Error(f"unable to stat preserved-fd {missing} (of {count}): bad file descriptor", errno=EBADF)
     return count
 
 

@@ -39,9 +39,9 @@ FLAGS = {
     "nosymfollow": (ATTR_NOSYMFOLLOW, 0, 0, None, True),
     "symfollow": (0, ATTR_NOSYMFOLLOW, ATTR_NOSYMFOLLOW, None, False),
     "noatime": (ATTR_NOATIME, ATTR_ATIME, ATTR_ATIME, None, True),
-    "atime": (0, ATTR_NOATIME, ATTR_ATIME, None, False),
+    "atime": (0, ATTR_NOATIME, 0, None, False),
     "strictatime": (ATTR_STRICTATIME, ATTR_ATIME, ATTR_ATIME, None, True),
-    "nostrictatime": (0, ATTR_STRICTATIME, ATTR_ATIME, None, False),
+    "nostrictatime": (0, ATTR_STRICTATIME, 0, None, False),
     "relatime": (0, ATTR_ATIME, ATTR_ATIME, None, True),
     "norelatime": (0, 0, 0, None, False),  # relatime is what the kernel does unless told otherwise; nothing to clear
     "sync": (0, 0, 0, "sync", True),
@@ -199,9 +199,10 @@ def bind_attrs(options):
     """(set, clear) for mount_setattr(2) on a bind whose options have any_flag: exactly the flags asked for.
 
     Flags of the source that were not asked for are dropped, as runc's MS_REMOUNT|MS_BIND does; and as with that call
-    the access-time fields are kept unless one of them was asked for (fs/namespace.c, path_mount()).
+    the access-time fields are kept unless one of them was asked for (fs/namespace.c, path_mount()), which the words that
+    only take one back (atime, diratime, nostrictatime, norelatime) do not.
     """
     clear = ATTR_ALL & ~(options.attr_set & ~ATTR_ATIME)
-    if not (options.attr_clr & (ATTR_ATIME | ATTR_NODIRATIME) or options.attr_set & ATTR_NODIRATIME):
+    if not (options.attr_clr & ATTR_ATIME or options.attr_set & ATTR_NODIRATIME):
         clear &= ~(ATTR_ATIME | ATTR_NODIRATIME)
     return options.attr_set, clear

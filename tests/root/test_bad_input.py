@@ -591,3 +591,15 @@ def test_a_console_socket_without_a_terminal_is_refused(rt, host):
 def test_a_preserved_descriptor_that_is_not_open_is_refused(rt, host):
     rt.container().create("--preserve-fds", "200").failed("unable to stat preserved-fd")
     rt.assert_nothing_left()
+
+
+def test_files_of_the_runtime_do_not_pass_for_preserved_descriptors(rt, host):
+    """The log would have been the first, open for writing."""
+    wrap = ("sh", "-c", 'exec "$@" 3</dev/null', "sh")
+    rt.container().create("--preserve-fds", "1").failed("unable to stat preserved-fd 0 (of 1): bad file descriptor")
+    rt.container().create("--preserve-fds", "2", wrap=wrap).failed("unable to stat preserved-fd 1 (of 2): bad file descriptor")
+    rt.assert_nothing_left()
+    up = rt.container({"process": {"args": ["/bin/probe", "sleep"]}}).up()
+    up.exec("/bin/true", options=("--preserve-fds", "1")).failed("unable to stat preserved-fd 0 (of 1)", code=255)
+    listening = ("sh", "-c", 'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"', "sh")
+    rt.container().create(wrap=listening).failed("LISTEN_FDS=1: descriptor 3 is not open")

@@ -123,6 +123,9 @@ def test_a_bind_keeps_its_access_times_unless_one_is_asked_for():
     times = ATTR_ATIME | mountopts.ATTR_NODIRATIME
     assert mountopts.bind_attrs(parse(["bind", "ro"]))[1] & times == 0
     assert mountopts.bind_attrs(parse(["bind", "noatime"]))[1] & times == times
+    assert mountopts.bind_attrs(parse(["bind", "relatime"]))[1] & times == times
+    for word in ("atime", "diratime", "nostrictatime", "norelatime"):
+        assert mountopts.bind_attrs(parse(["bind", word]))[1] & times == 0
 
 
 def test_the_mount_attributes_are_those_of_the_kernel_headers():
