@@ -42,7 +42,8 @@ def _deliver(path, data, fd):
         _connect(sock, path.encode("utf-8", "surrogateescape"))
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
         sent = sock.sendmsg([data], [rights])
-        sock.sendall(data[sent:])
+        if sent < len(data):  # of nothing, it would fail where the agent has what it wants and is gone
+            sock.sendall(data[sent:])
     finally:
         sock.close()
 

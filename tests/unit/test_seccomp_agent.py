@@ -48,6 +48,32 @@ def test_the_agent_gets_one_json_message_and_the_listener(tmp_path, monkeypatch,
     os.close(read_end)
 
 
+def test_an_agent_may_close_as_soon_as_it_has_the_message(tmp_path, monkeypatch):
+    class Slow(seccomp_agent._socket.socket):
+        """Goes on only when the other side has closed."""
+
+        def sendmsg(self, *what):
+            sent = super().sendmsg(*what)
+            agent.join()
+            return sent
+
+    def serve():
+        peer, _ = listener.accept()
+        with peer:
+            got.extend(socket.recv_fds(peer, 1 << 20, 4)[1])
+
+    got = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        agent = threading.Thread(target=serve)
+        agent.start()
+        monkeypatch.setattr(seccomp_agent._socket, "socket", Slow)
+        seccomp_agent.send(str(tmp_path / "s"), os.open("/dev/null", os.O_RDONLY), {"pid": 42, "metadata": "", "state": STATE})
+    assert len(got) == 1
+    os.close(got[0])
+
+
 def test_without_metadata_the_key_is_absent(monkeypatch):
     sent = {}
     monkeypatch.setattr(seccomp_agent, "_deliver", lambda path, data, fd: sent.update(json.loads(data)))
