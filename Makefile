@@ -19,7 +19,8 @@ KUBERNETES_VERSION := 1.37.2
 ETCD_VERSION := 3.7.3
 KUBERNETES := $(CURDIR)/build/kubernetes-$(KUBERNETES_VERSION)
 
-.PHONY: run test test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential build bench density bundle clean run-packages test-packages \
+.PHONY: run test test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
+	bench density bundle clean run-packages test-packages \
 	bench-packages manager-packages kubernetes-packages conformance-packages
 
 # $(call packages,NAMES): apt-get only what is missing
@@ -64,11 +65,15 @@ bundle: build
 test: test-packages build $(RUNC_NEW)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider --ignore=tests/managers tests
 
-# N generated bundles under pyrunc and under runc; SEED repeats a run.
+# N generated bundles under pyrunc and under runc, here or in the guest; SEED repeats a run.
 N ?= 500
+DIFFERENTIAL = PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) SEED=$(SEED) $(VENV)/bin/python -m conformance.differential $(N)
 
 differential: test-packages build $(RUNC_NEW)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) SEED=$(SEED) $(VENV)/bin/python -m conformance.differential $(N)
+	$(DIFFERENTIAL)
+
+differential-vm: test-packages build $(RUNC_NEW)
+	$(PYTHON) tests/vm/vm.py run '$(DIFFERENTIAL)'
 
 # In a guest with a pure cgroup2 tree and systemd (tests/vm/vm.py). TESTS chooses others, with pytest's options; CGROUP_DRIVER is
 # that of managers among them.

@@ -612,7 +612,7 @@ def _cgroup_of(sup, op):
     """exec is born into the container's group, or the one below it that --cgroup names."""
     group = _group(sup, op)
     if not group.exists():
-        raise Error(f'cgroup "{group.path}" does not exist')
+        raise Error(f'cgroup "{group.path}": no such file or directory', errno=ENOENT)
 
 
 def _cgroup_of_init(sup, op):

@@ -50,7 +50,7 @@ class Worker:
         verbs = [key for key in sorted(theirs.keys() | ours.keys()) if key.startswith("verb ") and theirs.get(key) != ours.get(key)]
         if verbs:  # where one went on and the other not, there is nothing more to compare
             theirs, ours = ({key: view.get(key) for key in verbs[:1]} for view in (theirs, ours))
-        return unexplained(self.peer, case.config, theirs, ours, "\n".join(self.theirs.said.values()))
+        return unexplained(self.peer, case.config, theirs, ours, "\n".join(self.theirs.said.values()), case)
 
     def confirmed(self, case):
         """What differs twice. A peer that once could not remove its group was slow; that is told, and proves nothing."""

@@ -2,7 +2,9 @@
 
 A case is the kit's base config with some PARTS of the specification changed, so that hypothesis can shrink it to the few
 that matter. Parts run in the order of the table: what later ones may say depends on the namespaces. Strings hold
-placeholders ({source}, {ns:network}, {cgroup}, {out}) that look.py replaces. (Pure.)
+placeholders ({source}, {ns:network}, {cgroup}, {out}, {agent}; in options {pidfd}, {pidfile}) that look.py replaces. (Pure.)
+
+Not drawn: a container without a mount namespace, whose mounts would be the host's.
 """
 
 import copy
@@ -19,6 +21,15 @@ from .seccomp import profile
 
 
 @dataclass
+class Exec:
+    """One exec: its options, the process.json of `--process`, if any, and how many descriptors its caller holds open."""
+
+    options: list = field(default_factory=list)
+    process: dict = field(default_factory=dict)
+    open: int = 0
+
+
+@dataclass
 class Case:
     """One bundle, as patches that print well, and what is done with it."""
 
@@ -27,7 +38,9 @@ class Case:
     owned: int = 0                                  # who owns the root filesystem
     options: list = field(default_factory=list)     # of create and run
     life: str = "observe"
-    execs: list = field(default_factory=list)       # options of each exec
+    open: int = 0                                   # how many descriptors from 3 on the caller of create or run holds open
+    execs: list = field(default_factory=list)
+    updates: list = field(default_factory=list)     # each a list of flags, or resources for --resources
     pause: bool = False                             # stay: pause and resume; unstarted: delete by force
     tries: list = field(default_factory=list)       # what the probe attempts (kit/probe.c, attempt())
 
@@ -35,6 +48,10 @@ class Case:
         """The difference to the base: what a reader needs to repeat it."""
         lines = [f"  {name} = {value!r}" for name, value in vars(self).items() if name not in ("config", "tries") and value]
         return "\n".join([*_changes("config", BASE, self.config), *lines])
+
+    @property
+    def wants_terminal(self):
+        return self.config.get("process", {}).get("terminal")
 
     @property
     def kinds(self):
@@ -74,7 +91,9 @@ def namespaces(draw, case):
         entry = {"type": kind}
         if joined_user and kind in ("network", "ipc", "uts"):
             entry["path"] = f"{{userns:{kind}}}"
-        elif not new_user and not joined_user and kind != "pid" and chance(draw, 4):
+        elif joined_user and kind == "pid" and chance(draw):
+            entry["path"] = "{userns:pid}"
+        elif not new_user and not joined_user and chance(draw, 4):
             entry["path"] = f"{{ns:{kind}}}"
         entries.append(entry)
     if new_user or joined_user:
@@ -149,7 +168,8 @@ def process(draw, case):
             st.just({"policy": "SCHED_IDLE"}),
             st.fixed_dictionaries({"policy": st.sampled_from(["SCHED_OTHER", "SCHED_BATCH"]),
                                    "flags": st.just(["SCHED_FLAG_RESET_ON_FORK"])}),
-            st.fixed_dictionaries({"policy": st.sampled_from(["SCHED_FIFO", "SCHED_RR"]), "priority": st.integers(1, 99)})),
+            st.fixed_dictionaries({"policy": st.sampled_from(["SCHED_FIFO", "SCHED_RR"]), "priority": st.integers(1, 99)}),
+            st.just({"policy": "SCHED_DEADLINE", "runtime": 1000000, "deadline": 10000000, "period": 20000000})),
         "consoleSize": st.fixed_dictionaries({"height": st.integers(0, 500), "width": st.integers(0, 500)}),
         "terminal": st.just(True),
     }
@@ -314,10 +334,10 @@ def device_rules(draw, case):
     case.tries += [f"device:{kind},{major},{minor},{how}" for kind, listed in NUMBERS.items() for major, minor in listed for how in "rwb"]
 
 
-def resources(draw, case):
+def some_resources():
     mib = 1 << 20
     limit = st.integers(64, 512).map(lambda n: n * mib)
-    optional = {
+    return {
         "memory": st.one_of(
             st.fixed_dictionaries({}, optional={"limit": limit, "reservation": limit, "swappiness": st.integers(0, 100),
                                                 "disableOOMKiller": st.booleans(), "checkBeforeUpdate": st.booleans()}),
@@ -338,8 +358,30 @@ def resources(draw, case):
         "hugepageLimits": st.just([]),
         "unified": st.just({}),
     }
+
+
+def resources(draw, case):
+    optional = some_resources()
     for key in subset(draw, optional, 3):
         case.config["linux"]["resources"][key] = draw(optional[key])
+
+
+FLAGS_OF_UPDATE = {
+    "--memory": ["128m", "-1", "268435456"], "--memory-reservation": ["64m", "-1"], "--memory-swap": ["512m", "-1"],
+    "--cpu-share": ["0", "77", "2000"], "--cpu-quota": ["50000", "-1"], "--cpu-period": ["100000", "50000"], "--cpu-burst": ["0", "1000"],
+    "--cpu-idle": ["0", "1"], "--cpuset-cpus": ["0", "0-1", "77"], "--cpuset-mems": ["0"], "--pids-limit": ["77", "-1", "0"],
+}
+
+
+def updates(draw, case):
+    for _ in range(draw(st.integers(1, 2))):
+        if chance(draw):
+            optional = some_resources()
+            optional.pop("unified")  # an empty one is refused by runc's update on hybrid hosts, and by nothing else
+            case.updates.append({key: draw(optional[key]) for key in subset(draw, optional, 3)})
+        else:
+            flags = subset(draw, FLAGS_OF_UPDATE, 3)
+            case.updates.append([word for flag in flags for word in (flag, draw(st.sampled_from(FLAGS_OF_UPDATE[flag])))])
 
 
 def seccomp(draw, case):
@@ -375,6 +417,18 @@ def annotations(draw, case):
 
 def options(draw, case):
     case.options = subset(draw, ["--no-pivot", "--no-new-keyring"], 2)
+    outside(draw, case)
+
+
+def outside(draw, call):
+    """Options of create, run and exec that are about the caller: descriptors from 3 on, of which more or fewer may be
+    wanted than are open; a socket for a pidfd; a file for the pid."""
+    for option, value in (("--pidfd-socket", "{pidfd}"), ("--pid-file", "{pidfile}")):
+        if chance(draw, 4):
+            call.options += [option, value]
+    if chance(draw, 3):
+        call.open = draw(st.integers(0, 3))
+        call.options += ["--preserve-fds", str(draw(st.integers(0, 3)))]
 
 
 def version(draw, case):
@@ -382,12 +436,39 @@ def version(draw, case):
 
 
 PARTS = [namespaces, host_names, identity, capabilities, rlimits, process, kernel, base_mounts, mounts, paths, devices, device_rules,
-         resources, seccomp, hooks, annotations, options, version]
+         resources, updates, seccomp, hooks, annotations, options, version]
 
 EXECS = {
     "--cwd": ["/tmp", "/etc", "/made"], "--env": ["A=1", "TERM=dumb", "HOME=/y"], "--user": ["1000:1000", "0", "5", "1000"],
     "--additional-gids": ["5", "0", "1000"], "--cap": ["CAP_SYS_PTRACE", "CAP_KILL", "CAP_NET_RAW"], "--no-new-privs": [None],
+    "--tty": [None], "--detach": [None], "--cgroup": ["/", "none"], "--apparmor": ["none"], "--process-label": ["a:b:c"],
 }
+RARE = ("--cgroup", "--apparmor", "--process-label")  # refused, mostly
+
+
+def execution(draw):
+    """An exec by options, or of a process.json, which stands for all but those about the outside."""
+    call = Exec()
+    if chance(draw, 3):
+        drawn = Case(copy.deepcopy(BASE))
+        for part in subset_of_parts(draw, [identity, capabilities, rlimits, process]):
+            part(draw, drawn)
+        call.process = {**drawn.config["process"], "args": ["/bin/probe"]}
+        for key in subset(draw, set(call.process) - {"args", "cwd"}, 3):
+            del call.process[key]
+    else:
+        for option in subset(draw, set(EXECS) - set(RARE), 3) + [option for option in RARE if chance(draw, 20)]:
+            value = draw(st.sampled_from(EXECS[option]))
+            call.options += [option] if value is None else [option, value]
+    if call.process and chance(draw, 3):
+        call.options.append("--detach")
+    outside(draw, call)
+    return call
+
+
+def subset_of_parts(draw, parts):
+    chosen = draw(st.lists(st.sampled_from(range(len(parts))), unique=True, max_size=6))
+    return [parts[index] for index in sorted(chosen)]
 
 
 def life(draw, case):
@@ -395,12 +476,7 @@ def life(draw, case):
     case.life = draw(st.sampled_from(["observe", "observe", "run", "stay", "stay", "unstarted"]))
     if case.life in ("stay", "unstarted"):
         case.pause = chance(draw, 3)
-        for _ in range(draw(st.integers(0, 2))):
-            words = []
-            for option in subset(draw, EXECS, 3):
-                value = draw(st.sampled_from(EXECS[option]))
-                words += [option] if value is None else [option, value]
-            case.execs.append(words)
+        case.execs = [execution(draw) for _ in range(draw(st.integers(0, 2)))]
     status = [f"exit:{draw(st.integers(0, 255))}"] if case.life == "run" else []
     case.config["process"]["args"] = ["/bin/probe", "stay" if case.life == "stay" else "look", *dict.fromkeys(case.tries), *status]
 
@@ -409,11 +485,10 @@ def life(draw, case):
 def cases(draw):
     spoiled = chance(draw, 10)
     parts = [part for part in PARTS if not spoiled or part is not namespaces]  # these may be a fault of their own
-    chosen = draw(st.lists(st.sampled_from(range(len(parts))), unique=True, max_size=6))
     case = Case(copy.deepcopy(BASE))
     case.config["linux"]["cgroupsPath"] = "/{cgroup}"
-    for index in sorted(chosen):
-        parts[index](draw, case)
+    for part in subset_of_parts(draw, parts):
+        part(draw, case)
     life(draw, case)
     if spoiled:
         spoil(draw, case)

@@ -20,7 +20,7 @@ from kit.runtime import Container, Runtime, alive, remove_cgroup, stat_fields, w
 
 # By what callers look for in an error (compat.md 1.4); the first that matches.
 ERRORS = {
-    "exists": "already exists|already in use", "missing": "executable file not found|no such file or directory|not found",
+    "exists": "already exists|already in use", "missing": "executable file not found|no such file or directory",
     "denied": "permission denied|operation not permitted", "not a directory": "not a directory",
     "unknown": "container does not exist", "not running": "not running|process already finished|no such process",
 }
@@ -43,6 +43,7 @@ class Look:
 
     def view(self, case):
         self.said = {}
+        self.host.agent.take()
         name = f"{self.runtime.token}-{next(self.runtime.serial)}"
         names = {**self.host.names, "{cgroup}": name}
         rootfs = {path: PLACES[kind](*how) for path, (kind, *how) in case.rootfs.items()}
@@ -57,10 +58,20 @@ class Look:
         try:
             LIVES[case.life](self, case, container, flat)
             flat.update(_hooks(container))
+            self.agent(flat, container)
         finally:
             container.delete("-f")
             flat["left behind"] = self._left(name)
         return flat
+
+    def agent(self, flat, container):
+        """What the seccomp agent was told."""
+        for number, seen in enumerate(self.host.agent.take()):
+            state = seen.pop("state")
+            flat[f"agent.{number}.pid is the state's"] = seen.pop("pid") == state["pid"]
+            state.update(pid=bool(state["pid"]), ociVersion="a version")
+            flat[f"agent.{number}"] = {**seen, "ociVersion": "a version"}
+            flat[f"agent.{number}.state"] = _plain(state, container)
 
     def verb(self, flat, name, result):
         """Write down how a verb ended; whether it worked."""
@@ -70,6 +81,20 @@ class Look:
             self.said[name] = result.err.strip()
         flat[f"verb {name}"] = [result.code, error]
         return result.code == 0
+
+    def create(self, flat, case, container, terminal):
+        with Outside(container, case, "create", self.host) as outside:
+            worked = self.verb(flat, "create", container.create(*outside.options, *terminal.options, **terminal.how, **outside.how))
+            outside.look(flat, worked)
+        return worked
+
+    def update(self, flat, case, container, pid):
+        for number, wanted in enumerate(case.updates):
+            file = container.bundle.path / "resources.json"
+            file.write_text(json.dumps(wanted))
+            options = ["--resources", file] if isinstance(wanted, dict) else wanted
+            self.verb(flat, f"update{number}", container.rt.call("update", *options, container.id))
+            flat.update({f"update{number}.{key}": value for key, value in _outside(pid, container).items() if key.startswith("limit.")})
 
     def inside(self, flat, text):
         """What the probe printed, if it could."""
@@ -126,8 +151,8 @@ def _become(config, wanted, names):
 
 def _observe(look, case, container, flat):
     """create, state, start, the end, state, delete."""
-    with Terminal(case, container) as terminal:
-        if not look.verb(flat, "create", container.create(*case.options, *terminal.options, **terminal.how)):
+    with Terminal(case.wants_terminal, container) as terminal:
+        if not look.create(flat, case, container, terminal):
             return
         pid = _state(look, flat, "created", container)
         flat.update(_outside(pid, container))
@@ -143,16 +168,17 @@ def _observe(look, case, container, flat):
 
 def _run(look, case, container, flat):
     """In the foreground."""
-    with Terminal(case, container, foreground=True) as terminal:
-        result = container.run(*case.options, *terminal.options, **terminal.how)
+    with Terminal(case.wants_terminal, container, foreground=True) as terminal, Outside(container, case, "run", look.host) as outside:
+        result = container.run(*outside.options, *terminal.options, **terminal.how, **outside.how)
+        outside.look(flat, result.code == 0)
         if look.verb(flat, "run", result) or END in result.out:
             look.inside(flat, terminal.text(container))
 
 
 def _stay(look, case, container, flat):
     """create, start, exec, pause, resume, a signal, delete."""
-    with Terminal(case, container) as terminal:
-        if not look.verb(flat, "create", container.create(*case.options, *terminal.options, **terminal.how)):
+    with Terminal(case.wants_terminal, container) as terminal:
+        if not look.create(flat, case, container, terminal):
             return
         pid = _state(look, flat, "created", container)
         if not look.verb(flat, "start", container.start()):
@@ -160,8 +186,9 @@ def _stay(look, case, container, flat):
         look.inside(flat, terminal.text(container, wait=pid))
         _state(look, flat, "running", container)
         flat.update(_outside(pid, container))
-        for number, options in enumerate(case.execs):
-            _exec(look, flat, container, number, options)
+        for number, call in enumerate(case.execs):
+            _exec(look, flat, container, number, call)
+        look.update(flat, case, container, pid)
         if case.pause:
             look.verb(flat, "pause", container.rt.call("pause", container.id))
             _state(look, flat, "paused", container)
@@ -177,15 +204,16 @@ def _stay(look, case, container, flat):
 
 def _unstarted(look, case, container, flat):
     """create, then what may be done with a container that has not been started."""
-    with Terminal(case, container) as terminal:
-        if not look.verb(flat, "create", container.create(*case.options, *terminal.options, **terminal.how)):
+    with Terminal(case.wants_terminal, container) as terminal:
+        if not look.create(flat, case, container, terminal):
             return
         pid = _state(look, flat, "created", container)
         flat.update(_outside(pid, container))
         if not terminal.wanted:
             look.verb(flat, "create again", container.rt.call("create", "--bundle", container.bundle.path, container.id))
-        for number, options in enumerate(case.execs):
-            _exec(look, flat, container, number, options)
+        for number, call in enumerate(case.execs):
+            _exec(look, flat, container, number, call)
+        look.update(flat, case, container, pid)
         look.verb(flat, "delete", container.delete(*["-f"] * case.pause))
         look.verb(flat, "state", container.state())
 
@@ -197,14 +225,14 @@ class Terminal:
     """What a process with `terminal: true` needs outside: a console socket, or for a foreground run a terminal; and
     where its output is to be read, terminal or not."""
 
-    def __init__(self, case, container, foreground=False):
-        self.wanted, self.foreground = case.config.get("process", {}).get("terminal"), foreground
+    def __init__(self, wanted, container, foreground=False):
+        self.wanted, self.foreground = wanted, foreground
         self.options, self.how, self.socket, self.master = (), {}, None, None
         if self.wanted and foreground:
             self.master, self.slave = pty.openpty()
             self.how = {"stdin": self.slave, "stdout": self.slave}
         elif self.wanted:
-            self.socket = FdSocket(container.bundle.path / "console.sock")
+            self.socket = FdSocket(container.bundle.path / f"console{next(container.rt.serial)}.sock")
             self.options = ("--console-socket", self.socket.path)
 
     def __enter__(self):
@@ -228,10 +256,56 @@ class Terminal:
         return container.output()
 
 
-def _exec(look, flat, container, number, options):
-    result = container.exec("/bin/probe", options=options)
-    if look.verb(flat, f"exec{number}", result):
-        flat.update({f"exec.{number}.{key}": value for key, value in normal(json.loads(result.out)).items()})
+class Outside:
+    """What the options of a call name outside (a socket for a pidfd, a pid file, a process.json), and the descriptors that
+    its caller holds open; what came of them."""
+
+    def __init__(self, container, call, name, host):
+        self.name, path = name, container.bundle.path
+        self.names = {"{pidfd}": str(path / f"{name}.sock"), "{pidfile}": str(path / f"{name}.pid")}
+        self.options = [self.names.get(word, word) for word in call.options]
+        self.socket = FdSocket(self.names["{pidfd}"]) if "{pidfd}" in call.options else None
+        self.file = Path(self.names["{pidfile}"]) if "{pidfile}" in call.options else None
+        self.how = {}
+        if call.open:
+            targets = [f"3<{host.source}/file", f"4<{host.source}", "5>/dev/null"][:call.open]
+            self.how["wrap"] = ("sh", "-c", f'exec "$@" {" ".join(targets)}', "sh")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.socket:
+            self.socket.__exit__()
+
+    def look(self, flat, worked):
+        if self.file:
+            text = self.file.read_text() if self.file.exists() else "absent"
+            flat[f"{self.name} pid file"] = "a number" if text.isdigit() else text
+        if self.socket and worked:
+            word, fd = self.socket.receive()
+            facts = Path(f"/proc/self/fdinfo/{fd}").read_text()
+            flat[f"{self.name} pidfd"] = [word, re.sub(r"\[\d+\]", "[N]", os.readlink(f"/proc/self/fd/{fd}")), "Pid:\t-1" in facts]
+
+
+def _exec(look, flat, container, number, call):
+    name, detached = f"exec{number}", "--detach" in call.options
+    words, command = [], ["/bin/probe"]
+    if call.process:
+        file = container.bundle.path / f"{name}.json"
+        file.write_text(json.dumps(call.process))
+        words, command = ["--process", file], []
+    wanted = call.process.get("terminal") if call.process else "--tty" in call.options
+    with Terminal(wanted, container, foreground=not detached) as terminal, Outside(container, call, name, look.host) as outside:
+        running = container.rt.spawn("exec", *outside.options, *words, *terminal.options, container.id, *command, **terminal.how, **outside.how)
+        result = running.wait()
+        outside.look(flat, result.code == 0)
+        if not look.verb(flat, name, result):
+            return
+        if not terminal.wanted:
+            wait_until(lambda: running.output().endswith(END) or not detached, what=f"{name} is silent")
+        seen = json.loads(terminal.text(container) if terminal.wanted else running.output())
+        flat.update({f"exec.{number}.{key}": value for key, value in normal(seen).items() if not key.startswith("limits.")})  # as rlimits
 
 
 def _state(look, flat, when, container):

@@ -18,7 +18,7 @@ from pyrunc.config import names
 HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h")
 # name: numbers on x86-64 and i386 (None: the probe does not call it there)
 VICTIMS = {"lseek": (8, 19), "splice": (275, 313), "dup2": (33, 63), "fadvise64": (221, None), "copy_file_range": (326, 377),
-           "epoll_ctl": (233, 255), "flock": (73, 143), "shutdown": (48, None), "getpriority": (140, 96), "fsync": (74, 118)}
+           "sync_file_range": (277, None), "flock": (73, 143), "shutdown": (48, None), "getpriority": (140, 96), "fsync": (74, 118)}
 VALUES = [0, 1, 2, 7, 0xFFFFFFFF, 1 << 32, (1 << 32) + 1, (1 << 63) + 5]
 FD = "3e7"
 
@@ -50,8 +50,13 @@ def profile(draw):
     plain = sorted(set(names.SECCOMP_ACTIONS) - {"SCMP_ACT_NOTIFY"})
     default = draw(st.sampled_from(["SCMP_ACT_ALLOW"] * 3 + plain))
     found, ordered = {"defaultAction": default, "syscalls": []}, set()
+    notify = ["SCMP_ACT_NOTIFY"] * (2 * len(plain) * draw(st.booleans()))  # to the agent, which host.py has
     for _ in range(draw(st.integers(0, 4))):
-        found["syscalls"].append(_rule(draw, plain, ordered))
+        found["syscalls"].append(_rule(draw, plain + notify, ordered))
+    if notify:
+        found["listenerPath"] = "{agent}"
+        if draw(st.booleans()):
+            found["listenerMetadata"] = draw(st.sampled_from(["m", "\u00e9 \"", ""]))
     if default != "SCMP_ACT_ALLOW":
         found["syscalls"].append({"names": others(), "action": "SCMP_ACT_ALLOW"})
     if default in names.SECCOMP_ACTIONS_WITH_ERRNO and draw(st.booleans()):

@@ -47,7 +47,8 @@ def run(globals_, options, args):
     check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])
     group, v1 = _groups(container, options["cgroup"])
     request = {
-        "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]), "preserve": lifecycle.preserved(options, 0, globals_["inherited"]),
+        "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]),
+        "preserve": lifecycle.preserved(options, 0, globals_["inherited"]),
         "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
         "unit": _unit(container), "rdt": container.data.get("resctrl"),
         "pidfd_socket": options["pidfd-socket"], "file": options["process"],

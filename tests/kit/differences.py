@@ -24,6 +24,7 @@ class Difference:
     theirs: object
     ours: object
     said: str = ""      # by the peer, where it failed
+    case: object = None  # of conformance/differential: what was done
 
     def __str__(self):
         return f"{self.key}:\n    {self.peer}: {self.theirs}\n    ours: {self.ours}"
@@ -123,13 +124,24 @@ def point_of(d):
     return path, int(number or 1) - 1
 
 
+def destination(d, entry):
+    """Where a mount comes to lie: links of the image are followed."""
+    path = os.path.normpath(entry["destination"])
+    for link, (kind, *how) in (d.case.rootfs if d.case else {}).items():
+        if kind == "link" and path.startswith(link + "/"):
+            path = os.path.normpath(os.path.join(os.path.dirname(link), how[0]) + path[len(link):])
+    return path
+
+
 def entries_at(d, path):
-    return [entry for entry in d.config["mounts"] if os.path.normpath(entry["destination"]) == path]
+    return [entry for entry in d.config["mounts"] if destination(d, entry) == path]
 
 
 def access_times(d):
     """Of a mount with several words about access times ours has the last one's; nothing else differs."""
     path, number = point_of(d)
+    if path in d.config["linux"].get("maskedPaths", ()):  # covered by /dev/null, if it is a file
+        path, number = "/dev", 0
     words = [ATIMES.get(option) for option in (entries_at(d, path)[number:] or [{}])[0].get("options", ()) if option in ATIMES]
     shown = {"noatime", "relatime"}
     return len(words) > 1 and set(d.ours) ^ set(d.theirs) <= shown and set(d.ours) & shown == {words[-1]} - {None}
@@ -138,8 +150,8 @@ def access_times(d):
 def read_only_tmpfs(d):
     """The tmpfs itself is read-only where the peer made what covers it so, or could not find it."""
     for number, entry in enumerate(d.config["mounts"]):
-        options, path = entry.get("options", ()), os.path.normpath(entry["destination"])
-        over = [later for later in d.config["mounts"][number + 1:] if (path + "/").startswith(os.path.normpath(later["destination"]) + "/")]
+        options, path = entry.get("options", ()), destination(d, entry)
+        over = [later for later in d.config["mounts"][number + 1:] if (path + "/").startswith(destination(d, later) + "/")]
         if entry.get("type") != "tmpfs" or "ro" not in options or not over:
             continue
         if d.key.startswith("verb") and peer_failed(d, "MS_REMOUNT", entry["destination"]):
@@ -166,6 +178,42 @@ def sysfs_of_another_network(d):
     return user_namespace(d) and not {"user", "network"} <= new and peer_failed(d, 'mounting "sysfs" to rootfs', "operation not permitted")
 
 
+# --- exec
+
+def process_of(d):
+    """The process.json of an exec, {} if it was given none."""
+    return d.case.execs[int(d.key.split(".")[1])].process if d.case else {}
+
+
+def said_by_file(d):
+    """What a process.json says about itself ours has; the peer the container's or, where that says nothing, its own default."""
+    process = process_of(d)
+    if d.key.endswith("oom_score_adj"):
+        return d.ours.strip() == str(process.get("oomScoreAdj"))
+    umask = process.get("user", {}).get("umask")
+    return umask is not None and (d.ours if isinstance(d.ours, int) else int(d.ours, 8)) == umask
+
+
+def containers_limits(d):
+    """A process.json without rlimits: ours are the container's, where the peer has the caller's."""
+    swapped = Difference(d.peer, d.config, d.key, d.ours, d.theirs)
+    return process_of(d) != {} and not process_of(d).get("rlimits") and callers_limits(swapped)
+
+
+def call_of(d):
+    """The call whose verb this is: of create and run the case's options, else an exec's."""
+    number = d.key.partition("exec")[2]
+    return d.case.execs[int(number)] if number.isdigit() else d.case
+
+
+def not_open(d):
+    """More descriptors are to be kept than the caller has open."""
+    if not d.case or "--preserve-fds" not in call_of(d).options:
+        return False
+    wanted = int(call_of(d).options[call_of(d).options.index("--preserve-fds") + 1])
+    return wanted > call_of(d).open and d.ours == [255 if d.key.startswith("verb exec") else 1, "other"]
+
+
 # --- groups and hooks
 
 def beside_the_caller(d):
@@ -179,6 +227,8 @@ def poststart(d):
     """By `start`, when the process runs: so never, if it is not started, and with another status."""
     if d.key.startswith("verb"):
         return peer_failed(d, "poststart hook")
+    if d.key.endswith("cwd"):  # create goes to its bundle; where start was called
+        return (d.theirs, d.ours) == ("/tmp/TOKEN/NAME", "/tmp/TOKEN")
     return d.ours == "absent" or d.key.endswith("stdin") and d.ours == {**d.theirs, "status": "running"}
 
 
@@ -231,6 +281,9 @@ ALLOWED = [
     Allowed("bind, not recursive, into a user namespace", r"verb (create|run)", when=bind_over_mounts),
     Allowed("fresh sysfs refused in a user namespace (no network namespace of its own, or the caller's /sys is partly covered)",
             r"verb (create|run)", when=sysfs_of_another_network),
+    Allowed("umask and oomScoreAdj of exec --process", r"exec\.(umask|status\.Umask|oom_score_adj)", when=said_by_file),
+    Allowed("exec --process without rlimits", r"exec\.rlimits", when=containers_limits),
+    Allowed("--preserve-fds of descriptors that are not open", r"verb (create|run|exec\d)", when=not_open),
     Allowed("masked directories", r"mount\..* super", peer="runc", when=option_more("nr_inodes=1", "size=4k")),
     Allowed("masked directories", r"mount\..* device", peer="runc"),
     Allowed("mode of a tmpfs", r"mount\./(mnt|data)(#2)? super", peer="runc", when=option_more("mode=755")),
@@ -242,9 +295,9 @@ ALLOWED = [
 ]
 
 
-def unexplained(peer, config, theirs, ours, said=""):
+def unexplained(peer, config, theirs, ours, said="", case=None):
     """Every difference of two views that ALLOWED does not cover; said: the peer's errors."""
-    found = [Difference(peer, config, key, theirs.get(key, "absent"), ours.get(key, "absent"), said)
+    found = [Difference(peer, config, key, theirs.get(key, "absent"), ours.get(key, "absent"), said, case)
              for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key, "absent") != ours.get(key, "absent")]
     return [difference for difference in found if not any(entry.covers(difference) for entry in ALLOWED)]
 
