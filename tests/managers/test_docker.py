@@ -665,7 +665,7 @@ def test_swarm_of_two_nodes_and_an_overlay_network(own_daemon):
             wait_until(lambda: {own, address} <= set(here("exec", id, "nslookup", "tasks.web").stdout.split()), timeout=30, what="a name is missing")  # noqa: B023
             wait_until(lambda: here("exec", id, "wget", "-qO-", f"http://{address}/").stdout == f"{other}\n", timeout=30)  # noqa: B023
         first("service", "rm", "web").ok()
-        wait_until(lambda: not any(task(node) for node in nodes), timeout=60, what="tasks are left")
+        wait_until(lambda: not any(node("ps", "--all", "--quiet").out for node in nodes), timeout=60, what="containers of tasks are left")
     finally:
         for node in reversed(nodes):
             node("swarm", "leave", "--force")
