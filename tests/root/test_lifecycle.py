@@ -254,6 +254,24 @@ def test_kill_9_without_an_own_pid_namespace_kills_every_process_of_the_containe
     wait_until(lambda: not any(alive(pid) for pid in pids), what="some process survived")
 
 
+@pytest.mark.parametrize("options", [("--all",), pytest.param((), marks=known_bad("1.1 kills the others only with --all"))])
+def test_kill_9_reaches_what_an_ended_init_left_running(rt, options):
+    """What containerd's shim does when the init of a container that shares its pid namespace has ended."""
+    container = rt.container(namespaces("network", "ipc", "uts", "mount"),
+                             {"process": {"args": ["/bin/sh", "-c", "sleep 1000 & sleep 1000 & exit 0"]}})
+    container.create().ok()
+    pid = container.pid
+    container.start().ok()
+    container.wait_stopped(pid)
+    left = rt.call("ps", "-f", "json", container.id).ok().json()
+    assert len(left) == 2 and container.status == "stopped"
+    container.kill("TERM").failed("container not running")
+    assert all(alive(pid) for pid in left)
+    container.kill("KILL", options=options).ok()
+    wait_until(lambda: not any(alive(pid) for pid in left), what="some process survived")
+    container.kill("KILL", options=("--all",)).ok()
+
+
 # --- delete
 
 def test_delete_of_a_created_container_kills_and_removes_it(rt):
