@@ -24,6 +24,7 @@ PROPAGATION = {
     "private": mountopts.MS_PRIVATE, "rprivate": mountopts.MS_PRIVATE,
     "slave": mountopts.MS_SLAVE, "rslave": mountopts.MS_SLAVE,
 }
+FOLLOWING = ("slave", "rslave", "private", "rprivate")  # else the root is private: what the host mounts there is not for the container
 AFTER_PIVOT = {
     "shared": (mountopts.MS_SHARED, 0), "rshared": (mountopts.MS_SHARED, 1),
     "unbindable": (mountopts.MS_UNBINDABLE, 0), "runbindable": (mountopts.MS_UNBINDABLE, 1),
@@ -82,11 +83,13 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
     """TREE ops: the root and every bind source. role H when privileged, else M or I."""
     base = _base(config)
     root = join(request["bundle"], config["root"]["path"])
+    plan.source = "/root/path"
     if ns.private("mount"):
-        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE),
-                 source="/root/path")
+        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE))
+        if config.get("linux", {}).get("rootfsPropagation") not in FOLLOWING:
+            plan.add(role, "SETATTR", ("rootfs",), (0, 0, mountopts.MS_PRIVATE, 0))
     else:  # mounts land on the host, below this directory; delete takes them away
-        plan.add("H", "HOSTDIR", ("root",), (root,), source="/root/path")
+        plan.add("H", "HOSTDIR", ("root",), (root,))
     fresh = False
     for mount in all_mounts:
         plan.source = mount.at

@@ -317,6 +317,16 @@ def on_shared(rt):
     subprocess.run(["umount", "-l", rt.base], check=True)
 
 
+@known_bad("1.1 sets it on the old root only")
+@pytest.mark.parametrize("propagation, expected", [
+    (None, {"private"}), ("private", {"private"}), ("rprivate", {"private"}), ("slave", {"master"}), ("rslave", {"master"}),
+    ("shared", {"shared"}), ("rshared", {"shared"}), ("unbindable", {"unbindable"})])
+def test_only_a_slave_root_follows_the_mount_that_the_bundle_is_on(rt, on_shared, propagation, expected):
+    """What the host mounts below the root later would appear in the container."""
+    patches = [{"linux": {"rootfsPropagation": propagation}}] if propagation else []
+    assert mount_at(rt.container(*patches).probe(), "/").propagation == expected
+
+
 @pytest.mark.parametrize("propagation", [None, "private", "slave", "rslave", "shared", "rshared"])
 def test_no_mount_of_a_container_reaches_the_host(rt, on_shared, propagation):
     patches = [{"linux": {"rootfsPropagation": propagation}}] if propagation else []
