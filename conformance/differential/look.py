@@ -284,8 +284,7 @@ class Outside:
             flat[f"{self.name} pid file"] = "a number" if text.isdigit() else text
         if self.socket and worked:
             word, fd = self.socket.receive()
-            facts = Path(f"/proc/self/fdinfo/{fd}").read_text()
-            flat[f"{self.name} pidfd"] = [word, re.sub(r"\[\d+\]", "[N]", os.readlink(f"/proc/self/fd/{fd}")), "Pid:\t-1" in facts]
+            flat[f"{self.name} pidfd"] = [word, re.sub(r"\[\d+\]", "[N]", os.readlink(f"/proc/self/fd/{fd}"))]
 
 
 def _exec(look, flat, container, number, call):

@@ -81,6 +81,14 @@ def callers_null(d):
     return d.theirs[0] == "pipe:[N]" and d.ours[:3] == ["/dev/null", "char", "1:3"] and d.ours[4] == 0
 
 
+def hooks_limits(d):
+    """Ours are this process's; the peer's too, but MEMLOCK, which it lifts on cgroup2 to load a filter; of createContainer
+    hooks the container's stand over them."""
+    peers = {**d.theirs, **({"MEMLOCK": d.ours["MEMLOCK"]} if d.theirs["MEMLOCK"] == [-1, -1] else {})}
+    changed = Difference(d.peer, {"process": d.config["process"] if "createContainer" in d.key else {}}, d.key, peers, d.ours)
+    return callers_limits(changed)
+
+
 def callers_limits(d):
     """Ours are this process's; the peer's those and, over them, the container's."""
     own = {name: list(resource.prlimit(0, number)) for name, number in LIMITS.items() if name in d.ours}
@@ -267,13 +275,13 @@ ALLOWED = [
     Allowed("startContainer hooks without env", r"hook\.startContainer\.\d\.env",
             when=lambda d: d.theirs[-1].startswith("HOME=") and d.ours in ([], d.theirs[:-1])),
     Allowed("startContainer hook or execve fails", r"verb (start|run)", when=lambda d: d.ours[0] == 1 and d.theirs[1] is None
-            and any(hook["path"] in ("/none", "/bin/false") for hook in d.config["hooks"]["startContainer"])),
+            and any(hook["path"] in ("/none", "/bin/false") for hook in d.config.get("hooks", {}).get("startContainer", ()))),
     Allowed("device rule of a default node that the config lists", r"verb (create|run)|try\.device:.*", when=listed_default_node),
     Allowed("read-only tmpfs", r"mount\..* options|try\..*|verb (create|run)", when=read_only_tmpfs),
     Allowed("status that prestart, createRuntime, createContainer hooks are told",
             r"hook\.(prestart|createRuntime|createContainer)\.\d\.stdin",
             when=lambda d: {**d.theirs, "status": "created"} == d.ours),
-    Allowed("limits of createContainer hooks", r"hook\.createContainer\.\d\.rlimits", when=callers_limits),
+    Allowed("limits of hooks", r"hook\.\w+\.\d\.rlimits", when=hooks_limits),
     Allowed("poststart hooks", r"hook\.poststart\.\d\.\w+|verb (create|run|start)", peer="runc-new", when=poststart),
     Allowed("contradictory access times", r"mount\..* options", when=access_times),
     Allowed("descriptors of hooks", r"hook\.createContainer\.\d\.fds", when=lambda d: d.ours == HOOK_FDS and set(d.theirs) > set(HOOK_FDS)),

@@ -52,6 +52,8 @@ CASES = {
     "stdin": ("fds.0", config(), PIPE, ["/dev/null", "char", "1:3", 0, 0, 0], {"ours": ["/dev/null", "file", "0:0", 0, 0, 0]}, ""),
     "limits of hooks": ("hook.createContainer.0.rlimits", config(), own(NOFILE=[1024, 1024]), own(), {"ours": own(NOFILE=[5, 5])}, ""),
     "their limits of hooks": ("hook.createContainer.0.rlimits", config(), own(NOFILE=[1024, 1024]), own(), {"theirs": own(NOFILE=[5, 5])}, ""),
+    "filter's limit of hooks": ("hook.createRuntime.0.rlimits", config(), own(MEMLOCK=[-1, -1]), own(), {"ours": own(MEMLOCK=[7, 7])}, ""),
+    "other limits of hooks": ("hook.createRuntime.0.rlimits", config(), own(MEMLOCK=[-1, -1]), own(), {"theirs": own(NOFILE=[5, 5])}, ""),
     "descriptors of hooks": ("hook.createContainer.0.fds", config(), ["0", "1", "2", "3", "999"], ["0", "1", "2", "999"],
                              {"ours": ["0", "1", "999"]}, ""),
     "umask": ("verb create", config(**UMASK), [0, None], [1, "other"], {"ours": [1, "missing"]}, ""),
