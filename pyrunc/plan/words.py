@@ -76,7 +76,7 @@ def _has_new_pid(plan):
 
 
 def _lookup(name, errno):
-    if errno == ENOENT and "/" not in name:
+    if errno in (ENOENT, ENOTDIR, EISDIR) and "/" not in name:  # a directory on the PATH is no program, wherever it stands
         return f'exec: "{name}": executable file not found in $PATH'
     return f'exec: "{name}": {"is a directory" if errno == EISDIR else posix.strerror(errno).lower()}'
 

@@ -450,10 +450,11 @@ def test_a_mount_that_cannot_be_made_is_refused_and_undone(rt, host, entry, word
     (["/no/such/program"], ["/no/such/program", "no such file or directory"]),
     (["/etc/passwd"], ["/etc/passwd", "permission denied"]),
     (["/etc"], ["/etc"]),
-    ([""], []),
+    ([""], ['"": executable file not found in $PATH']),
+    (["."], ['".": executable file not found in $PATH']),
     (["./bin/none"], ["./bin/none", "no such file or directory"]),
     (["/etc/passwd/x"], ["/etc/passwd/x", "not a directory"]),
-], ids=["name", "path", "not executable", "directory", "empty", "relative", "below a file"])
+], ids=["name", "path", "not executable", "directory", "empty", "directory on the path", "relative", "below a file"])
 def test_a_program_that_cannot_be_executed_fails_at_create_in_the_words_callers_match(rt, host, args, words):
     refused(rt, rt.container({"process": {"args": args}}), *words)
 
@@ -522,7 +523,8 @@ def up(rt):
     (["nonesuch"], ['"nonesuch": executable file not found in $PATH']),
     (["/no/such"], ["/no/such", "no such file or directory"]),
     (["/etc/passwd"], ["/etc/passwd", "permission denied"]),
-], ids=["name", "path", "not executable"])
+    ([""], ['"": executable file not found in $PATH']),
+], ids=["name", "path", "not executable", "empty"])
 def test_exec_of_a_program_that_cannot_be_executed_fails_with_255(rt, host, up, argv, words):
     up.exec(*argv).failed(*words, code=255)
     assert up.status == "running"
