@@ -262,6 +262,8 @@ def preserved(options, sockets, inherited):
     """--preserve-fds N: as many from 3 on, after the `sockets` of LISTEN_FDS. The caller must have opened them all: what
     has such a number and is not among the `inherited` is the log, or another file of ours."""
     count = options.get("preserve-fds") or 0
+    if count < 0:
+        raise Error(f"--preserve-fds {count}: a count of descriptors cannot be negative")
     missing = inherited - 3 - sockets
     if missing < 0 and sockets:
         raise Error(f"LISTEN_FDS={sockets}: descriptor {inherited} is not open", errno=EBADF)

@@ -605,3 +605,11 @@ def test_files_of_the_runtime_do_not_pass_for_preserved_descriptors(rt, host):
     up.exec("/bin/true", options=("--preserve-fds", "1")).failed("unable to stat preserved-fd 0 (of 1)", code=255)
     listening = ("sh", "-c", 'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"', "sh")
     rt.container().create(wrap=listening).failed("LISTEN_FDS=1: descriptor 3 is not open")
+
+
+@known_bad("takes it for zero")
+def test_a_negative_count_of_preserved_descriptors_is_refused(rt, host, up):
+    up.exec("/bin/true", options=("--preserve-fds", "-1")).failed("--preserve-fds -1", code=255)
+    container = rt.container()
+    container.create("--preserve-fds", "-1").failed("--preserve-fds -1")
+    assert not (rt.root / container.id).exists()
