@@ -158,12 +158,24 @@ def _load(bundle, need_process):
 def _warn(config, v1, host):
     """What is left out: capabilities nobody knows or that cannot be granted, limits no kernel has (any more)."""
     from . import log
+    from .plan import limits
+
+    warn_of_capabilities(capabilities_of(config["process"]), config, host)
+    gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
+    if gone:
+        log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
+
+
+def capabilities_of(process):
+    return {name for names in (process.get("capabilities") or {}).values() for name in names or []}
+
+
+def warn_of_capabilities(wanted, config, host):
+    from . import log
     from .config.names import CAPABILITIES
-    from .plan import limits, security
+    from .plan import security
     from .plan.namespaces import Namespaces
 
-    sets = (config["process"].get("capabilities") or {}).values()
-    wanted = {name for names in sets for name in names or []}
     unknown = sorted(wanted - CAPABILITIES.keys())
     if unknown:
         log.warning(f"ignoring unknown capabilities: {', '.join(unknown)}")
@@ -171,9 +183,6 @@ def _warn(config, v1, host):
     denied = sorted([name for name in wanted & CAPABILITIES.keys() if lacking >> CAPABILITIES[name] & 1])
     if denied:
         log.warning(f"ignoring capabilities that the runtime itself has not: {', '.join(denied)}")
-    gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
-    if gone:
-        log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
 
 
 def refuse(config, host, globals_, options):

@@ -38,9 +38,11 @@ def run(globals_, options, args):
     container = state.load(globals_["root"], args[0])
     _check_status(container, options)
     config = container.config()
+    known = lifecycle.capabilities_of(config["process"])  # of which create has warned
     config["process"] = _process(config["process"], options, args[1:])
     load.check_process(config["process"], "exec")
     host = facts.load(container.data["facts"])
+    lifecycle.warn_of_capabilities(lifecycle.capabilities_of(config["process"]) - known, config, host)
     lifecycle.refuse_label(config["process"], host)
     from ..host.console import check_stdio
 

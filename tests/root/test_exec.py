@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from kit.bundle import namespaces, userns
+from kit.bundle import caps, namespaces, userns
 from kit.console import FdSocket
 from kit.observe import cap_mask, status
 from kit.observe import caps as caps_of
@@ -412,6 +412,14 @@ def has_apparmor():
         return Path("/sys/module/apparmor/parameters/enabled").read_text() == "Y\n"
     except OSError:
         return False
+
+
+def test_a_capability_nobody_knows_is_left_out_with_a_warning_if_it_was_asked_for_now(rt):
+    up = rt.container(caps("CAP_KILL", "CAP_NONSENSE"), SLEEP).up()
+    result = up.exec("/bin/probe", options=("--cap", "CAP_CHOWN", "--cap", "net_admin")).ok()
+    assert caps_of(result.json())["bnd"] == cap_mask("KILL", "CHOWN")
+    said = [entry["msg"] for entry in result.log if entry["level"] == "warning"]
+    assert len(said) == 1 and "net_admin" in said[0]
 
 
 @known_bad("does not name the profile")
