@@ -40,5 +40,5 @@ def features():
             "netDevices": {"enabled": True},
         },
         "annotations": {"io.pyrunc.version": __version__},
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "run.oci.keep_original_groups"],
     }

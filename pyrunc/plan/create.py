@@ -27,7 +27,7 @@ KEYRING_PERMS = 0x80000   # KEY_USR_SEARCH, added to what the kernel gives; 0x8 
 def compile(config, facts, request):
     config = {**config, "process": {"user": {}, **config["process"]}}
     linux = config.get("linux", {})
-    ns = Namespaces(linux)
+    ns = Namespaces(linux, config.get("annotations"))
     plan = Plan(3 + request.get("preserve", 0) + request.get("listen_fds", 0))
     mounts = rootfs.mounts(config)
     own_dev = rootfs.has_own_dev(mounts)

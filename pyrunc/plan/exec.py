@@ -22,7 +22,7 @@ def compile(config, facts, request):
     move a process into the group), rdt (names of the resctrl groups of its container), file (where the process stands),
     unlimited (nothing is lost where the group may not be entered)."""
     linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
-    ns = Namespaces(linux)
+    ns = Namespaces(linux, config.get("annotations"))
     plan = Plan(3 + request.get("preserve", 0), request.get("file"))
     env = process.environment(proc, {})
     plan.add("H", "OPENPID", ("init",), source="container's init")
@@ -96,7 +96,7 @@ def _join(plan, ns):
     first = [kind for kind in joined if kind in ns.joined] if ns.private("user") else []
     retry = [(kind, plan.add("M", "SETNS", ("init",), (NAMESPACES[kind][0],), (EPERM,))) for kind in first]
     if ns.private("user"):
-        drop_groups(plan, ns.at["user"])
+        drop_groups(plan, ns)
     # in one call: whether init may be looked at is asked once, as the caller, before the user namespace is entered
     own = [kind for kind in joined if kind not in first] + (["user"] if ns.private("user") else [])
     if own:

@@ -13,6 +13,8 @@ CGROUP = NAMESPACES["cgroup"][0]
 TIME = NAMESPACES["time"][0]
 PID = NAMESPACES["pid"][0]
 
+# crun's annotation, which podman's `--group-add keep-groups` sets: the groups of the caller stay, whatever their ids mean
+KEEP_GROUPS = "run.oci.keep_original_groups"
 # joined in this order: what others depend on last (the pid namespace takes effect only at the fork)
 MADE = ("mount", "network", "ipc", "uts", "pid")  # all but those whose turn is another: user, time, cgroup
 JOIN_ORDER = ("ipc", "uts", "network", "time", "cgroup", "pid", "mount")
@@ -21,10 +23,11 @@ JOIN_ORDER = ("ipc", "uts", "network", "time", "cgroup", "pid", "mount")
 class Namespaces:
     """The three sorts, from linux.namespaces: `new` types, `joined` {type: path}; `at` {type: JSON pointer}."""
 
-    __slots__ = ("new", "joined", "at", "config")
+    __slots__ = ("new", "joined", "at", "config", "keep_groups")
 
-    def __init__(self, linux):
+    def __init__(self, linux, annotations=None):
         self.config = linux
+        self.keep_groups = (annotations or {}).get(KEEP_GROUPS, "0") != "0"
         self.new, self.joined, self.at = [], {}, {}
         for i, entry in enumerate(linux.get("namespaces", [])):
             kind = entry["type"]
@@ -75,7 +78,7 @@ def enter(plan, ns, facts):
             # EPERM: the namespace belongs to the user namespace joined below, so it is tried again from there
             retry[kind] = _setns(plan, ns, kind, (EPERM,) if "user" in ns.joined else ())
     if "user" in ns.joined:
-        drop_groups(plan, ns.at["user"])
+        drop_groups(plan, ns)
         _setns(plan, ns, "user")
         for kind, op in retry.items():
             _setns(plan, ns, kind, unless=op)
@@ -85,10 +88,11 @@ def enter(plan, ns, facts):
         _new_time(plan, ns)
 
 
-def drop_groups(plan, source):
+def drop_groups(plan, ns):
     """Before a user namespace is joined: they are groups of the host, and in there setgroups may be denied. An ordinary
     user may not (EPERM), and keeps his own."""
-    plan.add("M", "SETGROUPS", (), (b"",), (EPERM,), source=source)
+    if not ns.keep_groups:
+        plan.add("M", "SETGROUPS", (), (b"",), (EPERM,), source=ns.at["user"])
 
 
 def make(plan, ns, kinds=MADE):

@@ -56,7 +56,7 @@ def credentials(plan, process, env, bpf, facts, ns, keep, at="/process", late_ap
     late_caps = bpf is not None and not nnp
     if nnp:
         plan.add("I", "NNP", source=f"{at}/noNewPrivileges")
-    _identity(plan, process, env, facts, at)
+    _identity(plan, process, env, facts, ns, at)
     caps = process.get("capabilities", {})  # no object: no capability, never all of them ("Shocker", security.md 2.1)
     without = lacking(ns, facts)
     sets = [mask(caps.get(name), without) for name in ("effective", "permitted", "inheritable")]
@@ -84,7 +84,7 @@ def credentials(plan, process, env, bpf, facts, ns, keep, at="/process", late_ap
         plan.add("I", "AMBIENT", (), (final[1],), source=f"{at}/capabilities/ambient")
 
 
-def _identity(plan, process, env, facts, at):
+def _identity(plan, process, env, facts, ns, at):
     """Ids and working directory. chdir before the ids change, and after, whichever is allowed."""
     user = process["user"]
     uid, gid = user.get("uid", 0), user.get("gid", 0)
@@ -97,9 +97,9 @@ def _identity(plan, process, env, facts, at):
     plan.add("I", "KEEPCAPS", source=f"{at}/capabilities")
     plan.source = f"{at}/user"
     gids = b"".join([g.to_bytes(4, "little") for g in user.get("additionalGids", [])])
-    if gids and facts.euid:
+    if gids and facts.euid and not ns.keep_groups:
         raise Error("cannot set any additional groups in a rootless container", pointer=f"{at}/user/additionalGids")
-    if facts.setgroups and facts.euid == 0:
+    if facts.setgroups and facts.euid == 0 and not ns.keep_groups:
         dropped = any([op.name == "SETGROUPS" for op in plan.ops])  # before a user namespace in which it may be denied
         plan.add("I", "SETGROUPS", (), (gids,), (EPERM,) if dropped and not gids else ())
     plan.add("I", "SETID", (), (uid, gid))

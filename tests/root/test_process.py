@@ -39,6 +39,20 @@ def test_no_group_of_the_caller_is_inherited(rt):
     assert rt.container().run(wrap=wrap).ok().json()["groups"] == []
 
 
+@known_bad("crun alone knows the annotation")
+@pytest.mark.parametrize("patch, value, expected", [
+    ({}, "1", [7, 8, 9]), ({}, "true", [7, 8, 9]), ({}, "0", [3]), (userns(), "1", [65534] * 3),
+    (process(noNewPrivileges=False), "1", [7, 8, 9])], ids=["1", "true", "0", "user namespace", "no no_new_privs"])
+def test_the_callers_groups_stay_where_the_annotation_says_so(rt, patch, value, expected):
+    """As podman's `--group-add keep-groups` has it, in exec too; groups of the config are not set then."""
+    container = rt.container(patch, process(user={"uid": 1000, "gid": 1000, "additionalGids": [3]}),
+                             {"annotations": {"run.oci.keep_original_groups": value}})
+    wrap = ("setpriv", "--groups", "7,8,9", "--")
+    assert container.run(wrap=wrap).ok().json()["groups"] == expected
+    up = rt.container(SLEEP, bundle=container.bundle.patch(SLEEP)).up()
+    assert up.exec("/bin/probe", wrap=wrap).ok().json()["groups"] == expected
+
+
 @known_bad("takes ids up to 2^31 only")
 def test_the_largest_ids_work(rt):
     top = 2 ** 32 - 2
