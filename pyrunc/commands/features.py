@@ -1,8 +1,10 @@
-"""`features`: what this runtime knows, as features.md has it. The booleans mean pyrunc, not this host."""
+"""`features`: what this runtime knows, as features.md has it. The booleans mean pyrunc, not this host;
+what of seccomp works depends on the libseccomp and the kernel that are there."""
 
 from .. import __version__
 from ..config import mountopts, names
 from ..jsonio import dumps
+from ..seccomp import features as seccomp
 
 USAGE = "features"
 ARGS = (0, 0)
@@ -24,14 +26,7 @@ def features():
             "namespaces": sorted(names.NAMESPACES),
             "capabilities": list(names.CAPABILITIES),
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
-            "seccomp": {
-                "enabled": True,
-                "actions": sorted(names.SECCOMP_ACTIONS),
-                "operators": sorted(names.SECCOMP_OPERATORS),
-                "archs": sorted(names.SECCOMP_ARCHS),
-                "knownFlags": sorted(names.SECCOMP_FLAGS),
-                "supportedFlags": sorted(names.SECCOMP_FLAGS),
-            },
+            "seccomp": seccomp.describe(),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
@@ -39,6 +34,6 @@ def features():
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"io.pyrunc.version": __version__},
+        "annotations": {"io.pyrunc.version": __version__, **seccomp.annotations()},
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "run.oci.keep_original_groups"],
     }

@@ -12,6 +12,12 @@ def version():
         return None
 
 
+def annotations():
+    """Its version under the name that runc has for it."""
+    found = version()
+    return {"io.github.seccomp.libseccomp.version": ".".join([str(part) for part in found])} if found else {}
+
+
 def describe():
     """linux.seccomp of the features document (features-linux.md#seccomp)."""
     if version() is None:

@@ -138,6 +138,15 @@ def test_features_is_the_documented_object(rt):
     assert isinstance(features["potentiallyUnsafeConfigAnnotations"], list)
 
 
+@known_bad("1.1.5 of Debian has no features")
+def test_features_of_seccomp_are_those_of_the_kernel_and_libseccomp_here(rt):
+    features = rt.call("features").ok().json()
+    found = features["linux"]["seccomp"]
+    assert re.fullmatch(r"2\.\d+\.\d+", features["annotations"]["io.github.seccomp.libseccomp.version"])
+    assert {"SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"} <= set(found["archs"])
+    assert {"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"} <= set(found["supportedFlags"]) <= set(found["knownFlags"])
+
+
 def test_version_has_the_lines_that_callers_parse(rt):
     lines = rt.call("--version", root=False, log=False).ok().out.splitlines()
     assert re.fullmatch(r"\w+ version \S+.*", lines[0])
