@@ -596,7 +596,10 @@ def _agent(sup, op):
     from .host import seccomp_agent
 
     path, metadata = op.args[0]
-    state = _state(sup, "running" if sup.created is None else "creating", sup.pid)  # exec: nothing is being created
+    if sup.created:
+        state = _state(sup, "creating", sup.pid)
+    else:  # exec: the state is the container's
+        state = _state(sup, "running", sup.container.data["init_process_pid"])
     seccomp_agent.send(path, sup.fds.pop("notify"), {"pid": sup.pid, "metadata": metadata, "state": state})
 
 

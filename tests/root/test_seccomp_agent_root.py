@@ -65,6 +65,7 @@ def test_exec_hands_over_a_listener_of_its_own_and_says_running(rt):
     agents[1].join(20)
     assert "Multihop attempted" in result.err
     assert agents[1].message["state"]["status"] == "running"
+    assert agents[1].message["state"]["pid"] == up.pid != agents[1].message["pid"] > 1
 
 
 def test_a_filter_is_compiled_once_and_then_taken_from_the_cache(rt):
