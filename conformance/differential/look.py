@@ -304,7 +304,8 @@ def _exec(look, flat, container, number, call):
         if not terminal.wanted:
             wait_until(lambda: running.output().endswith(END) or not detached, what=f"{name} is silent")
         seen = json.loads(terminal.text(container) if terminal.wanted else running.output())
-        flat.update({f"exec.{number}.{key}": value for key, value in normal(seen).items() if not key.startswith("limits.")})  # as rlimits
+        flat.update({f"exec.{number}.{key}": value for key, value in normal(seen).items()
+                     if not key.startswith("limits.") and not (key == "ppid" and detached)})  # as rlimits; the runtime may have ended
 
 
 def _state(look, flat, when, container):

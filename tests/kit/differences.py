@@ -60,8 +60,10 @@ def twice(d):
 
 
 def peer_failed(d, *words):
-    """The verb failed under the peer alone, whose words say why."""
-    return d.ours[1] is None and all(word in d.said for word in words)
+    """The verb failed under the peer, whose words say why; ours went on, if need be to capabilities that cannot be had."""
+    sets = d.config.get("process", {}).get("capabilities", {})
+    beyond = set(sets.get("ambient", ())) - set(sets.get("permitted", ())) & set(sets.get("inheritable", ()))
+    return (d.ours[1] is None or beyond and d.ours == [1, "denied"]) and all(word in d.said for word in words)
 
 
 def user_namespace(d):
@@ -250,7 +252,7 @@ ALLOWED = [
     Allowed("signals ignored by the caller", r"status\.SigIgn", when=lambda d: int(d.ours, 16) == 0),
     Allowed("capabilities absent", r"status\.Cap(Bnd|Eff|Prm)", peer="runc-new",
             when=lambda d: "capabilities" not in d.config["process"] and int(d.ours, 16) == 0),
-    Allowed("a capability that the runtime itself has not", r"verb (create|run)",
+    Allowed("a capability that the runtime itself has not", r"verb (create|run|exec\d)",
             when=lambda d: d.ours[1] is None and "apply caps" in d.said),
     Allowed("failing poststop hook", r"verb (delete|run)", when=lambda d: d.ours[1] is None and "poststop hook" in d.said),
     Allowed("poststop hooks of a create that is refused before anything is made", r"hook\.poststop\.\d\.\w+",
