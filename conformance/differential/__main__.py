@@ -47,9 +47,9 @@ class Worker:
     def compare(self, case):
         self.count += 1
         theirs, ours = self.theirs.view(case), self.ours.view(case)
-        verbs = [key for key in sorted(theirs.keys() | ours.keys()) if key.startswith("verb ") and theirs.get(key) != ours.get(key)]
+        verbs = [key for key in [*theirs, *ours] if key.startswith("verb ") and theirs.get(key) != ours.get(key)]
         if verbs:  # where one went on and the other not, there is nothing more to compare
-            theirs, ours = ({key: view.get(key) for key in verbs[:1]} for view in (theirs, ours))
+            theirs, ours = ({key: view[key] for key in verbs[:1] if key in view} for view in (theirs, ours))
         return unexplained(self.peer, case.config, theirs, ours, "\n".join(self.theirs.said.values()), case)
 
     def confirmed(self, case):

@@ -188,6 +188,10 @@ def sysfs_of_another_network(d):
     return user_namespace(d) and not {"user", "network"} <= new and peer_failed(d, 'mounting "sysfs" to rootfs', "operation not permitted")
 
 
+def may_not_fork(d):
+    return d.config["process"].get("scheduler", {}).get("policy") == "SCHED_DEADLINE"
+
+
 # --- exec
 
 def process_of(d):
@@ -214,6 +218,12 @@ def call_of(d):
     """The call whose verb this is: of create and run the case's options, else an exec's."""
     number = d.key.partition("exec")[2]
     return d.case.execs[int(number)] if number.isdigit() else d.case
+
+
+def umask_too_wide(d):
+    execd = d.key.startswith("verb exec")
+    process = call_of(d).process if execd else d.config["process"]
+    return process.get("user", {}).get("umask", 0) > 0o777 and d.theirs[1] is None and d.ours == [255 if execd else 1, "other"]
 
 
 def not_open(d):
@@ -265,19 +275,20 @@ ALLOWED = [
     Allowed("stdio in the foreground without terminal", r"fds\.0", when=callers_null),
     Allowed("owner of that stdio", r"fds\.[12]", when=callers_file),
     Allowed("state of a stopped container", r"state \w+\.exit", when=lambda d: d.theirs == "absent"),
-    Allowed("hybrid hosts", r"limit\.hugetlb\..*", when=lambda d: d.theirs == "absent" and d.ours == UNLIMITED),
+    Allowed("hybrid hosts", r"(update\d\.)?limit\.hugetlb\..*", when=lambda d: d.theirs == "absent" and d.ours == UNLIMITED),
     Allowed("hybrid hosts", r"group\.", when=beside_the_caller),
     Allowed("cgroups above the container's", "left behind", when=lambda d: d.ours == [] and all(
         line.startswith("cgroup ") for line in d.theirs)),
     Allowed("a group twice in exec", r"exec\.(groups|status\.Groups)", peer="runc-new", when=twice),
     Allowed("hooks without env", r"hook\.(prestart|createRuntime|poststart|poststop)\.\d\.env",
             when=lambda d: d.ours == [] and "PATH" in d.theirs[0]),
-    Allowed("umask above 0777", r"verb (create|run)", when=lambda d: d.theirs[1] is None and d.ours == [1, "other"]
-            and d.config["process"].get("user", {}).get("umask", 0) > 0o777),
+    Allowed("umask above 0777", r"verb (create|run|exec\d)", when=umask_too_wide),
+    Allowed("exec in a container at its pids limit", r"verb exec\d", when=lambda d: d.theirs[1] is None and d.ours == [255, "other"]
+            and d.config["linux"]["resources"].get("pids", {}).get("limit") == 0),
     Allowed("startContainer hooks without env", r"hook\.startContainer\.\d\.env",
             when=lambda d: d.theirs[-1].startswith("HOME=") and d.ours in ([], d.theirs[:-1])),
     Allowed("startContainer hook or execve fails", r"verb (start|run)", when=lambda d: d.ours[0] == 1 and d.theirs[1] is None
-            and any(hook["path"] in ("/none", "/bin/false") for hook in d.config.get("hooks", {}).get("startContainer", ()))),
+            and any(hook["path"] in ("/none", "/bin/false") or may_not_fork(d) for hook in d.config.get("hooks", {}).get("startContainer", ()))),
     Allowed("device rule of a default node that the config lists", r"verb (create|run)|try\.device:.*", when=listed_default_node),
     Allowed("read-only tmpfs", r"mount\..* options|try\..*|verb (create|run)", when=read_only_tmpfs),
     Allowed("status that prestart, createRuntime, createContainer hooks are told",
