@@ -3,7 +3,7 @@
 from ..config import cpulist, names
 
 EACCES, EPERM, EROFS = 13, 1, 30
-ALL_CPUS = b"\xff" * 128  # sched_setaffinity(2) takes what is there of them
+ALL_CPUS = b"\xff" * 1024  # 8192, the most that a kernel is built for; sched_setaffinity(2) takes what is there of them
 
 
 def scheduling(plan, process, linux, at="/process"):
