@@ -477,7 +477,7 @@ def _stop_unit(unit):
 
 
 def destroy(container):
-    """Take everything of a stopped container away; returns the errors of poststop hooks, which stop nothing."""
+    """Take everything of a stopped container away; returns what went wrong with its poststop hooks, which stops nothing."""
     group = container.cgroup() if container.data else None
     if group is not None:
         if group.exists():
@@ -495,13 +495,16 @@ def destroy(container):
             kernel.umount(path)
         except OSError:
             pass
-    listed = []
+    listed, unread = [], []
     if container.data and container.has(state.CONFIG):
-        listed = container.config().get("hooks", {}).get("poststop", [])
+        try:
+            listed = container.config().get("hooks", {}).get("poststop", [])
+        except Error as err:
+            unread = [Error(f"poststop hooks, if it has any, are not run: {err.message}")]
     stopped = hook_state(container, "stopped", None) if listed else None
     container.remove()
     if not listed:
-        return []
+        return unread
     from .host import hooks
 
     return list(hooks.run_each("poststop", listed, stopped))

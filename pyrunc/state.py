@@ -295,8 +295,8 @@ def _not_made(what, err):
     return Error(f"create state {what}: {err.strerror.lower()}", hint, errno=err.errno)
 
 
-def load(root, container, partial=False):
-    """An existing container. `partial`: also one whose state.json was never written."""
+def load(root, container, partial=False, damaged=False):
+    """An existing container. `partial`: also one whose state.json was never written; `damaged`: or cannot be read."""
     check_id(container)
     try:
         dirfd = posix.open(f"{root}/{container}", O_DIR)
@@ -305,14 +305,12 @@ def load(root, container, partial=False):
             raise missing() from None
         raise Error(f"{root}/{container}: {err.strerror.lower()}", errno=err.errno) from None
     found = Container(root, container, dirfd)
-    if partial:
-        try:
-            found.data = _load(found)
-        except Error:
-            found.data = {}
-        return found
-    found.data = _load(found)
-    if not found.data:
+    try:
+        found.data = _load(found)
+    except Error:
+        if not damaged:
+            raise
+    if not found.data and not partial:
         raise missing()
     return found
 

@@ -11,7 +11,7 @@ OPTIONS = ((("force", "f"), "flag", False, "kill the container first; a missing 
 def run(globals_, options, args):
     force = options.get("force")
     try:
-        container = state.load(globals_["root"], args[0], partial=True)
+        container = state.load(globals_["root"], args[0], partial=True, damaged=force)
         _stop(container, force)
         errors = lifecycle.destroy(container)
     except Error as err:
@@ -29,7 +29,7 @@ def _stop(container, force):
         _kill(container)  # also makes a create that still holds the lock come to its end
     container.lock()
     if not container.data:  # a create may have written its state while we waited for the lock
-        container.data = state.load(container.root, container.id, partial=True).data
+        container.data = state.load(container.root, container.id, partial=True, damaged=force).data
     status = container.status() if container.data else "stopped"
     if status == "stopped":
         if not container.data and not force:

@@ -329,6 +329,26 @@ def test_forced_delete_removes_a_container_whose_state_is_garbage(rt, content):
     assert rt.ids() == []
 
 
+@known_bad("has a container's config in state.json")
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_delete_removes_a_container_whose_saved_config_is_garbage(rt, content):
+    container = rt.container(SLEEP).up()
+    (container.directory / "config.json").write_text(content)
+    result = container.delete("-f").ok()
+    assert [entry["msg"] for entry in result.log if entry["level"] == "warning"]
+    rt.assert_nothing_left()
+
+
+def test_delete_without_force_leaves_a_container_whose_state_is_garbage(rt):
+    """It may be running: the process has no other handle than this directory."""
+    container = rt.container(SLEEP).up()
+    good = (container.directory / "state.json").read_bytes()
+    (container.directory / "state.json").write_text("{")
+    container.delete().failed()
+    (container.directory / "state.json").write_bytes(good)
+    assert container.status == "running"
+
+
 def test_forced_delete_never_follows_a_symlink_in_the_state_directory(rt, canary):
     container = rt.container()
     container.directory.mkdir(mode=0o711)
