@@ -6,7 +6,7 @@ from ..errors import Error
 
 USAGE = "update [options] CONTAINER"
 ARGS = (1, 1)
-NUMBER, SIZE, WORD = "a number", "a size such as 512m", ""
+NUMBER, SIZE, WORD = "a number", "a size such as 512m or 1.5g", ""
 FLAGS = (  # flag, (member, property) of linux.resources, what its value is, help
     ("blkio-weight", ("blockIO", "weight"), NUMBER, "relative weight of block I/O, 10 to 1000"),
     ("cpu-period", ("cpu", "period"), NUMBER, "CPU period, in microseconds"),
@@ -88,15 +88,17 @@ def of_flags(options):
 
 
 def _number(flag, value, kind):
-    text, shift = value, 0
+    text, shift, fraction = value, 0, ""
     if kind == SIZE:
         text = value.lower().removesuffix("b").removesuffix("i")  # 5k, 5kb and 5kib are the same
         if text[-1:] in SUFFIXES:
             text, shift = text[:-1], SUFFIXES[text[-1]]
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 19 or int(digits) << shift >= 1 << 64:
+        if "." in text[1:-1] and text[0] != "-":
+            text, _, fraction = text.partition(".")
+    digits = text.removeprefix("-") + fraction
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 19 or int(text) << shift >= 1 << 64:
         raise Error(f'invalid value "{value}" for --{flag}: must be {kind}')
-    return int(text) << shift
+    return (int(text + fraction) << shift) // 10 ** len(fraction)
 
 
 def merged(saved, wanted):

@@ -12,7 +12,7 @@ from ..errors import Error
 from . import rules, schema_gen
 from .fault import shown
 
-NAME = "config.json"
+NAME, STDIN = "config.json", "standard input"
 
 # S_IFMT and S_IFREG; the stat module is not on the hot path
 _S_IFMT, _S_IFREG = 0o170000, 0o100000
@@ -73,8 +73,9 @@ def check_process(process, name):
 
 def load_resources(path):
     """The checked resources object of `update --resources FILE`."""
-    resources = _object(load_json(path), path)
-    check_resources(resources, path)
+    name = STDIN if path == "-" else path
+    resources = _object(load_json(path), name)
+    check_resources(resources, name)
     return resources
 
 
@@ -88,7 +89,7 @@ def check_resources(resources, name):
 def load_json(path):
     """The JSON value in a file, or on standard input for `-`."""
     if path == "-":
-        return jsonio.loads(_read_fd(0), "standard input")
+        return jsonio.loads(_read_fd(0), STDIN)
     try:
         return jsonio.loads(_read_file(path, path), path)
     except FileNotFoundError:

@@ -203,6 +203,7 @@ def test_realtime_is_given_to_the_groups_above_first_if_they_have_none(rt):
 
 @pytest.mark.parametrize("flag, value, file, expected", [
     ("--memory", "64m", "memory.max", str(64 << 20)),
+    ("--memory", "62.5MiB", "memory.max", str(125 << 19)),
     ("--memory", "-1", "memory.max", None),
     ("--memory-reservation", "32m", "memory.low", str(32 << 20)),
     ("--pids-limit", "9", "pids.max", "9"),
@@ -280,6 +281,9 @@ def test_check_before_update_refuses_what_is_in_use(rt, tmp_path):
 
 @pytest.mark.parametrize("args, words", [
     (("--memory", "x"), 'invalid value "x" for --memory'),
+    (("--memory", "1.m"), 'invalid value "1.m" for --memory'),
+    (("--memory", "-1.5m"), 'invalid value "-1.5m" for --memory'),
+    (("--pids-limit", "1.5"), 'invalid value "1.5" for --pids-limit'),
     (("--cpu-quota", "1.5"), "--cpu-quota"),
     (("--blkio-weight", "5"), "weight must be 10 to 1000"),
     (("--l3-cache-schema", "x"), "updating a non-existent Intel RDT configuration is not supported"),
@@ -289,6 +293,14 @@ def test_check_before_update_refuses_what_is_in_use(rt, tmp_path):
 def test_update_refuses_bad_input(rt, args, words):
     box = rt.container(SLEEP).up()
     rt.call("update", *args, box.id).failed(words)
+
+
+@pytest.mark.runc_known_bad("names no place")
+@pytest.mark.parametrize("text", ['{"memory": {"limit": "5"}}', "[]", "{"])
+def test_update_names_standard_input_as_what_is_wrong(rt, tmp_path, text):
+    (tmp_path / "resources").write_text(text)
+    with open(tmp_path / "resources") as stdin:
+        rt.call("update", "--resources=-", rt.container(SLEEP).up().id, stdin=stdin).failed("standard input: ")
 
 
 def test_update_of_a_stopped_container(rt):

@@ -175,12 +175,13 @@ def flags(**given):
 
 
 @pytest.mark.parametrize("text, number", [("5", 5), ("5b", 5), ("2k", 2048), ("3M", 3 << 20), ("1gb", 1 << 30), ("1GiB", 1 << 30),
-                                          ("1t", 1 << 40), ("-1", -1)])
+                                          ("1t", 1 << 40), ("-1", -1), ("1.5g", 3 << 29), ("0.5", 0)])
 def test_sizes(text, number):
     assert flags(memory=text) == {"memory": {"limit": number}}
 
 
-@pytest.mark.parametrize("text", ["x", "5x", "", "1.5g", "--1", "²", "99999999999999999999", "9999999999999999999t", "m", "- 1"])
+@pytest.mark.parametrize("text", ["x", "5x", "", ".5g", "1.g", "1.5.2g", "-1.5g", "--1", "²", "99999999999999999999", "9999999999999999999t", "m",
+                                  "- 1"])
 def test_what_is_no_size_is_refused(text):
     if text == "":
         assert flags(memory=text) == {}
