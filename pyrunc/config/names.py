@@ -17,6 +17,8 @@ CAPABILITIES = {
     "CAP_CHECKPOINT_RESTORE": 40,
 }
 
+NO_SWAPPINESS = 2 ** 64 - 1  # -1, "as it is", of callers that have it in a signed number
+
 CAPABILITY_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 
 # getrlimit(2), asm-generic/resource.h: the same numbers on x86-64 and aarch64

@@ -4,6 +4,7 @@ Each rule takes the resources, whose types are right, and yields faults with poi
 """
 
 from .fault import Fault, shown
+from .names import NO_SWAPPINESS
 
 LIST = "config-linux.md#allowed-device-list"
 MEMORY = "config-linux.md#memory"
@@ -37,7 +38,7 @@ def memory(resources):
             yield Fault("/memory/swap", "unable to set swap limit without memory limit", MEMORY)
         elif swap < limit:
             yield Fault("/memory/swap", "memory+swap limit should be >= memory limit", MEMORY)
-    if found.get("swappiness", 0) > 100:
+    if 100 < found.get("swappiness", 0) != NO_SWAPPINESS:
         yield Fault("/memory/swappiness", "swappiness must be 0 to 100", MEMORY)
 
 

@@ -4,6 +4,7 @@ A limit goes where its controller is: to the container's group in the cgroup2 tr
 host that still has the controller on a v1 hierarchy, to the group there (limits_v1.py). `unified` comes last: it wins.
 """
 
+from ..config.names import NO_SWAPPINESS
 from ..errors import Error
 from . import limits_v1, limits_v2
 from .limits_v2 import Write
@@ -71,7 +72,7 @@ def ignored(resources, memory_on_v1):
     if not memory_on_v1:
         out += ["memory.kernelTCP"] if memory.get("kernelTCP", 0) > 0 else []
         out += ["memory.disableOOMKiller"] if memory.get("disableOOMKiller") else []
-        out += ["memory.swappiness"] if memory.get("swappiness") is not None else []
+        out += ["memory.swappiness"] if memory.get("swappiness", NO_SWAPPINESS) != NO_SWAPPINESS else []
     return out
 
 

@@ -1,5 +1,6 @@
 """The same properties in the files of v1 hierarchies (compat.md 2.6, 4.4): names, units and order are the kernel's. Pure."""
 
+from ..config.names import NO_SWAPPINESS
 from .limits_v2 import EINVAL, ENOENT, Write, cpuset, hugetlb, pids, rdma, text
 
 
@@ -21,7 +22,7 @@ def _memory(memory):
         yield Write("memory", "memory.soft_limit_in_bytes", text(memory["reservation"], "-1"), "/memory/reservation")
     if memory.get("kernelTCP"):
         yield Write("memory", "memory.kmem.tcp.limit_in_bytes", text(memory["kernelTCP"], "-1"), "/memory/kernelTCP")
-    if memory.get("swappiness") is not None:
+    if memory.get("swappiness", NO_SWAPPINESS) != NO_SWAPPINESS:
         yield Write("memory", "memory.swappiness", str(memory["swappiness"]), "/memory/swappiness")
     if memory.get("disableOOMKiller"):
         yield Write("memory", "memory.oom_control", "1", "/memory/disableOOMKiller")

@@ -301,6 +301,7 @@ CASES = [
      "memory+swap limit should be >= memory limit"),
     (("/linux/resources/memory", {"swappiness": 101}), "/linux/resources/memory/swappiness",
      "swappiness must be 0 to 100"),
+    (("/linux/resources/memory", {"swappiness": 2 ** 64 - 2}), "/linux/resources/memory/swappiness", "swappiness must be 0 to 100"),
     (("/linux/resources/cpu", {"quota": 5, "burst": 6}), "/linux/resources/cpu/burst", "burst must not be above quota"),
     (("/linux/resources/cpu", {"idle": 2}), "/linux/resources/cpu/idle", "idle must be 0 or 1"),
     (("/linux/resources/blockIO", {"weight": 9}), "/linux/resources/blockIO/weight", "weight must be 10 to 1000"),
@@ -353,6 +354,7 @@ ACCEPTED = [
     ("/linux/intelRdt", {"closID": "/", "memBwSchema": "MB:0=20", "l3CacheSchema": "L3:0=f"}),
     ("/linux/memoryPolicy", {"mode": "MPOL_PREFERRED", "nodes": "0,2"}),
     ("/linux/resources/memory", {"limit": -1, "swap": 5, "reservation": -1}),
+    ("/linux/resources/memory", {"swappiness": 2 ** 64 - 1}),
     ("/linux/cgroupsPath", "user.slice:pyrunc:a..b"),
     ("/linux/rootfsPropagation", "rslave"),
 ]

@@ -73,6 +73,7 @@ def test_writes_to_the_cgroup2_tree(member, value, expected):
     ("memory", {"reservation": 5, "swappiness": 0, "disableOOMKiller": True}, [
         ("cgroup:memory", "memory.soft_limit_in_bytes", "5"), ("cgroup:memory", "memory.swappiness", "0"),
         ("cgroup:memory", "memory.oom_control", "1")]),
+    ("memory", {"reservation": 5, "swappiness": 2 ** 64 - 1}, [("cgroup:memory", "memory.soft_limit_in_bytes", "5")]),
     ("memory", {"kernelTCP": 5}, [("cgroup:memory", "memory.kmem.tcp.limit_in_bytes", "5")]),
     ("cpu", {"shares": 512, "quota": -1}, [
         ("cgroup:cpu,cpuacct", "cpu.shares", "512"), ("cgroup:cpu,cpuacct", "cpu.cfs_quota_us", "-1")]),
