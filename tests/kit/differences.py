@@ -86,6 +86,8 @@ def callers_null(d):
 def hooks_limits(d):
     """Ours are this process's; the peer's too, but MEMLOCK, which it lifts on cgroup2 to load a filter; of createContainer
     hooks the container's stand over them."""
+    if "absent" in (d.theirs, d.ours):
+        return False
     peers = {**d.theirs, **({"MEMLOCK": d.ours["MEMLOCK"]} if d.theirs["MEMLOCK"] == [-1, -1] else {})}
     changed = Difference(d.peer, {"process": d.config["process"] if "createContainer" in d.key else {}}, d.key, peers, d.ours)
     return callers_limits(changed)
@@ -176,6 +178,24 @@ def read_only_tmpfs(d):
     return False
 
 
+def bind_beside_the_root(d):
+    """A bind from the mount that the root lies on, which says nothing about propagation itself; ours follows the host."""
+    path, number = point_of(d)
+    entry = (entries_at(d, path)[number:] or [{}])[0]
+    words, source = set(entry.get("options", ())), entry.get("source", "")
+    return (d.config["linux"].get("rootfsPropagation", "") not in ("private", "rprivate", "slave", "rslave")
+            and words & {"bind", "rbind"} != set() and not words & PROPAGATION and source in BESIDE
+            and (d.theirs, d.ours) == (["private"], ["master"]))
+
+
+def onto_another_procfs(d):
+    """Something mounted on, or below, a procfs that is not at /proc: refused."""
+    others = [(number, destination(d, entry)) for number, entry in enumerate(d.config["mounts"]) if entry.get("type") == "proc"]
+    return d.theirs[1] is None and d.ours == [1, "other"] and any(
+        path != "/proc" and (destination(d, later) + "/").startswith(path + "/")
+        for number, path in others for later in d.config["mounts"][number + 1:])
+
+
 def bind_over_mounts(d):
     """A plain bind of a directory with a mount below it, which the peer's error names."""
     return user_namespace(d) and any(
@@ -247,7 +267,7 @@ def poststart(d):
     """By `start`, when the process runs: so never, if it is not started, and with another status."""
     if d.key.startswith("verb"):
         return peer_failed(d, "poststart hook")
-    if d.key.endswith("cwd"):  # create goes to its bundle; where start was called
+    if d.key.endswith("cwd") and d.ours != "absent":  # create goes to its bundle; where start was called
         return (d.theirs, d.ours) == ("/tmp/TOKEN/NAME", "/tmp/TOKEN")
     return d.ours == "absent" or d.key.endswith("stdin") and d.ours == {**d.theirs, "status": "running"}
 
@@ -255,6 +275,8 @@ def poststart(d):
 ATIMES = {"noatime": "noatime", "relatime": "relatime", "strictatime": None, "atime": "relatime", "norelatime": "relatime",
           "nostrictatime": "relatime"}
 DEFAULT_NODES = {"/dev/null": 3, "/dev/zero": 5, "/dev/full": 7, "/dev/random": 8, "/dev/urandom": 9}  # the minor numbers; major 1
+PROPAGATION = {recursive + word for word in ("private", "shared", "slave", "unbindable") for recursive in ("", "r")}
+BESIDE = ("{source}", "{source}/file", "{source}/empty", "{out}", "rootfs/tmp")  # of a case, on the mount of its bundle
 LIMITS = {name.removeprefix("RLIMIT_"): number for name, number in vars(resource).items() if name.startswith("RLIMIT_")} | {"LOCKS": 10}
 HOOK_FDS = ["0", "1", "2", "999"]  # the last is the probe's
 UNLIMITED = "9223372036854771712"  # 2^63 rounded down to a huge page
@@ -302,6 +324,9 @@ ALLOWED = [
     Allowed("bind, not recursive, into a user namespace", r"verb (create|run)", when=bind_over_mounts),
     Allowed("fresh sysfs refused in a user namespace (no network namespace of its own, or the caller's /sys is partly covered)",
             r"verb (create|run)", when=sysfs_of_another_network),
+    Allowed("bind from the mount that the bundle lies on, where that is shared", r"mount\..* propagation", when=bind_beside_the_root),
+    Allowed("bind over /proc from something that is no procfs; a mount led into /proc by a link, or onto another procfs", r"verb (create|run)",
+            when=onto_another_procfs),
     Allowed("umask and oomScoreAdj of exec --process", r"exec\.(umask|status\.Umask|oom_score_adj)", when=said_by_file),
     Allowed("exec --process without rlimits", r"exec\.rlimits", when=containers_limits),
     Allowed("--preserve-fds of descriptors that are not open", r"verb (create|run|exec\d)", when=not_open),

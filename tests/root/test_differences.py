@@ -38,6 +38,7 @@ def own(**more):
 
 COVER = {"destination": "/mnt", "type": "bind", "source": "{source}", "options": ["bind"]}
 ALLOW, DENY = {"allow": True, "type": "c", "major": 10, "minor": 200, "access": "rwm"}, {"allow": False, "type": "c", "major": 10, "access": "rw"}
+PROC = {"destination": "/proc2", "type": "proc"}
 UMASK = {"user": {"uid": 0, "gid": 0, "umask": 0o1022}}
 REMOUNT = 'create failed: mount dst=/mnt flags=MS_RDONLY|MS_REMOUNT: no such file'
 LOCKED = 'error mounting "/x/source" to rootfs at "/mnt": invalid argument'
@@ -81,6 +82,10 @@ CASES = {
     "locked mounts": ("verb create", config([COVER], mapped=True), [1, "other"], [0, None], {"said": LOCKED.replace("/mnt", "/data")}, LOCKED),
     "locked mounts, no user namespace": ("verb create", config([COVER], mapped=True), [1, "other"], [0, None], {"config": config([COVER])}, LOCKED),
     "sysfs": ("verb create", {**config(), "linux": {"namespaces": [EXTRA]}}, [1, "denied"], [0, None], {"config": config(mapped=True)}, SYSFS),
+    "bind beside the root": ("mount./mnt propagation", config([COVER]), ["private"], ["master"], {"ours": ["shared"]}, ""),
+    "slave beside the root": ("mount./mnt propagation", config([COVER]), ["private"], ["master"],
+                              {"config": config([{**COVER, "options": ["bind", "private"]}])}, ""),
+    "procfs twice": ("verb create", config([PROC, PROC]), [0, None], [1, "other"], {"config": config([PROC])}, ""),
     "poststart": ("hook.poststart.0.stdin", config(), {"status": "created"}, {"status": "running"}, {"ours": {"status": "stopped"}}, ""),
     "poststart, as another": ("hook.poststart.0.uids", config(), [0, 0, 0], "absent", {"ours": [7, 7, 7]}, ""),
 }
