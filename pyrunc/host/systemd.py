@@ -120,9 +120,8 @@ class Manager:
         try:
             result = self.connection.wait_job(job, JOB_MS)
         except BusError as err:
-            if err.errno != ETIMEDOUT:
-                raise
-            raise Error(f"Timed out while waiting for systemd to {doing} {unit}", errno=ETIMEDOUT) from None
+            how = "Timed out" if err.errno == ETIMEDOUT else f"the bus failed ({err.strerror})"
+            raise Error(f"{how} while waiting for systemd to {doing} {unit}", errno=err.errno) from None
         if result != "done":
             raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{result}`", f"systemctl status {unit} says more")
 

@@ -60,18 +60,20 @@ def _value(text, at, depth):
         return _array(text, at + 1, depth + 1)
     if first == "@":
         kind, at = _word(text, at + 1)
-        return _typed(kind, text, at, depth)
+        return _typed(kind, text, at, depth + 1)
     word, end = _word(text, at)
     if word in ("true", "false"):
         return ("b", word == "true"), end
     if word in KEYWORDS:
-        return _typed(KEYWORDS[word], text, end, depth)
+        return _typed(KEYWORDS[word], text, end, depth + 1)
     return _number(word), end
 
 
 def _typed(kind, text, at, depth):
     if not kind or kind.lstrip("a")[1:] or kind.lstrip("a") not in BASIC or len(kind) > DEPTH:
         raise Bad(f"unknown type {kind!r}")
+    if depth > DEPTH:
+        raise Bad("too deeply nested")
     found, at = _value(text, _space(text, at), depth)
     if found[0] == "s" and kind in ("o", "g"):
         return (kind, found[1]), at
@@ -147,11 +149,10 @@ def _escape(text, at):
     if letter in ("u", "U"):
         digits = text[at + 1:at + (5 if letter == "u" else 9)]
         try:
-            return chr(int(digits, 16)) if digits.isalnum() and len(digits) in (4, 8) else _bad_escape(digits), at + 1 + len(digits)
+            number = int(digits, 16) if digits.isalnum() and len(digits) in (4, 8) else -1
+            if not 0xD800 <= number < 0xE000:  # half of a pair: no character, and D-Bus's texts are UTF-8
+                return chr(number), at + 1 + len(digits)
         except (ValueError, OverflowError):
-            _bad_escape(digits)
+            pass
+        raise Bad(f"no character has the number {digits!r}")
     return ESCAPES.get(letter, letter), at + 1
-
-
-def _bad_escape(digits):
-    raise Bad(f"no character has the number {digits!r}")

@@ -5,6 +5,7 @@ give them to systemd in one call. The same limits follow as LIMITs: systemd roun
 """
 
 from ..config.cpulist import parse as cpulist
+from ..config.names import decimal
 from ..errors import Error
 from . import device_rules, limits_v2
 from .annotations import properties as annotated
@@ -165,7 +166,7 @@ def _bandwidth(quota, period):
     if period:
         yield "CPUQuotaPeriodUSec", period
     if quota > 0:
-        yield "CPUQuotaPerSecUSec", -(-(quota * 1000000 // (period or PERIOD)) // 10000) * 10000
+        yield "CPUQuotaPerSecUSec", min(-(-(quota * 1000000 // (period or PERIOD)) // 10000) * 10000, UNLIMITED)
     elif quota or period:
         yield "CPUQuotaPerSecUSec", UNLIMITED
 
@@ -183,10 +184,10 @@ def bits(text):
 
 
 def _number(file, text):
-    text = text.strip()
-    if not (text.isascii() and text.isdigit()) or int(text) >= UNLIMITED:
-        raise Error(f'unified resource "{file}" value invalid: "{text}"', pointer=f"/linux/resources/unified/{file}")
-    return int(text)
+    value = decimal(text.strip(), UNLIMITED - 1)
+    if value is None:
+        raise Error(f'unified resource "{file}" value invalid: "{text.strip()}"', pointer=f"/linux/resources/unified/{file}")
+    return value
 
 
 def _amount(file, text, version):

@@ -9,7 +9,7 @@ from pyrunc import facts
 from pyrunc.config import defaults
 from pyrunc.errors import Error
 from pyrunc.host import systemd
-from pyrunc.kernel_bus import flat, split
+from pyrunc.kernel_bus import BusError, flat, split
 from pyrunc.plan import annotations, device_rules, gvariant, scope
 from pyrunc.plan.script import Plan
 
@@ -117,7 +117,7 @@ def test_what_a_systemd_does_not_know_is_not_told_to_it():
 
 
 @pytest.mark.parametrize("file, text", [("memory.max", "1m"), ("cpu.max", ""), ("cpu.max", "1 2 3"), ("cpu.weight", "-1"),
-                                        ("pids.max", str(1 << 64)), ("cpuset.cpus", "a-b")])
+                                        ("pids.max", str(1 << 64)), ("memory.high", "9" * 5000), ("cpuset.cpus", "a-b")])
 def test_a_unified_value_that_is_no_number_is_refused(file, text):
     with pytest.raises(Error, match="value invalid") as caught:
         props({"unified": {file: text}})
@@ -135,6 +135,11 @@ def test_the_bits_of_a_list_are_its_numbers(numbers):
 def test_a_quota_is_rounded_up_to_a_percent(quota, period):
     value = props({"cpu": {"quota": quota, "period": period}})["CPUQuotaPerSecUSec"]
     assert value % 10000 == 0 and 0 <= value - quota * 1000000 // period < 10000
+
+
+def test_a_quota_beyond_what_systemd_can_be_told_is_none():
+    value = props({"cpu": {"quota": 1 << 62, "period": 1000}})["CPUQuotaPerSecUSec"]
+    assert value == UNLIMITED and flat("t", value)
 
 
 def unit_plan(config, version=252, unit="p-n.scope"):
@@ -214,6 +219,8 @@ def test_annotations_are_properties(name, text, expected):
     ("MemoryHigh", str(1 << 64), "out of the range"), ("MemoryHigh", "5 6", "unexpected"), ("MemoryHigh", "", "value is missing"),
     ("MemoryHigh", "1.5", "is of type d, not t"), ("After", "['a', 5]", "array of different types"), ("After", "['a'", "without an end"),
     ("After", "'a'", "is of type s, not as"), ("CollectMode", "'a", "string without an end"), ("CollectMode", r"'\u0000'", "NUL"),
+    ("CollectMode", r"'\ud800'", "no character"), ("CollectMode", r"'\U0000dcff'", "no character"),
+    ("CollectMode", "string " * 5000 + "'a'", "too deeply nested"), ("CollectMode", "@s " * 5000 + "'a'", "too deeply nested"),
     ("CollectMode", r"'\uzzzz'", "no character"), ("After", "[" * 50, "too deeply nested"), ("After", "<'a'>", "is no value|missing"),
     ("TimeoutStopSec", "true", "not a number"), ("TimeoutStopSec", "nan", "is no value"), ("TimeoutStopSec", "-1", "out of range"),
     ("TimeoutStopSec", "1e300", "out of range"), ("TimeoutStopSec", "'5'", "not a number"), ("AllowedCPUs", "[256]", "out of the range"),
@@ -288,3 +295,20 @@ def test_arguments_are_tokens():
         (5).to_bytes(8, "little") + b"EEE")
     assert flat("i", -1) == b"i" + b"\xff" * 8
     assert flat("ay", b"\x01") == b"a" + text(b"y") + b"y" + (1).to_bytes(8, "little") + b"E"
+
+
+# --- a bus that fails
+
+
+class Dropped:
+    """A connection whose peer has gone."""
+
+    def wait_job(self, job, timeout_ms):
+        raise BusError(104, "connection reset by peer")
+
+
+def test_a_bus_that_goes_while_a_job_runs_is_one_line_that_names_the_job():
+    manager = object.__new__(systemd.Manager)
+    manager.connection = Dropped()
+    with pytest.raises(Error, match=r"the bus failed \(connection reset by peer\) while waiting for systemd to create p-n.scope"):
+        manager.wait("/job/1", "create", "p-n.scope")
