@@ -232,11 +232,14 @@ def cgroup_paths(config, host, container_id, rootless):
 
 
 def resctrl_state(rdt, root, container_id):
-    """What state.json says of the container's resctrl groups: their names, which of them go with it, and runc's paths."""
+    """What state.json says of the container's resctrl groups: their names, which of them go with it, and runc's paths.
+    What is there already was made by somebody else, and stays however far the creation comes."""
+    from .host.rdt import Group
     from .plan import rdt as plan
 
     group, monitor = plan.group(rdt, container_id), plan.monitor(rdt, container_id)
-    return {"resctrl": [group, monitor] if monitor else [group], "resctrl_made": plan.removed(rdt, container_id),
+    made = [name for name in plan.removed(rdt, container_id) if not Group(root, name).exists()]
+    return {"resctrl": [group, monitor] if monitor else [group], "resctrl_made": made,
             "intel_rdt_path": clean(f"{root}/{group}"), "intel_rdt_mon_path": f"{root}/{monitor}" if monitor else ""}
 
 

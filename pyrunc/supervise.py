@@ -326,9 +326,6 @@ def _clos(sup, op):
     group = sup.groups[op.slots[0]] = rdt.Group(root, name)
     if group.create(existing, schemas):
         sup.undo.append(group.remove)
-    elif not existing:  # it was there before the container and outlives it
-        made = sup.container.data["resctrl_made"]
-        sup.container.data["resctrl_made"] = [other for other in made if other != name]
 
 
 def _limit(sup, op):

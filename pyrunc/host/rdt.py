@@ -28,6 +28,9 @@ class Group:
         self.name = name
         self.path = f"{root}/{name}" if name else root
 
+    def exists(self):
+        return _there(self.path)
+
     def create(self, existing, wanted):
         """Make it unless it is there; whether it was made. existing: it must be there; wanted: {property: schema} that it
         must agree with if it is."""

@@ -104,6 +104,18 @@ def test_refusals(rt, resctrl, properties, words):
     rt.assert_nothing_left()
 
 
+@known_bad("wants a real one")
+@pytest.mark.parametrize("patch", [{}, {"linux": {"resources": {"unified": {"no.such": "1"}}}}], ids=["compared", "never reached"])
+def test_a_group_that_is_there_survives_a_create_that_fails(rt, resctrl, patch):
+    """A real one is removed by an rmdir, whatever files are in it; this one as well if it has none but what is read."""
+    container = rt.container(wanted(l3CacheSchema="L3:0=1"), patch)
+    group = resctrl.root / container.id
+    group.mkdir()
+    create(rt, resctrl, container).failed()
+    assert group.is_dir()
+    rt.assert_nothing_left()
+
+
 def test_an_update_of_a_container_without_it_is_refused(rt):
     container = rt.container(SLEEP).up()
     rt.call("update", "--l3-cache-schema", "L3:0=f", container.id).failed()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrunc import facts, supervise
+from pyrunc import facts, lifecycle, supervise
 from pyrunc.errors import Error
 from pyrunc.host import rdt
 from pyrunc.plan import rdt as plan_rdt
@@ -56,7 +56,7 @@ def walk(tree, config, container_id="c1"):
     """The supervisor's part of the plan of a container; (supervisor, its data)."""
     plan = Plan()
     plan_rdt.compile(plan, config, str(tree), container_id)
-    container = types.SimpleNamespace(data={"resctrl_made": plan_rdt.removed(config, container_id)})
+    container = types.SimpleNamespace(data=lifecycle.resctrl_state(config, str(tree), container_id))
     sup = supervise.Supervisor(plan, container, {}, "/b", None)
     try:
         for op in plan.ops:
