@@ -89,13 +89,16 @@ class Move:
 
     def _back(self):
         with IPRoute() as host, self._inside() as inside:
-            if [link for link in inside.get_links() if link["index"] == self.inside]:
+            if not self._at_home(host):  # else what has our index in there is somebody else's
                 self._down(inside, self.inside)
                 _ask(self._doing("move back"), inside.link, "set", index=self.inside, net_ns_pid=posix.getpid(),
                      ifname=self.name, new_ifindex=self.index)
             self._address(host, self.index, [address for address in self.addresses if not _automatic(address)])
             if self.up:
                 self._up(host, self.index)
+
+    def _at_home(self, host):
+        return any([link["index"] == self.index and link.get_attr("IFLA_IFNAME") == self.name for link in host.get_links()])
 
     def _inside(self):
         return IPRoute(fileno=kernel_net.rtnetlink(self.netns))

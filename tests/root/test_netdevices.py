@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from kit.bundle import namespaces, userns, without_mount
@@ -304,6 +305,39 @@ def test_nothing_is_looked_for_once_the_container_exists(rt, net):
     before, _, after = log.read_text().partition("clone3(")
     assert "pyroute2" in before and "CLONE_NEWNET" in after
     assert not re.findall(r"[^\n]*(?:site-packages|lib/python)[^\n]*", after)
+
+
+RACED = """
+import os, subprocess, sys
+from pyrunc.host.netdev import Move
+
+class Raced(Move):
+    def _down(self, at, index):
+        if not self.raced:
+            self.raced = True
+            enter = ["nsenter", f"--net={sys.argv[1]}"]
+            subprocess.run([*enter, "ip", "link", "add", "evil", "index", str(self.inside), "type", "veth", "peer", "name", "other"], check=True)
+        super()._down(at, index)
+
+Raced.raced = False
+move = Raced(os.open(sys.argv[1], os.O_RDONLY), "a0", "eth0")
+try:
+    move.do()
+except OSError as err:
+    print(err.strerror)
+    move.undo()
+"""
+
+
+def test_a_device_that_did_not_get_there_is_put_back_though_another_has_its_index(rt, net):
+    """Who lives in a joined namespace may take the index between the look and the move."""
+    before, joined = net.seen(), Net()
+    try:
+        result = subprocess.run([*net.enter, sys.executable, "-c", RACED, joined.path], capture_output=True, text=True, check=False)
+        assert result.stdout in ("Device or resource busy\n", "File exists\n") and not result.stderr, result
+        assert net.seen() == before and set(joined.seen()) == {"evil", "other"}
+    finally:
+        joined.close()
 
 
 # --- the differential
