@@ -98,7 +98,7 @@ def groups(plan, config, facts, request, ns):
     if request.get("unit"):
         from . import scope
 
-        made.append(scope.start(plan, config, facts, request["unit"], request["cgroup"]))
+        made.append(scope.start(plan, config, facts, request["unit"], request["cgroup"], ns.needs_first()))
     elif v2:
         made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False)))
     for controllers, mount, path in request.get("cgroup_v1") or ():

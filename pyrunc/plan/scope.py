@@ -65,8 +65,9 @@ def expand(slice_):
     return "/".join(["-".join(parts[:depth + 1]) + ".slice" for depth in range(len(parts))])
 
 
-def start(plan, config, facts, unit, path):
-    """PROPERTYs, then the UNIT with them. unit: what state.json keeps of it; path: its group."""
+def start(plan, config, facts, unit, path, forks=False):
+    """PROPERTYs, then the UNIT with them. unit: what state.json keeps of it; path: its group; forks: a first process has yet
+    to fork init, for which TasksMax leaves room (the file's LIMIT follows when it has, limits.split)."""
     resources = config.get("linux", {}).get("resources") or {}
     spot = Place(unit["unit"], unit["slice"], unit["name"])
     _base(plan, spot)
@@ -74,7 +75,9 @@ def start(plan, config, facts, unit, path):
         plan.add("H", "PROPERTY", (), (name, kind, value), source=f"/annotations/{key}")
     _oom_policy(plan, resources, facts)
     _devices(plan, config, resources)
-    limits(plan, resources, facts)
+    for op in limits(plan, resources, facts):
+        if forks and op.args[0] == "TasksMax":
+            op.args = ("TasksMax", "t", max(op.args[2], 2))
     return plan.add("H", "UNIT", ("cgroup",), (facts.cgroup_root, path, unit["bus"], unit["unit"]), source=POINTER)
 
 

@@ -183,6 +183,20 @@ def test_a_slice_can_be_the_unit_and_is_gone_after_delete(sd):
     assert unit not in systemctl("list-units", "--all", "*.slice")
 
 
+@pytest.mark.parametrize("limit", [{"pids": {"limit": 1}}, {"unified": {"pids.max": "1"}}], ids=["pids", "unified"])
+@pytest.mark.parametrize("patches", [(), (userns(),)], ids=["born", "first process"])
+def test_one_process_and_no_more(sd, limit, patches):
+    """A first process that forks init needs room for two until it has: systemd's property leaves it, the file then does not."""
+    box = sd.container(resources(**limit), SLEEP, *patches)
+    if patches:
+        chown_tree(box.rootfs, 100000, 100000)
+    box.up()
+    unit = unit_of(box)
+    assert (Path(group(unit)) / "pids.max").read_text() == "1\n" and show(unit)["TasksMax"] == ("2" if patches else "1")
+    sd.call("update", "--memory", "64m", "--memory-swap", "-1", "--pids-limit", "1", box.id).ok()
+    assert (Path(group(unit)) / "pids.max").read_text() == "1\n" and show(unit)["TasksMax"] == "1"
+
+
 # --- the verbs
 
 
