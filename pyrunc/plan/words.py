@@ -47,6 +47,8 @@ def hint(plan, op, errno):
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
     if op.name == "FORK" and errno == EAGAIN:
         return "the pids limit of the container's cgroup, or of its user, is reached"
+    if op.name == "LOOKUP" and errno == ELOOP:
+        return "a link of that name is there: too many levels of symbolic links"
     if op.name == "JOIN" and errno == ENOSPC:
         return "a v1 cpuset takes no process before it has cpuset.cpus and cpuset.mems"
     if op.name == "SCHED" and errno == EPERM:
@@ -76,7 +78,8 @@ def _has_new_pid(plan):
 
 
 def _lookup(name, errno):
-    if errno in (ENOENT, ENOTDIR, EISDIR) and "/" not in name:  # a directory on the PATH is no program, wherever it stands
+    # what it cannot look at and directories it passes over, wherever they stand; a manager takes its exit status from these words
+    if errno in (ENOENT, ENOTDIR, EISDIR, ELOOP) and "/" not in name:
         return f'exec: "{name}": executable file not found in $PATH'
     return f'exec: "{name}": {"is a directory" if errno == EISDIR else posix.strerror(errno).lower()}'
 
