@@ -49,6 +49,7 @@ class Making:
         self.proxy = None
         self.config, raw = _load(bundle, need_process=not gate)
         posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
+        state.check_new(globals_["root"], container_id)
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)

@@ -254,10 +254,23 @@ def missing():
     return Error("container does not exist", errno=ENOENT)
 
 
-def create(root, container, sticky=False):
-    """Make the directory, locked. Refused when there is one. sticky: the root too is made so, which keeps those away from
-    it who clean $XDG_RUNTIME_DIR of what has not been used for long."""
+def _taken():
+    return Error("container with given ID already exists", errno=EEXIST)
+
+
+def check_new(root, container):
+    """The id is one and not in use, said before all else; that it still is not is for `create` to find."""
     check_id(container)
+    try:
+        posix.stat(f"{root}/{container}")
+    except OSError:
+        return
+    raise _taken()
+
+
+def create(root, container, sticky=False):
+    """Make the directory of an id that check_new has seen, locked. Refused when there is one. sticky: the root too is made so, which keeps those away from
+    it who clean $XDG_RUNTIME_DIR of what has not been used for long."""
     _make_root(root)
     if sticky:
         posix.chmod(root, 0o1700)
@@ -265,7 +278,7 @@ def create(root, container, sticky=False):
     try:
         posix.mkdir(path, 0o711)
     except FileExistsError:
-        raise Error("container with given ID already exists", errno=EEXIST) from None
+        raise _taken() from None
     except OSError as err:
         raise _not_made(f"directory {path}", err) from None
     try:

@@ -37,6 +37,10 @@ U32 = 4294967295
 def run(globals_, options, args):
     container = state.load(globals_["root"], args[0])
     _check_status(container, options)
+    if not options["process"]:  # as runc, which is in the bundle by then, unless it has been given a file
+        for name in ("console-socket", "pidfd-socket"):
+            if options[name] and options[name][0] not in "/@":
+                options[name] = f"{container.data['bundle']}/{options[name]}"
     config = container.config()
     known = lifecycle.capabilities_of(config["process"])  # of which create has warned
     config["process"] = _process(config["process"], options, args[1:])

@@ -503,11 +503,23 @@ def test_delete_does_not_climb_out_of_the_state_root(rt, host, canary):
     canary.hostdiff()
 
 
+@pytest.mark.parametrize("name, words", [
+    ("loop", ['exec: "loop": executable file not found in $PATH']),
+    ("/bin/loop", ['"/bin/loop"', "too many levels of symbolic links"]),
+])
+def test_a_program_that_is_a_loop_of_links(rt, name, words):
+    """Along PATH a file that cannot be looked at is none, to runc and so to the managers that read its words."""
+    container = rt.container({"process": {"args": [name]}}, rootfs={"bin/loop": Link("loop")})
+    container.run().failed(*words)
+
+
 def test_a_second_create_of_an_id_is_refused_and_changes_nothing(rt, host):
     container = rt.container({"process": {"args": ["/bin/probe", "sleep"]}})
     container.create().ok()
     before = container.state().out
     other = rt.container()
+    rt.call("create", "--bundle", other.bundle.path, container.id).failed("container with given ID already exists")
+    other = rt.container({"process": {"terminal": True}})  # what is wrong with its terminal comes second, as with runc
     rt.call("create", "--bundle", other.bundle.path, container.id).failed("container with given ID already exists")
     assert container.state().out == before
 

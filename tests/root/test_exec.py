@@ -362,6 +362,15 @@ def test_what_is_wrong_with_a_process_file_is_said_of_that_file(rt, up, document
     up.exec(options=("-p", rt.base / "process.json")).failed(words, code=255)
 
 
+@pytest.mark.parametrize("given, place", [(("-t", "--console-socket", "a.sock"), "bundle"), (("--pidfd-socket", "a.sock"), "bundle"),
+                                          (("-p", "process.json", "--console-socket", "a.sock"), "cwd")])
+def test_a_relative_socket_counts_from_the_bundle_but_beside_a_process_file_from_where_the_caller_is(rt, up, given, place):
+    (rt.base / "process.json").write_text(json.dumps({"args": ["/bin/probe", "stay"], "cwd": "/", "terminal": True}))
+    with FdSocket({"bundle": up.bundle.path, "cwd": rt.base}[place] / "a.sock") as sock:
+        up.exec(*(() if "-p" in given else ("/bin/true",)), options=("-d", *given), cwd=rt.base)
+        sock.receive()
+
+
 def test_a_process_file_with_a_terminal_needs_a_socket_when_detached(rt, up):
     (rt.base / "process.json").write_text(json.dumps({
         "args": ["/bin/probe", "stay"], "cwd": "/", "terminal": True, "consoleSize": {"height": 12, "width": 34}}))
