@@ -269,8 +269,8 @@ def check_new(root, container):
 
 
 def create(root, container, sticky=False):
-    """Make the directory of an id that check_new has seen, locked. Refused when there is one. sticky: the root too is made so, which keeps those away from
-    it who clean $XDG_RUNTIME_DIR of what has not been used for long."""
+    """Make the directory of an id that check_new has seen, locked. Refused when there is one. sticky: the root too is made
+    so, which keeps those away from it who clean $XDG_RUNTIME_DIR of what has not been used for long."""
     _make_root(root)
     if sticky:
         posix.chmod(root, 0o1700)

@@ -326,6 +326,9 @@ def _clos(sup, op):
     group = sup.groups[op.slots[0]] = rdt.Group(root, name)
     if group.create(existing, schemas):
         sup.undo.append(group.remove)
+    elif not existing:  # somebody has been faster since state.json was written: it is his, and outlives the container
+        made = sup.container.data["resctrl_made"]
+        sup.container.data["resctrl_made"] = [other for other in made if other != name]
 
 
 def _limit(sup, op):
