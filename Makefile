@@ -79,7 +79,8 @@ differential-vm: test-packages build $(RUNC_NEW)
 # that of managers among them.
 GUEST_TESTS := tests/root/test_cgroup_limits.py tests/root/test_cgroup_v2.py tests/root/test_device_filter.py tests/root/test_events.py \
 	tests/root/test_rootless.py tests/root/test_userns.py tests/root/test_systemd.py tests/managers/test_podman_rootless.py \
-	$(foreach test,limits update pod_life,tests/managers/test_podman.py::test_$(test))
+	$(foreach test,limits update pod_life,tests/managers/test_podman.py::test_$(test)) \
+	tests/root/test_process.py::test_a_real_time_scheduler_with_flags_is_set conformance/test_linux.py
 TESTS ?= $(GUEST_TESTS)
 CGROUP_DRIVER ?= systemd
 
