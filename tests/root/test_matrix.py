@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import pty
-import shutil
 import struct
 import termios
 
@@ -17,22 +16,13 @@ from kit.bundle import namespaces, userns
 from kit.console import FdSocket, read_terminal
 from kit.differences import unexplained
 from kit.observe import normal
-from kit.rootless import UID, User, UserRuntime
+from kit.rootless import UID, UserRuntime
 from kit.runtime import Runtime
 from test_differential import peer_binary
 
 KINDS = ("pid", "network", "ipc", "uts", "mount")
 SLEEP = {"process": {"args": ["/bin/probe", "sleep"]}}
 MAPS = {"root": ["0", "100000", "65536"], "user": ["0", str(UID), "1"]}
-
-
-@pytest.fixture(scope="module")
-def user():
-    if not shutil.which("newuidmap"):
-        pytest.skip("no newuidmap (apt-get install uidmap)")
-    account = User()
-    yield account
-    account.close()
 
 
 class Cell:

@@ -25,15 +25,6 @@ ORDINARY = ("setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups
 NO_HELPERS = ("env", "PATH=/nowhere")
 
 
-@pytest.fixture(scope="module")
-def user():
-    if not shutil.which("newuidmap"):
-        pytest.skip("no newuidmap (apt-get install uidmap)")
-    account = User()
-    yield account
-    account.close()
-
-
 @pytest.fixture
 def rt(pyrunc, user):
     runtime = UserRuntime(pyrunc, user)
