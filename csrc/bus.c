@@ -1,21 +1,20 @@
 /*
  * D-Bus, by libsystemd's sd-bus. Called by pyrunc/kernel_bus.py.
  *
- * As libseccomp in seccomp.c, the library is opened with dlopen when it is needed and never linked, and its prototypes
- * (stable ABI since systemd 240) are declared here. Arguments come as one flat buffer, read with every length checked.
+ * The library is opened and the arguments are read as library.h says; the prototypes are stable since systemd 240.
  *
  * Nothing here waits longer than it is told: connecting too has a time-out, for sd-bus itself gives a peer that accepts
  * and says nothing a minute and a half.
  */
 
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "library.h"
 #include "native_bus.h"
 
 typedef struct sd_bus sd_bus;
@@ -33,7 +32,7 @@ struct k_bus {
 };
 
 static struct {
-	void *handle;
+	int opened;
 	int (*new)(sd_bus **bus);
 	int (*set_address)(sd_bus *bus, const char *address);
 	int (*set_bus_client)(sd_bus *bus, int on);
@@ -59,10 +58,7 @@ static struct {
 	sd_bus_message *(*message_unref)(sd_bus_message *message);
 } lib;
 
-static const struct {
-	void **function;
-	const char *name;
-} SYMBOLS[] = {
+static const struct symbol SYMBOLS[] = {
 	{(void **)&lib.new, "sd_bus_new"},
 	{(void **)&lib.set_address, "sd_bus_set_address"},
 	{(void **)&lib.set_bus_client, "sd_bus_set_bus_client"},
@@ -91,20 +87,9 @@ static const char *why = "";
 
 static int open_library(void)
 {
-	if (lib.handle)
-		return 0;
-	lib.handle = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL);
-	int found = lib.handle != NULL;
-	for (size_t i = 0; found && i < sizeof(SYMBOLS) / sizeof(SYMBOLS[0]); i++) {
-		*SYMBOLS[i].function = dlsym(lib.handle, SYMBOLS[i].name);
-		found = *SYMBOLS[i].function != NULL;
-	}
-	if (found)
-		return 0;
-	const char *said = dlerror();
-	why = said ? said : "";
-	lib.handle = NULL;
-	return -ELIBACC;
+	if (!lib.opened)
+		lib.opened = open_symbols("libsystemd.so.0", SYMBOLS, COUNT(SYMBOLS), &why) == 0;
+	return lib.opened ? 0 : -ELIBACC;
 }
 
 const char *k_bus_why(void)
@@ -171,25 +156,7 @@ int k_bus_open(const char *address, int daemon, int timeout_ms, struct k_bus **o
 	return ret;
 }
 
-/* --- the flat buffer: after the first read beyond the end everything reads as zeros and `bad` stays set --- */
-
-struct reader {
-	const unsigned char *at;
-	const unsigned char *end;
-	int bad;
-};
-
-static const unsigned char *take(struct reader *in, size_t len)
-{
-	static const unsigned char zero[8];
-	if (in->bad || (size_t)(in->end - in->at) < len) {
-		in->bad = 1;
-		return zero;
-	}
-	const unsigned char *found = in->at;
-	in->at += len;
-	return found;
-}
+/* --- the flat buffer --- */
 
 /* A text: length, bytes and a NUL, used where it lies. */
 static const char *take_text(struct reader *in)

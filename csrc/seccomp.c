@@ -1,17 +1,14 @@
 /*
  * From a flattened seccomp profile to BPF, by libseccomp. Called by pyrunc/kernel_seccomp.py.
  *
- * The library is opened with dlopen when it is needed and never linked: most commands don't need it, and a host without
- * it can still run containers that have no profile. Its prototypes are declared here (they are its stable ABI since
- * 2.2), so that no header is needed to build either.
+ * The library is opened as library.h says: most commands don't need it, and a host without it can still run containers
+ * that have no profile. The prototypes are stable since 2.2, and no header is needed to build either.
  *
- * Input is one flat buffer, so that a profile of 400 syscalls is one call and not thousands; it is read with every
- * length checked, although Python wrote it (security.md#C8). Output goes through a memfd, because exporting to a
- * descriptor is all that libseccomp 2.5 can do, and a pipe may be too short.
+ * Input is one flat buffer, so that a profile of 400 syscalls is one call and not thousands. Output goes through a memfd,
+ * because exporting to a descriptor is all that libseccomp 2.5 can do, and a pipe may be too short.
  */
 
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "library.h"
 #include "native_seccomp.h"
 
 enum seccomp_step { STEP_INPUT, STEP_OPEN, STEP_INIT, STEP_ARCH, STEP_ATTRIBUTE, STEP_RULE, STEP_EXPORT };
@@ -43,7 +41,7 @@ struct scmp_version {
 };
 
 static struct {
-	void *handle;
+	int opened;
 	const struct scmp_version *(*version)(void);
 	void *(*init)(uint32_t action);
 	void (*release)(void *ctx);
@@ -59,35 +57,25 @@ static struct {
 
 static const char *why = "";
 
-/* A missing symbol (a library before 2.2) counts as a missing library. */
-static int resolve(void **function, const char *name)
-{
-	*function = dlsym(lib.handle, name);
-	return *function ? 0 : -ELIBACC;
-}
+static const struct symbol SYMBOLS[] = {
+	{(void **)&lib.version, "seccomp_version"},
+	{(void **)&lib.init, "seccomp_init"},
+	{(void **)&lib.release, "seccomp_release"},
+	{(void **)&lib.arch_resolve_name, "seccomp_arch_resolve_name"},
+	{(void **)&lib.arch_native, "seccomp_arch_native"},
+	{(void **)&lib.arch_add, "seccomp_arch_add"},
+	{(void **)&lib.attr_set, "seccomp_attr_set"},
+	{(void **)&lib.syscall_resolve_name, "seccomp_syscall_resolve_name"},
+	{(void **)&lib.syscall_resolve_name_arch, "seccomp_syscall_resolve_name_arch"},
+	{(void **)&lib.rule_add_array, "seccomp_rule_add_array"},
+	{(void **)&lib.export_bpf, "seccomp_export_bpf"},
+};
 
 static int open_library(void)
 {
-	if (lib.handle)
-		return 0;
-	lib.handle = dlopen("libseccomp.so.2", RTLD_NOW | RTLD_LOCAL);
-	if (!lib.handle || resolve((void **)&lib.version, "seccomp_version") ||
-		resolve((void **)&lib.init, "seccomp_init") || resolve((void **)&lib.release, "seccomp_release") ||
-		resolve((void **)&lib.arch_resolve_name, "seccomp_arch_resolve_name") ||
-		resolve((void **)&lib.arch_native, "seccomp_arch_native") ||
-		resolve((void **)&lib.arch_add, "seccomp_arch_add") ||
-		resolve((void **)&lib.attr_set, "seccomp_attr_set") ||
-		resolve((void **)&lib.syscall_resolve_name, "seccomp_syscall_resolve_name") ||
-		resolve((void **)&lib.syscall_resolve_name_arch, "seccomp_syscall_resolve_name_arch") ||
-		resolve((void **)&lib.rule_add_array, "seccomp_rule_add_array") ||
-		resolve((void **)&lib.export_bpf, "seccomp_export_bpf")) {
-		why = dlerror();
-		if (!why)
-			why = "";
-		lib.handle = NULL;
-		return -ELIBACC;
-	}
-	return 0;
+	if (!lib.opened)
+		lib.opened = open_symbols("libseccomp.so.2", SYMBOLS, COUNT(SYMBOLS), &why) == 0;
+	return lib.opened ? 0 : -ELIBACC;
 }
 
 int k_seccomp_version(void)
@@ -109,25 +97,7 @@ uint32_t k_seccomp_arch(const char *name)
 	return open_library() < 0 ? 0 : lib.arch_resolve_name(name);
 }
 
-/* --- reading the flat buffer: after the first read beyond the end everything reads as 0 and `bad` stays set --- */
-
-struct reader {
-	const unsigned char *at;
-	const unsigned char *end;
-	int bad;
-};
-
-static const unsigned char *take(struct reader *in, size_t len)
-{
-	static const unsigned char zero[MAX_NAME + 1];
-	if (in->bad || (size_t)(in->end - in->at) < len) {
-		in->bad = 1;
-		return zero;
-	}
-	const unsigned char *found = in->at;
-	in->at += len;
-	return found;
-}
+/* --- reading the flat buffer --- */
 
 static uint32_t take_u8(struct reader *in)
 {
