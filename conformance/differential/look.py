@@ -243,14 +243,17 @@ class Terminal:
             self.socket.__exit__()
         if self.master:
             os.close(self.master)
-            os.close(self.slave)
+            if self.slave:
+                os.close(self.slave)
 
     def text(self, container, wait=None):
         """The probe's output; `wait`: it stays, and this is its pid."""
         if self.socket:
             return read_terminal(self.socket.receive()[1], TERMINAL_END if wait else None)
-        if self.master:
-            return read_terminal(self.master, TERMINAL_END)
+        if self.master:  # the runtime has ended, so there is an end; not what TERMINAL_END says: runc copies before its own is raw
+            os.close(self.slave)
+            self.slave = None
+            return read_terminal(self.master)
         if wait:
             wait_until(lambda: container.output().endswith(END) or not alive(wait), what="the probe is silent")
         return container.output()
