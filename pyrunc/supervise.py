@@ -109,7 +109,8 @@ class Supervisor:
             for op in self._host_ops_after(sync):
                 self.act(op)
             kernel.send(self.sock, seq, 0, [self.fds[slot] for slot in sync.slots[1:] if slot])
-            self.hand_over(sync, sync.slots[1:])
+            if sync.slots[1]:
+                self.hand_over(sync, sync.slots[1:])
 
     def hand_over(self, op, slots):
         """What is init's from this op on. Our descriptors of trees would keep mounts alive for as long as we wait; those of hooks

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from kit import limits
-from kit.runtime import PREFIX
+from kit.runtime import PREFIX, wait_until
 
 NOTIF_RECV, NOTIF_SEND = 0xC0502100, 0xC0182101  # ioctl numbers of linux/seccomp.h
 ANSWER = errno.EPROTO  # which none of the calls would give
@@ -143,8 +143,7 @@ class Agent:
     def take(self):
         """The states of all who have come; connections are taken in turn, so what comes after ours comes later."""
         self._say(b"mark")
-        while b"mark" not in self.states:
-            time.sleep(0.001)
+        wait_until(lambda: b"mark" in self.states, what="the agent has not come to the end of its connections")
         found, self.states = [state for state in self.states if state != b"mark"], []
         return found
 
