@@ -20,15 +20,15 @@ def generate():
     plan = (HERE / "plan.h").read_text()
     rows = []
     for code, (name, roles, phase, slots, args, sealed) in enumerate(OP.findall(text)):
-        made = tuple((n.lstrip(">"), k, n.startswith(">")) for n, k in pairs(slots))
+        made = tuple((n.lstrip(">"), k, n.count(">")) for n, k in pairs(slots))
         rows.append(f'    "{name}": ({code}, "{roles}", "{phase}", {made!r}, {pairs(args)!r}, {sealed}),')
     steps = re.search(r"enum step \{(.*?)\}", plan, re.S).group(1)
     steps = [s.strip()[5:].lower() for s in steps.split(",") if s.strip()]
-    consts = re.findall(r"^#define ((?:PLAN|ATTACH|TREE|SAY)_\w+|SLOTS|NO_SLOT)\s+(\S+)", plan, re.M)
+    consts = re.findall(r"^#define ((?:PLAN|ATTACH|TREE|SAY)_\w+|BATCH|NO_SLOT)\s+(\S+)", plan, re.M)
     lines = [
         '"""The instruction set, generated from csrc/ops.def by csrc/optable.py. Do not edit.',
         "",
-        "name: (code, roles, phase, ((slot, kind, produced), ...), ((arg, type), ...), may stand after SECCOMP)",
+        "name: (code, roles, phase, ((slot, kind, produced), ...), ((arg, type), ...), may stand after SECCOMP); produced 2: a list",
         '"""',
         "",
         "OPS = {",

@@ -1,13 +1,15 @@
 /*
  * The plan as bytes: what `pyrunc/plan/encode.py` writes into a sealed memfd and init reads.
  *
- *     header, then `nops` records of 40 bytes, then the pool.
+ *     header, then `nops` records of 52 bytes, then the pool.
  *
  * Everything is little endian and 32 bits wide; an offset counts from the start of the plan. In the pool stand
  *   str   u32 length, bytes, NUL           (length without the NUL)
  *   blob  u32 length, bytes
  *   vec   u32 count, u32 0, count u64 offsets of strs   (8-aligned; the loader makes a char *[] of it)
- * Nothing is trusted: `plan_load` checks every offset, length and slot before the first op runs (security.md#C8).
+ * A slot holds a descriptor from the op that fills it to the op that it ends with; its number is then used again, so
+ * there are as many numbers as slots are open at once. Nothing is trusted: `plan_load` checks every offset, length and
+ * slot, and that each slot has an end, before the first op runs (security.md#C8).
  */
 #ifndef PYRUNC_PLAN_H
 #define PYRUNC_PLAN_H
@@ -15,28 +17,29 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC   0x4e555250u /* "PRUN" */
-#define PLAN_VERSION 3u
-#define PLAN_MAX     (64u << 20)
-#define PLAN_OPS_MAX 8192u
+#define PLAN_VERSION 4u
+#define PLAN_MAX     (256u << 20)
 #define VECS_MAX     (8u << 20) /* pointers of all vecs */
-#define SLOTS        1000
-#define NO_SLOT      65535u
+#define NO_SLOT      0xffffffffu
+#define BATCH        16 /* descriptors that a SYNC hands over at most; few, for who may have only 64 open */
 
 struct plan_header {
 	uint32_t magic, version;
 	uint32_t total;   /* bytes, all of it */
 	uint32_t nops;
-	uint32_t nslots;  /* slots filled at birth: fd base+2+i is slot i */
+	uint32_t born;    /* slots filled at birth: fd base+2+i is slot i */
 	uint32_t status;  /* slot errors are written to; NO_SLOT: the sync socket */
-	uint32_t reserved[2];
+	uint32_t nslots;  /* numbers of slots */
+	uint32_t reserved;
 };
 
 struct plan_op {
 	uint16_t code;
 	uint8_t  role;        /* 'M' or 'I' */
-	uint8_t  tolerate[3]; /* errnos that are not a failure; 0 none */
-	uint16_t unless;      /* 1 + index of the op that must have failed for this one to run; 0 always */
-	uint16_t slot[4];
+	uint8_t  ends;        /* bit i: slot[i] is closed after this op, whether it has run or not */
+	uint8_t  tolerate[4]; /* errnos that are not a failure; 0 none */
+	uint32_t unless;      /* 1 + index of the op that must have failed for this one to run; 0 always */
+	uint32_t slot[4];     /* of a list: offset of a blob of u32 numbers */
 	uint32_t arg[6];
 };
 

@@ -46,11 +46,11 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
 {
 	struct record rec = { .seq = seq, .err = err };
 	struct iovec iov = { &rec, sizeof rec };
-	union { char buf[CMSG_SPACE(4 * sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
+	union { char buf[CMSG_SPACE(BATCH * sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	if (nfds > 4)
+	if (nfds > BATCH)
 		return -EINVAL;
 	if (nfds) {
 		struct cmsghdr *c = &control.align;

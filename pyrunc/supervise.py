@@ -35,7 +35,7 @@ class Supervisor:
     """
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
-                 "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring")
+                 "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring", "last")
 
     def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
         self.plan = plan
@@ -56,17 +56,19 @@ class Supervisor:
         self.oom = None  # host.cgroup.oom.Watch of a group that goes by itself
         self.refused = set()  # indexes of H ops whose errno the plan tolerates: what comes instead is done then
         self.missing = set()  # slots that such an op has left empty: what is to be done to them is left out
+        self.last = _last_uses(plan)
         self.restoring = False  # update: what was in a file before goes on `undo`
 
     # --- the walk ---
 
     def run(self):
         """Up to the last SYNC answered. What was made stays made: `undo` is the caller's from here on."""
-        for op in self.plan.ops:  # the host's part up to SPAWN, and what it does while init begins
-            if op.role != "H":
-                break
-            self.act(op)
-        self._serve()
+        for turn, ops in self.plan.turns():  # up to SPAWN, what the host does while init begins, then SYNC after SYNC
+            if turn is not None and turn.name == "SYNC":
+                self._serve(turn, ops)
+                continue
+            for op in ops if turn is None else [turn, *ops]:
+                self.act(op)
 
     def act(self, op):
         """One host op; its OSError becomes one line that names the property."""
@@ -84,6 +86,7 @@ class Supervisor:
         except OSError as err:
             where = f"{self.plan.place(op.source)}: " if op.source.startswith("/") else ""
             raise self._worded(where, op, err) from None
+        self.let_go(op.index, op.consumed())
 
     def _worded(self, where, op, err):
         what = err.filename if isinstance(err.filename, str) else op.name.lower()
@@ -92,41 +95,30 @@ class Supervisor:
         out.pointer = op.source if op.source.startswith("/") else None
         return out
 
-    def _serve(self):
-        """Answer SYNC after SYNC. The plan says which comes next; anything else ends the child."""
-        expected = [op for op in self.plan.ops if op.name == "SYNC"]
-        for sync in expected:
-            message = self._next()
-            seq, _, _, _, pid, fds = message
-            if seq != sync.args[0] or len(fds) != (1 if sync.slots[0] else 0):
-                raise Error("init is out of step with its plan")
-            if sync.role == "I":
-                self._adopt(pid)
-            else:
-                self.pid = pid
-            if fds:
-                self.fds[sync.slots[0]] = fds[0]
-            for op in self._host_ops_after(sync):
-                self.act(op)
-            kernel.send(self.sock, seq, 0, [self.fds[slot] for slot in sync.slots[1:] if slot])
-            if sync.slots[1]:
-                self.hand_over(sync, sync.slots[1:])
+    def _serve(self, sync, ops):
+        """Answer a SYNC when the host's ops for it are done. The plan says which comes next; anything else ends the child."""
+        message = self._next()
+        seq, _, _, _, pid, fds = message
+        if seq != sync.args[0] or len(fds) != (1 if sync.slots[0] else 0):
+            raise Error("init is out of step with its plan")
+        if sync.role == "I":
+            self._adopt(pid)
+        else:
+            self.pid = pid
+        if fds:
+            self.fds[sync.slots[0]] = fds[0]
+        for op in ops:
+            self.act(op)
+        given = sync.produced()
+        kernel.send(self.sock, seq, 0, [self.fds[slot] for slot in given])
+        self.let_go(_answered(sync, ops), given)
 
-    def hand_over(self, op, slots):
-        """What is init's from this op on. Our descriptors of trees would keep mounts alive for as long as we wait; those of hooks
-        are read when a hook inside fails."""
-        later = {name for other in self.plan.ops[op.index + 1:] if other.role == "H" for name in other.consumed()}
+    def let_go(self, index, slots):
+        """Close those that the host has no use of after the op at `index`: our descriptors of trees would keep mounts alive for as
+        long as we wait. Those of hooks are read when a hook inside fails, the one of a network by what takes its devices back."""
         for slot in slots:
-            if slot and slot not in later and not slot.startswith("hook-"):
+            if self.last.get(slot, 0) <= index and slot in self.fds and not slot.startswith("hook-") and slot != "netns":
                 posix.close(self.fds.pop(slot))
-
-    def _host_ops_after(self, sync):
-        ops = []
-        for op in self.plan.ops[sync.index + 1:]:
-            if op.role != "H":
-                break
-            ops.append(op)
-        return ops
 
     def _next(self):
         """The next record; a failure, or an end without one, raises."""
@@ -211,6 +203,24 @@ class Supervisor:
                 self.undo.pop()()
             except (OSError, Error):
                 pass
+
+
+def _answered(sync, ops):
+    """The index at which a SYNC is answered: after the ops that stand behind it."""
+    return sync.index + len(ops) + 1
+
+
+def _last_uses(plan):
+    """{slot: index of the op at which the host uses it last, or gives it away}."""
+    last = {}
+    for turn, ops in plan.turns():
+        if turn is not None and turn.name == "SPAWN":
+            last.update(dict.fromkeys(plan.birth_slots(), turn.index))
+        elif turn is not None:
+            last.update(dict.fromkeys(turn.produced(), _answered(turn, ops)))
+        for op in ops:
+            last.update([(slot, max(op.index, last.get(slot, 0))) for slot in op.consumed()])
+    return last
 
 
 def _written(memfd):
@@ -451,7 +461,7 @@ def _spawn(sup, op):
         posix.close(theirs)
         posix.close(plan_fd)
     sup.first = sup.pid
-    sup.hand_over(op, born)
+    sup.let_go(op.index, born)
 
 
 def _born(sup, op, fds):

@@ -27,15 +27,15 @@ struct init {
 	int base;      /* first descriptor that is ours; below it are stdio and what the caller preserves */
 	int sync;      /* socket to the supervisor */
 	int role;      /* 'M' or 'I' */
-	int slot[SLOTS];
+	int *slot;     /* head->nslots descriptors, 0 where there is none: that is stdin */
 	char **vecs;   /* the pointers of all vecs, see place_vecs */
 	uint32_t nvecs;
+	uint32_t open; /* slots, while the plan is loaded */
 	uint32_t pdeathsig;
 	int cwd_done;            /* CHDIR has succeeded */
 	const char *exec_path;   /* found by LOOKUP */
 	int mask_tree;           /* the one read-only tmpfs every masked directory shows */
-	uint8_t failed[PLAN_OPS_MAX / 8];
-	GAP(failed)
+	uint8_t *failed;         /* a bit for each op */
 	char home[4200];         /* "HOME=...", filled by HOME */
 	GAP(home)
 	char path[2][8192];      /* scratch of path.c */
@@ -58,9 +58,9 @@ static inline char **arg_vec(struct init *in, uint32_t at) { return in->vecs + a
 static inline uint64_t arg_u64(const uint32_t *word) { return word[0] | (uint64_t)word[1] << 32; }
 static inline int slot(struct init *in, struct plan_op *op, int i)
 {
-	return op->slot[i] == NO_SLOT ? -EBADF : in->slot[op->slot[i]];
+	return op->slot[i] == NO_SLOT || !in->slot[op->slot[i]] ? -EBADF : in->slot[op->slot[i]];
 }
-/* Single assignment: the old value of a produced slot is always -1 (the verifier and plan_load see to it). */
+/* Single assignment: a produced slot is always empty (the verifier and plan_load see to it). */
 static inline void produce(struct init *in, struct plan_op *op, int i, int fd)
 {
 	if (op->slot[i] != NO_SLOT)
@@ -76,6 +76,7 @@ extern const uint32_t op_count;
 
 /* interp.c */
 int plan_run(struct init *in);
+void end_slots(struct init *in, const struct plan_op *op);
 void say(struct init *in, uint32_t seq, int err);
 
 /* path.c: every path below a root slot */

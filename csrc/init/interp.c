@@ -14,7 +14,7 @@ void say(struct init *in, uint32_t seq, int err)
 
 static int tolerated(const struct plan_op *op, int err)
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		if (op->tolerate[i] && -err == op->tolerate[i])
 			return 1;
 	return 0;
@@ -25,23 +25,46 @@ static int has_failed(struct init *in, uint32_t i)
 	return in->failed[i / 8] >> (i % 8) & 1;
 }
 
+/* What a slot holds is nobody's after its last use: nothing of M's is left for init but what init will use (FORK). */
+void end_slots(struct init *in, const struct plan_op *op)
+{
+	for (int i = 0; i < 4; i++) {
+		int *slot = op->ends >> i & 1 ? &in->slot[op->slot[i]] : 0;
+
+		if (slot && *slot)
+			close_fd(*slot);
+		if (slot)
+			*slot = 0;
+	}
+}
+
+static int run_op(struct init *in, struct plan_op *op)
+{
+	int ret;
+
+	if (op->role != in->role || (op->unless && !has_failed(in, op->unless - 1u)))
+		return 0;
+	in->step = STEP_NONE;
+	ret = op_table[op->code].run(in, op);
+	if (ret >= 0)
+		return 0;
+	if (!tolerated(op, ret)) {
+		say(in, SAY_FAIL, ret);
+		return ret;
+	}
+	in->failed[in->now / 8] |= (uint8_t)(1u << (in->now % 8));
+	return 0;
+}
+
 int plan_run(struct init *in)
 {
 	for (in->now = 0; in->now < in->head->nops; in->now++) {
 		struct plan_op *op = &in->ops[in->now];
-		int ret;
+		int ret = run_op(in, op);
 
-		if (op->role != in->role || (op->unless && !has_failed(in, op->unless - 1u)))
-			continue;
-		in->step = STEP_NONE;
-		ret = op_table[op->code].run(in, op);
-		if (ret >= 0)
-			continue;
-		if (!tolerated(op, ret)) {
-			say(in, SAY_FAIL, ret);
+		if (ret < 0)
 			return ret;
-		}
-		in->failed[in->now / 8] |= (uint8_t)(1u << (in->now % 8));
+		end_slots(in, op);
 	}
 	return 0;
 }

@@ -13,7 +13,7 @@ const struct op_info op_table[] = {
 #undef OP
 const uint32_t op_count = sizeof op_table / sizeof *op_table;
 
-/* The next `name:type` of a signature: returns its first type letter (0 at the end), *produced when `>` stands before. */
+/* The next `name:type` of a signature: returns its first type letter (0 at the end); *produced: how many `>` stand before. */
 static char next_kind(const char **sig, int *produced)
 {
 	const char *s = *sig;
@@ -23,7 +23,8 @@ static char next_kind(const char **sig, int *produced)
 		s++;
 	if (!*s)
 		return 0;
-	*produced = *s == '>';
+	for (*produced = 0; *s == '>'; s++)
+		++*produced;
 	while (*s != ':')
 		s++;
 	kind = s[1];
@@ -79,6 +80,11 @@ static int check_vec(struct init *in, uint32_t off)
 	return in->nvecs > VECS_MAX ? -EINVAL : 0;
 }
 
+static long zeroes(uint64_t size)
+{
+	return SYS6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
 /*
  * The pointers of all vecs, in memory of their own, each followed by two NULLs (room for one more); the op's word becomes
  * the place of the first. The pool itself stays as it was checked: objects that overlap in it cannot spoil each other.
@@ -86,11 +92,8 @@ static int check_vec(struct init *in, uint32_t off)
 static int place_vecs(struct init *in)
 {
 	uint32_t at = 0, i, j;
-	long area;
+	long area = in->nvecs ? zeroes(in->nvecs * sizeof *in->vecs) : 0;
 
-	if (!in->nvecs)
-		return 0;
-	area = SYS6(__NR_mmap, 0, in->nvecs * sizeof *in->vecs, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (area < 0 && area > -4096)
 		return (int)area;
 	in->vecs = (char **)area;
@@ -133,55 +136,138 @@ static int check_args(struct init *in, const struct op_info *info, struct plan_o
 	return 0;
 }
 
-/* A slot is filled once (or again by an op that stands in for a failed one) and read only after that. What a plan may do with it is the verifier's (plan/check.py). */
-static int check_slots(const struct op_info *info, struct plan_op *op, uint8_t *filled)
+/* --- slots: while the plan is checked in->slot says which are open at this op, in->open how many --- */
+
+/* A slot is filled while it is empty, or again by an op that stands in for a failed one. */
+static int fill(struct init *in, const struct plan_op *op, uint32_t number)
+{
+	if (number >= in->head->nslots || (in->slot[number] && !op->unless))
+		return -EINVAL;
+	in->open += !in->slot[number];
+	in->slot[number] = 1;
+	return 0;
+}
+
+static int fill_list(struct init *in, const struct plan_op *op, uint32_t off)
+{
+	uint32_t i, *number = (uint32_t *)(in->plan + off + 4);
+
+	if (check_len(in, off, 0) || arg_len(in, off) > BATCH * sizeof *number)
+		return -EINVAL;
+	for (i = 0; i < arg_len(in, off) / sizeof *number; i++)
+		if (fill(in, op, number[i]))
+			return -EINVAL;
+	return 0;
+}
+
+static int is_open(struct init *in, uint32_t number)
+{
+	return number < in->head->nslots && in->slot[number];
+}
+
+/* What the op reads is open, what it fills is not. What a plan may do with it is the verifier's (plan/check.py). */
+static int check_slots(struct init *in, const struct op_info *info, const struct plan_op *op)
 {
 	const char *sig = info->slots;
 	int produced, i;
 
 	for (i = 0; i < 4; i++) {
-		if (!next_kind(&sig, &produced)) {
-			if (op->slot[i] != NO_SLOT)
+		uint32_t number = op->slot[i];
+		int there = next_kind(&sig, &produced);
+
+		if (number == NO_SLOT || !there) {
+			if (number != NO_SLOT || op->ends >> i & 1)
 				return -EINVAL;
-			continue;
-		}
-		if (op->slot[i] == NO_SLOT)
-			continue;
-		if (op->slot[i] >= SLOTS || (filled[op->slot[i]] && produced && !op->unless) ||
-		    (!filled[op->slot[i]] && !produced))
+		} else if (produced == 2 ? op->ends >> i & 1 || fill_list(in, op, number) :
+			   produced ? fill(in, op, number) : !is_open(in, number)) {
 			return -EINVAL;
-		filled[op->slot[i]] = 1;
+		}
 	}
+	return 0;
+}
+
+/* Slots that end here. What SEAL leaves open is what it keeps, so nothing later can name a descriptor that it has closed. */
+static int check_ends(struct init *in, const struct plan_op *op)
+{
+	uint32_t kept = 0;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		kept += op->slot[i] != NO_SLOT;
+		if (!(op->ends >> i & 1))
+			continue;
+		if (!in->slot[op->slot[i]])
+			return -EINVAL;
+		in->slot[op->slot[i]] = 0;
+		in->open--;
+	}
+	return op->ends >> 4 || (op_table[op->code].run == op_SEAL && in->open > kept) ? -EINVAL : 0;
+}
+
+/* The first process does its part, which ends with FORK; init the rest. */
+static int check_role(const struct plan_op *op, const struct plan_op *before, const struct op_info *info)
+{
+	int forks = before && before->role == 'M' && op_table[before->code].run == op_FORK;
+
+	if (info->roles[0] != op->role && (!info->roles[0] || info->roles[1] != op->role))
+		return -EINVAL;
+	return before && (forks ? op->role != 'I' : op->role != before->role) ? -EINVAL : 0;
+}
+
+static int check_op(struct init *in, uint32_t i)
+{
+	struct plan_op *op = &in->ops[i];
+	const struct op_info *info;
+
+	if (op->code >= op_count || op->unless > i)
+		return -EINVAL;
+	info = &op_table[op->code];
+	if (check_role(op, i ? op - 1 : 0, info))
+		return -EINVAL;
+	return check_args(in, info, op) || check_slots(in, info, op) || check_ends(in, op) ? -EINVAL : 0;
+}
+
+/* Memory for what the header counts. Every slot ends with some op, an op ends four at most: more cannot be needed. */
+static int place_slots(struct init *in)
+{
+	uint32_t i, nslots = in->head->nslots, nops = in->head->nops;
+	long area;
+
+	if (nslots > 4ull * nops || in->head->born > nslots)
+		return -EINVAL;
+	area = zeroes((uint64_t)nslots * sizeof *in->slot + nops / 8 + 1);
+	if (area < 0 && area > -4096)
+		return (int)area;
+	in->slot = (int *)area;
+	in->failed = (uint8_t *)(in->slot + nslots);
+	for (i = 0; i < in->head->born; i++)
+		in->slot[i] = 1;
+	in->open = in->head->born;
 	return 0;
 }
 
 int plan_load(struct init *in, uint8_t *bytes, uint32_t size)
 {
-	uint8_t filled[SLOTS];
 	struct plan_header *head = (struct plan_header *)bytes;
 	uint32_t i;
+	int ret;
 
 	if (size < sizeof *head || head->magic != PLAN_MAGIC || head->version != PLAN_VERSION || head->total != size ||
-	    size > PLAN_MAX || head->nops > PLAN_OPS_MAX || head->nslots > SLOTS ||
-	    sizeof *head + head->nops * sizeof(struct plan_op) > size)
+	    size > PLAN_MAX || !head->nops || sizeof *head + head->nops * sizeof(struct plan_op) > size)
 		return -EINVAL;
-	if (head->status != NO_SLOT && head->status >= head->nslots)
+	if (head->status != NO_SLOT && head->status >= head->born)
 		return -EINVAL;
 	in->plan = bytes;
 	in->head = head;
 	in->ops = (struct plan_op *)(head + 1);
 	in->nvecs = 0;
-	for (i = 0; i < SLOTS; i++)
-		filled[i] = i < head->nslots;
-	for (i = 0; i < head->nops; i++) {
-		struct plan_op *op = &in->ops[i];
-
+	ret = place_slots(in);
+	for (i = 0; ret == 0 && i < head->nops; i++) {
 		in->now = i;
-		if (op->code >= op_count || (op->role != 'M' && op->role != 'I') || op->unless > i)
-			return -EINVAL;
-		if (check_args(in, &op_table[op->code], op) || check_slots(&op_table[op->code], op, filled))
-			return -EINVAL;
+		ret = check_op(in, i);
 	}
 	in->now = 0;
-	return place_vecs(in);
+	if (ret == 0 && in->open)
+		ret = -EINVAL; /* a slot without an end */
+	return ret ? ret : place_vecs(in);
 }

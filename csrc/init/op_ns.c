@@ -41,7 +41,6 @@ int op_JOIN(struct init *in, struct plan_op *op)
 {
 	long n = SYS3(__NR_write, slot(in, op, 0), "0", 1);
 
-	op_CLOSE(in, op);
 	return n == 1 ? 0 : n < 0 ? (int)n : -EIO;
 }
 

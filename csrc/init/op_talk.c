@@ -8,7 +8,7 @@
 
 struct iov { void *base; size_t len; };
 struct msg { void *name; int namelen; struct iov *iov; size_t iovlen; void *control; size_t controllen; unsigned flags; };
-struct cmsg { size_t len; int level, type; int fd[3]; };
+struct cmsg { size_t len; int level, type; int fd[BATCH]; };
 
 #define SOL_SOCKET       1
 #define SCM_RIGHTS       1
@@ -29,25 +29,32 @@ static int send_with(struct init *in, struct record *rec, int fd)
 	return (int)SYS3(__NR_sendmsg, in->sync, &msg, MSG_NOSIGNAL);
 }
 
-/* The answer: the same seq, err 0, and up to three descriptors for the slots `one`, `two` and `three`. */
+/* The answer: the same seq, err 0, and a descriptor for each slot of `got`. */
 static int receive(struct init *in, struct plan_op *op, uint32_t seq)
 {
 	struct record rec = { 0 };
 	struct iov iov = { &rec, sizeof rec };
 	struct cmsg cmsg = { 0 };
 	struct msg msg = { .iov = &iov, .iovlen = 1, .control = &cmsg, .controllen = sizeof cmsg };
+	const uint32_t *numbers = 0;
 	long n;
-	int i, got;
+	int i, got, want = 0;
 
+	if (op->slot[1] != NO_SLOT) {
+		numbers = (uint32_t *)arg_blob(in, op->slot[1]);
+		want = (int)(arg_len(in, op->slot[1]) / sizeof *numbers);
+	}
 	do
 		n = SYS3(__NR_recvmsg, in->sync, &msg, MSG_CMSG_CLOEXEC);
 	while (n == -EINTR);
 	if (n != sizeof rec || rec.seq != seq)
 		return n < 0 ? (int)n : -ECONNRESET;
 	got = msg.controllen && cmsg.type == SCM_RIGHTS ? (int)((cmsg.len - offsetof(struct cmsg, fd)) / sizeof(int)) : 0;
-	for (i = 0; i < got; i++)
-		produce(in, op, i + 1, cmsg.fd[i]);
-	return rec.err;
+	for (i = 0; i < got && i < want; i++)
+		in->slot[numbers[i]] = cmsg.fd[i];
+	for (; i < got; i++)
+		close_fd(cmsg.fd[i]);
+	return rec.err ? rec.err : got == want ? 0 : -ECONNRESET;
 }
 
 /* SYNC: "I am here"; the supervisor does what *its* plan says for this number and answers. With nothing to hand over
@@ -77,15 +84,6 @@ int op_SYNC(struct init *in, struct plan_op *op)
 	return receive(in, op, op->arg[0]);
 }
 
-int op_CLOSE(struct init *in, struct plan_op *op)
-{
-	int fd = slot(in, op, 0);
-
-	if (op->slot[0] != NO_SLOT)
-		in->slot[op->slot[0]] = -1;
-	return (int)close_fd(fd);
-}
-
 /*
  * GATE: the container is "created"; init waits for one byte on a fifo that it holds open both ways, so the read blocks
  * for ever and the supervisor can be long gone. From here errors go to the status fifo, whose other end `start` reads.
@@ -103,9 +101,6 @@ int op_GATE(struct init *in, struct plan_op *op)
 	do
 		n = SYS3(__NR_read, slot(in, op, 0), &byte, 1);
 	while (n == -EINTR);
-	close_fd(slot(in, op, 0));
-	if (op->slot[0] != NO_SLOT)
-		in->slot[op->slot[0]] = -1;
 	return n < 0 ? (int)n : n == 1 ? 0 : -ECONNRESET;
 }
 

@@ -18,6 +18,7 @@ static int setup(struct init *in, const char *base_text)
 {
 	uint32_t base = dec(base_text, 1 << 20), i;
 	long size, at;
+	int ret;
 
 	if (base == UINT32_MAX || base < 3)
 		return -EINVAL;
@@ -25,9 +26,6 @@ static int setup(struct init *in, const char *base_text)
 	in->base = (int)base;
 	in->sync = (int)base;
 	in->mask_tree = -1;
-	in->role = 'M';
-	for (i = 0; i < SLOTS; i++)
-		in->slot[i] = -1;
 	size = SYS3(__NR_lseek, base + 1, 0, 2 /* SEEK_END */);
 	if (size < (long)sizeof(struct plan_header) || size > (long)PLAN_MAX)
 		return size < 0 ? (int)size : -EINVAL;
@@ -36,14 +34,12 @@ static int setup(struct init *in, const char *base_text)
 		return (int)at;
 	close_fd(base + 1);
 	in->step = STEP_LOAD;
-	if (plan_load(in, (uint8_t *)at, (uint32_t)size))
-		return -EINVAL;
-	for (i = 0; i < in->head->nslots; i++)
+	ret = plan_load(in, (uint8_t *)at, (uint32_t)size);
+	if (ret < 0)
+		return ret;
+	for (i = 0; i < in->head->born; i++)
 		in->slot[i] = (int)(base + 2 + i);
-	for (i = 0; i < in->head->nops && in->ops[i].role == 'I'; i++)
-		;
-	if (i == in->head->nops) /* no M part: this process is init from the start */
-		in->role = 'I';
+	in->role = in->ops[0].role; /* without a part for M this process is init from the start */
 	return 0;
 }
 

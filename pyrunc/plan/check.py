@@ -34,17 +34,19 @@ def _paths_are_relative(plan):
 
 def _proc_is_detached(plan):
     """3: what is written below /proc goes through a slot of kind proc."""
+    makers = _makers(plan)
     for op in plan.child_ops():
-        if op.name in ("SYSCTL", "LABEL") and _maker(plan, op.slots[0]) != "NEWPROC":
+        if op.name in ("SYSCTL", "LABEL") and makers.get(op.slots[0]) != "NEWPROC":
             yield op.index, f"{op.name} through something else than a detached proc"
-        if op.name == "OOM" and _maker(plan, op.slots[0]) != "HOSTPROC":
+        if op.name == "OOM" and makers.get(op.slots[0]) != "HOSTPROC":
             yield op.index, "OOM through something else than the host's proc"
 
 
 def _masks_have_a_verified_source(plan):
     """4: /dev/null is proved to be one."""
+    makers = _makers(plan)
     for op in plan.child_ops():
-        if op.name == "MASK" and _maker(plan, op.slots[1]) != "DEVNULL":
+        if op.name == "MASK" and makers.get(op.slots[1]) != "DEVNULL":
             yield op.index, "MASK without a verified /dev/null"
 
 
@@ -159,7 +161,7 @@ def _sealed_before_exec(plan):
         return
     after = names[names.index("SEAL") + 1:]
     for name in after:
-        if name not in ("SECCOMP", "CAPS", "AMBIENT", "SYNC", "GATE", "HOOK", "CLOSE", "EXEC"):
+        if name not in ("SECCOMP", "CAPS", "AMBIENT", "SYNC", "GATE", "HOOK", "EXEC"):
             yield plan.ops[-1].index, f"{name} after SEAL"
 
 
@@ -182,11 +184,13 @@ def _devices_move_before_hooks(plan):
             yield op.index, "a network device is moved after a hook"
 
 
-def _maker(plan, slot):
+def _makers(plan):
+    """{slot: name of the op that fills it first}"""
+    makers = {}
     for op in plan.ops:
-        if slot in op.produced():
-            return op.name
-    return None
+        for slot in op.produced():
+            makers.setdefault(slot, op.name)
+    return makers
 
 
 def _first_process_forks_init(plan):
@@ -197,9 +201,43 @@ def _first_process_forks_init(plan):
         yield first[-1].index, "the first process does not end by forking init"
 
 
+# Kinds of what init may get over the fork: trees it will attach, its root, and its ways to talk. In exec nothing: whatever the
+# joining process still held, a process in the container with CAP_SYS_PTRACE could take from it (CVE-2016-9962).
+CROSSING = ("tree", "root", "gate", "status", "memfd")
+
+
+def _nothing_of_the_hosts_crosses_the_fork(plan):
+    """What is open at FORK is open in the container's pid namespace: init uses it, and it is no proc, namespace or group of the
+    host's. M has left the caller's session keyring by then, and in exec the host's root."""
+    kinds, forks = {}, [op.index for op in plan.ops if op.name == "FORK"]
+    if not forks:
+        return
+    joins = any([op.name == "OPENROOT" for op in plan.ops])
+    open_ = set()
+    for op in plan.ops[:forks[0]]:
+        kinds.update([(name, kind) for (_, kind, made), name in zip(op.signature()[0], op.slots) if made and op.name != "SYNC"])
+    for op in plan.child_ops():
+        if op.index > forks[0]:
+            open_.update([name for name in op.consumed() if name in kinds])
+        if op.index > forks[0] and (op.name == "KEYRING" or joins and op.name == "CHROOT"):
+            yield op.index, f"{op.name} after the fork"
+    for name in sorted(open_):
+        if joins or kinds[name] not in CROSSING:
+            yield forks[0], f"{name}, a {kinds[name]}, crosses the fork"
+
+
+def _what_is_handed_over_is_used(plan):
+    """A descriptor that init gets at a SYNC has a use, and so an end."""
+    ends = plan.ends()
+    for op in plan.child_ops():
+        for name in op.produced():
+            if op.name == "SYNC" and name in ends.get(op.index, ()):
+                yield op.index, f"nothing uses {name}"
+
+
 RULES = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
     _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _a_unit_comes_first, _seccomp_order,
     _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks,
-    _first_process_forks_init,
+    _first_process_forks_init, _nothing_of_the_hosts_crosses_the_fork, _what_is_handed_over_is_used,
 )

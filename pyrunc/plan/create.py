@@ -48,9 +48,10 @@ def compile(config, facts, request):
         _trees(plan, role, config, mounts, request, facts, ns, by_bind)
         become_root(plan, ns)
         make(plan, ns, MADE[1:])
+    _keyring(plan, request, ns, role)
     if ns.needs_first():
         plan.add("M", "FORK", source="/linux/namespaces")
-    _session(plan, request, ns)
+    _session(plan, ns)
     rootfs.attach(plan, config, request, ns, facts, mounts, _needs_proc(config))
     if own_dev:
         devices.make(plan, config, by_bind, facts.kcore)
@@ -188,13 +189,17 @@ def _clean(plan, config, facts, request, ns, role):
     plan.add(role, "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
 
 
-def _session(plan, request, ns):
+def _keyring(plan, request, ns, role):
+    """Before init can be seen in a pid namespace that it joins: until then the session keyring is the caller's."""
+    if not request.get("no_new_keyring"):
+        perms = 0x8 if ns.private("user") else KEYRING_PERMS
+        plan.add(role, "KEYRING", (), (f"_ses.{request['id']}", perms), (ENOSYS,), source="default: keyring")
+
+
+def _session(plan, ns):
     plan.add("I", "SETSID", source="default: session")
     if "cgroup" in ns.new:
         plan.add("I", "UNSHARE", (), (0x02000000,), source=ns.at["cgroup"])
-    if not request.get("no_new_keyring"):
-        perms = 0x8 if ns.private("user") else KEYRING_PERMS
-        plan.add("I", "KEYRING", (), (f"_ses.{request['id']}", perms), (ENOSYS,), source="default: keyring")
     if "network" in ns.new:
         plan.add("I", "LOOPBACK", source=ns.at["network"])
 

@@ -5,11 +5,11 @@ and again by init's loader (CVE-2021-43784).
 """
 
 from ..errors import Error
-from .optable import NO_SLOT, OPS, PLAN_MAGIC, PLAN_VERSION, SLOTS
+from .optable import NO_SLOT, OPS, PLAN_MAGIC, PLAN_VERSION
+from .script import LIST
 
-HEADER = 32
-RECORD = 40
-_WORDS = {"u32": 1, "u64": 2, "str": 1, "blob": 1, "vec": 1}
+HEADER, RECORD = 32, 52
+PLAN_MAX = 256 << 20  # bytes, csrc/plan.h
 
 
 def u32(value):
@@ -61,40 +61,61 @@ class Pool:
         return self.known[key]
 
 
+class Numbers:
+    """Slot names to numbers. The number of a slot that has ended is given to another: there are as many as are open at once."""
+
+    __slots__ = ("of", "free", "count")
+
+    def __init__(self, born):
+        self.of = {name: number for number, name in enumerate(born)}
+        self.free = []
+        self.count = len(born)
+
+    def give(self, name):
+        if name in self.of:
+            return
+        if not self.free:
+            self.free.append(self.count)
+            self.count += 1
+        self.of[name] = self.free.pop()
+
+    def end(self, names):
+        self.free += [self.of.pop(name) for name in names]
+
+
 def encode(plan):
-    """(bytes, birth slots, numbers): numbers maps each op's position in the bytes to its Op."""
-    ops = plan.child_ops()
-    born = plan.birth_slots()
-    slots = {name: number for number, name in enumerate(born)}
+    """(bytes, birth slots, ops): the child's ops as they stand in the bytes. Raises Error where init would not take them."""
+    ops, born, ends = plan.child_ops(), plan.birth_slots(), plan.ends()
+    numbers = Numbers(born)
     where = {op.index: position for position, op in enumerate(ops)}
+    pool = Pool(HEADER + RECORD * len(ops))
+    status, records = numbers.of.get("status", NO_SLOT), []
     for op in ops:
         for name in op.produced():
-            slots.setdefault(name, len(slots))
-    if len(slots) > SLOTS:
-        raise Error(f"the configuration needs {len(slots)} descriptors at once, {SLOTS} is the most", pointer="/mounts")
-    pool = Pool(HEADER + RECORD * len(ops))
-    records = b"".join([_record(op, slots, where, pool) for op in ops])
-    status = slots["status"] if "status" in born else NO_SLOT
+            numbers.give(name)
+        ending = ends.get(op.index, ())
+        records.append(record(op, numbers.of, ending, where, pool))
+        numbers.end(ending)
     pool.parts.append(bytes(-pool.size % 8))
     pool.size += -pool.size % 8
-    header = u32(PLAN_MAGIC) + u32(PLAN_VERSION) + u32(pool.size) + u32(len(ops)) + u32(len(born)) + u32(status) + bytes(8)
-    return header + records + b"".join(pool.parts), born, ops
+    if pool.size > PLAN_MAX:
+        raise Error(f"the configuration makes a plan of {pool.size >> 20} MiB, {PLAN_MAX >> 20} are the most", pointer="")
+    header = [PLAN_MAGIC, PLAN_VERSION, pool.size, len(ops), len(born), status, numbers.count, 0]
+    return b"".join([*map(u32, header), *records, *pool.parts]), born, ops
 
 
-def _record(op, slots, where, pool):
-    code, _, _, _, signature, _ = OPS[op.name]
-    words = b""
+def record(op, numbers, ending, where, pool):
+    """struct plan_op of csrc/plan.h. `numbers` of the slots open at this op, `ending` those that it is the last to use."""
+    code, _, _, kinds, signature, _ = OPS[op.name]
+    words = []
     for (_, kind), value in zip(signature, op.args):
-        if kind == "u32":
-            words += u32(value & 0xFFFFFFFF)
-        elif kind == "u64":
-            words += u64(value)
-        else:
-            words += u32(getattr(pool, kind)(value))
+        words.append(u32(value & 0xFFFFFFFF) if kind == "u32" else u64(value) if kind == "u64" else u32(getattr(pool, kind)(value)))
+    slots = [NO_SLOT if name is None else numbers[name] for name in op.slots]
+    if kinds and kinds[-1][2] == LIST:
+        listed = [number for number in slots[len(kinds) - 1:] if number != NO_SLOT]
+        slots[len(kinds) - 1:] = [pool.blob(b"".join(map(u32, listed))) if listed else NO_SLOT]
+    slots += [NO_SLOT] * (4 - len(slots))
+    bits = sum([1 << op.slots.index(name) for name in ending])
     unless = where[op.unless.index] + 1 if op.unless is not None else 0
-    numbers = [NO_SLOT if name is None else slots[name] for name in op.slots]
-    numbers += [NO_SLOT] * (4 - len(numbers))
-    tolerate = bytes(op.tolerate).ljust(3, b"\0")
-    head = code.to_bytes(2, "little") + op.role.encode() + tolerate + unless.to_bytes(2, "little")
-    head += b"".join([n.to_bytes(2, "little") for n in numbers])
-    return head + words.ljust(24, b"\0")
+    head = [code.to_bytes(2, "little"), op.role.encode(), bytes([bits]), bytes(op.tolerate).ljust(4, b"\0"), u32(unless)]
+    return b"".join([*head, *map(u32, slots), b"".join(words).ljust(24, b"\0")])

@@ -53,6 +53,11 @@ def compile(config, facts, request):
         plan.sync("M")
         plan.add("H", "ADOPT", (), (unit["bus"], unit["unit"], request["cgroup"].removeprefix(unit["group"])))
     _join(plan, ns)
+    # before it can be seen in there: the caller's keyring and root are the host's
+    if not request.get("no_new_keyring"):
+        plan.add("M", "KEYRING", (), (f"_ses.{request['id']}", 0), (ENOSYS,), source="default: keyring")
+    if not ns.private("mount"):  # no SETNS has led to the container's root: it is its init's alone
+        plan.add("M", "CHROOT", ("init-root",), source="container's root")
     plan.add("M", "FORK", source="container's pid namespace")
     _final(plan, proc)
     _inside(plan, ns, proc, linux, env, facts, request)
@@ -109,10 +114,6 @@ def _join(plan, ns):
 
 def _inside(plan, ns, proc, linux, env, facts, request):
     plan.add("I", "SETSID", source="default: session")
-    if not request.get("no_new_keyring"):
-        plan.add("I", "KEYRING", (), (f"_ses.{request['id']}", 0), (ENOSYS,), source="default: keyring")
-    if not ns.private("mount"):  # no SETNS has led to the container's root: it is its init's alone
-        plan.add("I", "CHROOT", ("init-root",), source="container's root")
     plan.add("I", "OPENROOT", ("root",), source="container's root")
     if proc.get("apparmorProfile") or proc.get("selinuxLabel"):
         plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")

@@ -2,6 +2,7 @@
 
 from ..config.names import CAPABILITIES, NAMESPACES
 from .optable import OPS
+from .script import LIST
 
 HEX = ("flags", "nstype", "set", "clear", "attr", "propagation", "perms", "keep", "caps")
 OCTAL = ("mode", "mask")
@@ -12,10 +13,12 @@ def phase(op):
 
 
 def text(plan):
-    """`  #  role phase  OP operands   <- source`, one op a line."""
-    lines = []
+    """`  #  role phase  OP operands   <- source`, one op a line; ends: slots that are closed after it."""
+    lines, ends = [], plan.ends()
     for op in plan.ops:
         body = f"{op.index + 1:4}  {op.role}  {phase(op):5}  {op.name:12} {operands(op)}"
+        if op.index in ends:
+            body += f" ends={','.join(ends[op.index])}"
         lines.append(f"{body:96}  <- {op.source or 'default'}".rstrip())
     return "\n".join(lines) + "\n"
 
@@ -24,7 +27,9 @@ def operands(op):
     slots, args = op.signature()
     parts = []
     for (name, _, made), value in zip(slots, op.slots):
-        if value:
+        if made == LIST:
+            parts.append(f">{value}" if value else "")
+        elif value:
             parts.append(f"{'>' if made else ''}{value}" if name in ("tree", "root", "proc") else f"{name}={'>' if made else ''}{value}")
     parts += [show(op, name, value) for name, value in zip(args, op.args)]
     if op.tolerate:
@@ -63,11 +68,15 @@ def capabilities(bits):
 
 def data(plan):
     """The same as a list of objects for JSON."""
-    out = []
+    out, ends = [], plan.ends()
     for op in plan.ops:
         slots, args = op.signature()
         entry = {"n": op.index + 1, "role": op.role, "phase": phase(op), "op": op.name}
-        entry["slots"] = {name: value for (name, _, _), value in zip(slots, op.slots) if value}
+        entry["slots"] = {name: value for (name, _, made), value in zip(slots, op.slots) if value and made != LIST}
+        if slots and slots[-1][2] == LIST and op.produced():
+            entry["slots"][slots[-1][0]] = op.produced()
+        if op.index in ends:
+            entry["ends"] = ends[op.index]
         entry["args"] = {name: plain(value) for name, value in zip(args, op.args)}
         entry["source"] = op.source
         if op.tolerate:

@@ -1,56 +1,56 @@
 """The instruction set, generated from csrc/ops.def by csrc/optable.py. Do not edit.
 
-name: (code, roles, phase, ((slot, kind, produced), ...), ((arg, type), ...), may stand after SECCOMP)
+name: (code, roles, phase, ((slot, kind, produced), ...), ((arg, type), ...), may stand after SECCOMP); produced 2: a list
 """
 
 OPS = {
     "SIGRESET": (0, "MI", "clean", (), (), 0),
     "PDEATHSIG": (1, "MI", "any", (), (("signal", "u32"),), 0),
     "DUMPABLE": (2, "MI", "any", (), (("value", "u32"),), 0),
-    "OOM": (3, "MI", "clean", (("proc", "proc", False),), (("value", "str"),), 0),
-    "JOIN": (4, "MI", "any", (("tasks", "tasks", False),), (), 0),
-    "SETNS": (5, "MI", "ns", (("ns", "ns", False),), (("nstype", "u32"),), 0),
+    "OOM": (3, "MI", "clean", (("proc", "proc", 0),), (("value", "str"),), 0),
+    "JOIN": (4, "MI", "any", (("tasks", "tasks", 0),), (), 0),
+    "SETNS": (5, "MI", "ns", (("ns", "ns", 0),), (("nstype", "u32"),), 0),
     "UNSHARE": (6, "MI", "ns", (), (("flags", "u32"),), 0),
     "FORK": (7, "M", "ns", (), (), 0),
     "SETSID": (8, "MI", "ns", (), (), 0),
-    "KEYRING": (9, "I", "ns", (), (("name", "str"), ("perms", "u32")), 0),
+    "KEYRING": (9, "MI", "ns", (), (("name", "str"), ("perms", "u32")), 0),
     "LOOPBACK": (10, "I", "ns", (), (), 0),
     "BECOME": (11, "MI", "ns", (), (("uid", "u32"), ("gid", "u32")), 0),
     "SLAVE": (12, "MI", "fs", (), (("propagation", "u32"),), 0),
-    "TREE": (13, "MI", "any", (("tree", "tree", True), ("host", "hostroot", False)), (("path", "str"), ("flags", "u32"), ("set", "u32"), ("clear", "u32"), ("propagation", "u32")), 0),
-    "FSMOUNT": (14, "MI", "fs", (("tree", "tree", True), ("root", "root", False)), (("type", "str"), ("data", "vec"), ("attr", "u32"), ("like", "str")), 0),
-    "SETATTR": (15, "MI", "any", (("tree", "tree", False),), (("set", "u32"), ("clear", "u32"), ("propagation", "u32"), ("recursive", "u32")), 0),
-    "ROOT": (16, "I", "fs", (("tree", "tree", False), ("root", "root", True)), (("path", "str"),), 0),
-    "OPENROOT": (17, "I", "fs", (("root", "root", True),), (), 0),
-    "NEWPROC": (18, "I", "fs", (("proc", "proc", True),), (), 0),
-    "ATTACH": (19, "I", "any", (("tree", "tree", False), ("root", "root", False)), (("path", "str"), ("flags", "u32"), ("mode", "u32")), 0),
-    "COPYUP": (20, "I", "fs", (("tree", "tree", False), ("root", "root", False)), (("path", "str"),), 0),
-    "NODE": (21, "I", "fs", (("root", "root", False),), (("path", "str"), ("mode", "u32"), ("dev", "u32"), ("uid", "u32"), ("gid", "u32")), 0),
-    "LINK": (22, "I", "fs", (("root", "root", False),), (("path", "str"), ("target", "str"), ("replace", "u32")), 0),
-    "MKDIR": (23, "I", "any", (("root", "root", False),), (("path", "str"), ("mode", "u32")), 0),
-    "PIVOT": (24, "I", "fs", (("root", "root", False),), (), 0),
-    "MOVEROOT": (25, "I", "fs", (("root", "root", False),), (), 0),
-    "CHROOT": (26, "I", "fs", (("root", "root", False),), (), 0),
-    "DEVNULL": (27, "I", "sys", (("root", "root", False), ("devnull", "devnull", True)), (), 0),
-    "NULLFD": (28, "I", "sys", (("root", "root", False),), (), 0),
-    "PTY": (29, "I", "sys", (("root", "root", False), ("master", "pty", True), ("peer", "tty", True)), (("rows", "u32"), ("cols", "u32"), ("uid", "u32")), 0),
-    "CTTY": (30, "I", "sys", (("peer", "tty", False),), (), 0),
+    "TREE": (13, "MI", "any", (("tree", "tree", 1), ("host", "hostroot", 0)), (("path", "str"), ("flags", "u32"), ("set", "u32"), ("clear", "u32"), ("propagation", "u32")), 0),
+    "FSMOUNT": (14, "MI", "fs", (("tree", "tree", 1), ("root", "root", 0)), (("type", "str"), ("data", "vec"), ("attr", "u32"), ("like", "str")), 0),
+    "SETATTR": (15, "MI", "any", (("tree", "tree", 0),), (("set", "u32"), ("clear", "u32"), ("propagation", "u32"), ("recursive", "u32")), 0),
+    "ROOT": (16, "I", "fs", (("tree", "tree", 0), ("root", "root", 1)), (("path", "str"),), 0),
+    "OPENROOT": (17, "I", "fs", (("root", "root", 1),), (), 0),
+    "NEWPROC": (18, "I", "fs", (("proc", "proc", 1),), (), 0),
+    "ATTACH": (19, "I", "any", (("tree", "tree", 0), ("root", "root", 0)), (("path", "str"), ("flags", "u32"), ("mode", "u32")), 0),
+    "COPYUP": (20, "I", "fs", (("tree", "tree", 0), ("root", "root", 0)), (("path", "str"),), 0),
+    "NODE": (21, "I", "fs", (("root", "root", 0),), (("path", "str"), ("mode", "u32"), ("dev", "u32"), ("uid", "u32"), ("gid", "u32")), 0),
+    "LINK": (22, "I", "fs", (("root", "root", 0),), (("path", "str"), ("target", "str"), ("replace", "u32")), 0),
+    "MKDIR": (23, "I", "any", (("root", "root", 0),), (("path", "str"), ("mode", "u32")), 0),
+    "PIVOT": (24, "I", "fs", (("root", "root", 0),), (), 0),
+    "MOVEROOT": (25, "I", "fs", (("root", "root", 0),), (), 0),
+    "CHROOT": (26, "MI", "any", (("root", "root", 0),), (), 0),
+    "DEVNULL": (27, "I", "sys", (("root", "root", 0), ("devnull", "devnull", 1)), (), 0),
+    "NULLFD": (28, "I", "sys", (("root", "root", 0),), (), 0),
+    "PTY": (29, "I", "sys", (("root", "root", 0), ("master", "pty", 1), ("peer", "tty", 1)), (("rows", "u32"), ("cols", "u32"), ("uid", "u32")), 0),
+    "CTTY": (30, "I", "sys", (("peer", "tty", 0),), (), 0),
     "HOSTNAME": (31, "I", "sys", (), (("name", "str"),), 0),
     "DOMAINNAME": (32, "I", "sys", (), (("name", "str"),), 0),
-    "SYSCTL": (33, "I", "sys", (("proc", "proc", False),), (("path", "str"), ("value", "str")), 0),
-    "READONLY": (34, "I", "sys", (("root", "root", False),), (("path", "str"),), 0),
-    "MASK": (35, "I", "sys", (("root", "root", False), ("devnull", "devnull", False)), (("path", "str"),), 0),
+    "SYSCTL": (33, "I", "sys", (("proc", "proc", 0),), (("path", "str"), ("value", "str")), 0),
+    "READONLY": (34, "I", "sys", (("root", "root", 0),), (("path", "str"),), 0),
+    "MASK": (35, "I", "sys", (("root", "root", 0), ("devnull", "devnull", 0)), (("path", "str"),), 0),
     "UMASK": (36, "I", "sys", (), (("mask", "u32"),), 0),
     "CHOWN_STDIO": (37, "I", "sys", (), (("uid", "u32"), ("devices", "u32")), 0),
-    "LABEL": (38, "I", "any", (("proc", "proc", False),), (("path", "str"), ("value", "str")), 0),
+    "LABEL": (38, "I", "any", (("proc", "proc", 0),), (("path", "str"), ("value", "str")), 0),
     "SCHED": (39, "I", "cred", (), (("attr", "blob"),), 0),
     "IOPRIO": (40, "I", "cred", (), (("value", "u32"),), 0),
     "PERSONALITY": (41, "I", "cred", (), (("persona", "u32"),), 0),
     "MEMPOLICY": (42, "I", "cred", (), (("mode", "u32"), ("nodes", "blob")), 0),
     "AFFINITY": (43, "MI", "any", (), (("mask", "blob"),), 0),
     "NNP": (44, "I", "cred", (), (), 0),
-    "CHDIR": (45, "I", "cred", (("root", "root", False),), (("path", "str"),), 0),
-    "HOME": (46, "I", "cred", (("root", "root", False),), (("uid", "u32"),), 0),
+    "CHDIR": (45, "I", "cred", (("root", "root", 0),), (("path", "str"),), 0),
+    "HOME": (46, "I", "cred", (("root", "root", 0),), (("uid", "u32"),), 0),
     "BOUND": (47, "I", "cred", (), (("keep", "u64"),), 0),
     "RLIMIT": (48, "I", "cred", (), (("resource", "u32"), ("soft", "u64"), ("hard", "u64")), 0),
     "KEEPCAPS": (49, "I", "cred", (), (), 0),
@@ -59,23 +59,21 @@ OPS = {
     "CAPS": (52, "I", "cred", (), (("masks", "blob"),), 1),
     "AMBIENT": (53, "I", "cred", (), (("caps", "u64"),), 1),
     "VERIFY_CWD": (54, "I", "cred", (), (), 0),
-    "LOOKUP": (55, "I", "cred", (("root", "root", False),), (("candidates", "vec"),), 0),
-    "SEAL": (56, "I", "cred", (("keep", "any", False), ("also", "any", False), ("third", "any", False)), (("first", "u32"),), 0),
-    "SECCOMP": (57, "I", "cred", (("notify", "notify", True),), (("filter", "blob"), ("flags", "u32")), 0),
-    "SYNC": (58, "MI", "any", (("send", "any", False), ("one", "any", True), ("two", "any", True), ("three", "any", True)), (("seq", "u32"),), 1),
-    "CLOSE": (59, "MI", "any", (("fd", "any", False),), (), 1),
-    "GATE": (60, "I", "gate", (("gate", "gate", False),), (), 1),
-    "HOOK": (61, "I", "any", (("cwd", "root", False), ("state", "memfd", False), ("out", "memfd", False), ("err", "memfd", False)), (("path", "str"), ("argv", "vec"), ("env", "vec"), ("timeout", "u32")), 1),
-    "EXEC": (62, "I", "exec", (("status", "status", False),), (("argv", "vec"), ("env", "vec")), 1),
+    "LOOKUP": (55, "I", "cred", (("root", "root", 0),), (("candidates", "vec"),), 0),
+    "SEAL": (56, "I", "cred", (("keep", "any", 0), ("also", "any", 0), ("third", "any", 0)), (("first", "u32"),), 0),
+    "SECCOMP": (57, "I", "cred", (("notify", "notify", 1),), (("filter", "blob"), ("flags", "u32")), 0),
+    "SYNC": (58, "MI", "any", (("send", "any", 0), ("got", "any", 2)), (("seq", "u32"),), 1),
+    "GATE": (59, "I", "gate", (("gate", "gate", 0),), (), 1),
+    "HOOK": (60, "I", "any", (("cwd", "root", 0), ("state", "memfd", 0), ("out", "memfd", 0), ("err", "memfd", 0)), (("path", "str"), ("argv", "vec"), ("env", "vec"), ("timeout", "u32")), 1),
+    "EXEC": (61, "I", "exec", (("status", "status", 0),), (("argv", "vec"), ("env", "vec")), 1),
 }
 
 STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir", "notproc")
 
 PLAN_MAGIC = 1314214480
-PLAN_VERSION = 3
-PLAN_OPS_MAX = 8192
-SLOTS = 1000
-NO_SLOT = 65535
+PLAN_VERSION = 4
+NO_SLOT = 4294967295
+BATCH = 16
 SAY_EXEC = 4294967280
 SAY_FAIL = 4294967295
 ATTACH_REAL_DIR = 1

@@ -10,11 +10,10 @@ from ..config import mountopts
 from ..errors import Error
 from ..paths import clean
 from .optable import (
-    ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, TREE_ATTR_REC, TREE_NOFOLLOW, TREE_RECURSIVE,
+    ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_NOFOLLOW, TREE_RECURSIVE,
 )
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
-SYNC_SLOTS = 3
 RDONLY = mountopts.ATTR_RDONLY
 SYS_FLAGS = 0xF  # read-only, nosuid, nodev, noexec
 # rootfsPropagation -> what host mounts become in the container. `shared` keeps bind sources peers, as runc does; the root is
@@ -213,7 +212,7 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
 def _open_late(plan, config, request, ns, facts, all_mounts, first):
     """The host opens this bind source and those that follow it, as many as a SYNC hands over; where it left off."""
     end = first
-    while end < min(first + SYNC_SLOTS, len(all_mounts)) and all_mounts[end].late:
+    while end < min(first + BATCH, len(all_mounts)) and all_mounts[end].late:
         end += 1
     plan.source = all_mounts[first].at
     plan.sync("I", receive=[mount.slot for mount in all_mounts[first:end]])

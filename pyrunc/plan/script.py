@@ -6,10 +6,10 @@ supervise walks the host's part, explain prints all of it.
 Roles: H host (the supervisor), M first process (still outside the pid namespace), I init.
 """
 
-from ..errors import Error
 from .hostops import HOST
 from .optable import OPS
 
+LIST = 2  # `>>name:kind` of csrc/ops.def: the last of an op's slots stands for any number of them
 
 class Op:
     """One step. `slots` and `args` stand in the order of the op's signature; a slot is a name or None.
@@ -35,6 +35,8 @@ class Op:
         if self.role == "H":
             return HOST[self.name]
         _, _, _, slots, args, _ = OPS[self.name]
+        if slots and slots[-1][2] == LIST:
+            slots = slots[:-1] + slots[-1:] * (len(self.slots) - len(slots) + 1)
         return slots, tuple([name for name, _ in args])
 
     def produced(self):
@@ -60,8 +62,6 @@ class Plan:
         """Append an op and return it. `slots` may be shorter than the signature: the rest is unused."""
         width = len(HOST[name][0] if role == "H" else OPS[name][3])
         slots = tuple(slots) + (None,) * (width - len(slots))
-        if len(self.ops) >= 4000:
-            raise Error("the configuration needs more than 4000 steps", pointer="")
         op = Op(role, name, slots, tuple(args), self.source if source is None else source, tolerate, unless, len(self.ops))
         self.ops.append(op)
         return op
@@ -79,6 +79,27 @@ class Plan:
 
     def child_ops(self):
         return [op for op in self.ops if op.role != "H"]
+
+    def turns(self):
+        """[(SPAWN or SYNC, the H ops that stand right after it)], and first (None, those before SPAWN)."""
+        turns = [(None, [])]
+        for op in self.ops:
+            if op.name in ("SPAWN", "SYNC"):
+                turns.append((op, []))
+            elif op.role == "H":
+                turns[-1][1].append(op)
+        return turns
+
+    def ends(self):
+        """{index of a child's op: [slots that end with it]}. A slot ends at its last use: init closes it there, whether that op
+        has run or not. What the first process alone uses has ended before FORK, and is never seen in the container."""
+        last, ends = {}, {}
+        for op in self.ops:
+            if op.role != "H":
+                last.update([(name, op.index) for name in op.slots if name])
+        for name, index in last.items():
+            ends.setdefault(index, []).append(name)
+        return ends
 
     def birth_slots(self):
         """Slots the child is born with: filled by H before SPAWN, used by M or I. In order of production."""

@@ -114,6 +114,5 @@ def _filter(plan, bpf):
         plan.add("I", "SECCOMP", ("notify",), (code, flags | FLAG_NEW_LISTENER))
         plan.sync("I", send="notify")
         plan.add("H", "AGENT", ("notify",), (listener,))
-        plan.add("I", "CLOSE", ("notify",))
     else:
         plan.add("I", "SECCOMP", (), (code, flags))

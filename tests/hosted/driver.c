@@ -1,7 +1,7 @@
 /*
  * Runs init over the scripted kernel.
  *
- *     driver PLAN         every op of the plan alone, in every world, with each of its calls failing with each errno.
+ *     driver PLAN...      the first op of each plan, in every world, with each of its calls failing with each errno.
  *                         Prints "OP CALL ERRNO OUTCOME": the step told, "ok" where init goes on, "step=ERRNO" where it
  *                         tells another errno than the kernel gave; only for what succeeds when nothing fails.
  *     built with -DFUZZ   a fuzz target: the first bytes of the input are the script, the rest is the plan
@@ -15,8 +15,8 @@
 
 static void red_zones(void (*set)(void const volatile *, size_t))
 {
-	set(init.gap_failed, sizeof init.gap_failed), set(init.gap_home, sizeof init.gap_home);
-	set(init.gap_path, sizeof init.gap_path), set(init.gap_buf, sizeof init.gap_buf);
+	set(init.gap_home, sizeof init.gap_home), set(init.gap_path, sizeof init.gap_path);
+	set(init.gap_buf, sizeof init.gap_buf);
 }
 
 /* init as it is at birth: a static is zero. */
@@ -36,8 +36,8 @@ static void no_leak(int base, int first_new)
 	held[init.sync] = 1;
 	if (init.mask_tree >= 0)
 		held[init.mask_tree] = 1;
-	for (int i = 0; i < SLOTS; i++) {
-		if (init.slot[i] < 0)
+	for (uint32_t i = 0; init.slot && i < init.head->nslots; i++) {
+		if (init.slot[i] <= 0)
 			continue;
 		held[init.slot[i]] = 1;
 		if (!k.open[init.slot[i]] && !k.sealed)
@@ -49,6 +49,8 @@ static void no_leak(int base, int first_new)
 }
 
 #ifdef FUZZ
+#define BORN 1000 /* a header may claim more, which are not open then */
+
 /* From init's entry. Returns how it left; init's own word for a failure has been checked. */
 static int whole(int base, uint32_t nslots)
 {
@@ -86,8 +88,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	k.script = data + 1, k.left = script;
 	k.child = data[0] & 3;
 	k.image = data + 1 + script, k.image_size = n - script - 1;
-	memset(k.open + 12, 1, SLOTS); /* as many as a header may claim */
-	k.next_fd = 12 + SLOTS;
+	memset(k.open + 12, 1, BORN);
+	k.next_fd = 12 + BORN;
 	whole(10, 0);
 	return 0;
 }
@@ -120,15 +122,16 @@ static char **vecs;
 static int run_op(uint32_t index, int kind, int world, int child, int fail_at, int fail_with)
 {
 	struct plan_op *op = &init.ops[index];
-	void *keep = k.vecs;
-	int left, ret, nslots = (int)head().nslots;
+	void *keep[AREAS] = { k.areas[0], k.areas[1] };
+	int left, ret, born = (int)head().born;
 
-	k.vecs = 0;
-	kernel_reset(&init, 10, nslots);
-	k.vecs = keep;
-	memcpy(init.vecs, vecs, init.nvecs * sizeof *vecs);
-	for (int i = 0; i < SLOTS; i++)
-		init.slot[i] = i < nslots ? 12 + i : -1;
+	memset(k.areas, 0, sizeof k.areas);
+	kernel_reset(&init, 10, born);
+	memcpy(k.areas, keep, sizeof k.areas);
+	if (init.nvecs)
+		memcpy(init.vecs, vecs, init.nvecs * sizeof *vecs);
+	for (int i = 0; i < (int)head().nslots; i++)
+		init.slot[i] = i < born ? 12 + i : 0;
 	k.open[11] = 0; /* the plan's */
 	k.strict = 1, k.kind = kind, k.world = world, k.child = child ? 3 : 0, k.fail_at = fail_at, k.fail_with = fail_with;
 	init.base = init.sync = 10, init.mask_tree = -1, init.role = op->role, init.now = index, init.step = STEP_NONE;
@@ -140,8 +143,10 @@ static int run_op(uint32_t index, int kind, int world, int child, int fail_at, i
 		broken("never ends: op", op->code);
 	if (ret < -4095)
 		broken("returns no errno:", ret);
+	if (!left && ret >= 0)
+		end_slots(&init, op);
 	if (!left)
-		no_leak(10, 12 + nslots);
+		no_leak(10, ret >= 0 ? 12 : 12 + born); /* each slot of this op ends with it */
 	return ret;
 }
 
@@ -192,10 +197,8 @@ static void every_world(uint32_t index)
 			}
 }
 
-static void ops(void)
+static void first_op(void)
 {
-	struct plan_header h = head();
-
 	wipe();
 	kernel_reset(&init, 10, 0);
 	if (plan_load(&init, bytes, size))
@@ -203,17 +206,16 @@ static void ops(void)
 	vecs = malloc(init.nvecs * sizeof *vecs);
 	if (init.nvecs)
 		memcpy(vecs, init.vecs, init.nvecs * sizeof *vecs);
-	for (uint32_t i = 0; i < h.nops; i++)
-		every_world(i);
+	every_world(0);
 	free(vecs);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc != 2)
-		return 2;
-	read_plan(argv[1]);
-	ops();
+	for (int i = 1; i < argc; i++) {
+		read_plan(argv[i]);
+		first_op();
+	}
 	return 0;
 }
 #endif

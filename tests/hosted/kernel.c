@@ -207,20 +207,26 @@ static long take_describe(char *to, size_t n)
 
 struct iov { void *base; size_t len; };
 struct msg { void *name; int namelen; struct iov *iov; size_t iovlen; void *control; size_t controllen; unsigned flags; };
-struct cmsg { size_t len; int level, type; int fd[2]; };
+struct cmsg { size_t len; int level, type; int fd[BATCH]; };
 
+/* As many descriptors as the op has slots for; one more in a FULL world. */
 static long take_recvmsg(struct msg *m)
 {
 	struct record rec = { .seq = k.seq };
-	struct cmsg c = { .len = 24, .level = 1, .type = 1 };
+	struct plan_op *op = &k.in->ops[k.in->now];
+	uint32_t n = op->slot[1] == NO_SLOT ? 0 : arg_len(k.in, op->slot[1]) / 4;
+	struct cmsg c = { .level = 1, .type = 1 };
 
 	k.asked |= ASKED_WORLD;
 	memcpy(m->iov[0].base, &rec, short_of(sizeof rec));
-	if (k.world == SHORT || !m->control || m->controllen < sizeof c) {
+	n += k.world == FULL && n < BATCH;
+	if (k.world == SHORT || !n || !m->control || m->controllen < sizeof c) {
 		m->controllen = 0;
 		return (long)short_of(sizeof rec);
 	}
-	c.fd[0] = (int)new_fd(), c.fd[1] = (int)new_fd();
+	c.len = 16 + 4 * n;
+	for (uint32_t i = 0; i < n; i++)
+		c.fd[i] = (int)new_fd();
 	memcpy(m->control, &c, sizeof c);
 	m->controllen = sizeof c;
 	return sizeof rec;
@@ -262,7 +268,7 @@ static long take_seccomp(const struct program *prog, long flags)
 
 static long take_mmap(long fd, size_t n)
 {
-	void **at = fd >= 0 ? &k.plan : &k.vecs;
+	void **at = fd >= 0 ? &k.plan : &k.areas[k.areas[0] != 0];
 
 	free(*at);
 	*at = calloc(1, n); /* exactly that much */
@@ -397,7 +403,7 @@ long sys_call(long nr, long a, long b, long c, long d, long e, long f)
 /* As the supervisor leaves it: stdio and more up to `base`, the sync socket, the plan, `nslots` descriptors. */
 void kernel_reset(struct init *in, int base, int nslots)
 {
-	free(k.plan), free(k.vecs);
+	free(k.plan), free(k.areas[0]), free(k.areas[1]);
 	memset(&k, 0, sizeof k);
 	k.in = in;
 	k.failed_nr = -1;

@@ -6,6 +6,7 @@
 #include "init.h"
 
 #define FDS       4096
+#define AREAS     2     /* of memory: the slots, the vecs */
 #define KINDS     10    /* of files: see kernel.c */
 #define CALLS_MAX 20000
 
@@ -38,7 +39,7 @@ extern struct kernel {
 	uint8_t served[FDS];
 	int next_fd, depth, links;
 	uint32_t seq;
-	void *plan, *vecs;
+	void *plan, *areas[AREAS];
 } k;
 extern jmp_buf gone;
 

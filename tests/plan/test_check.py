@@ -34,6 +34,18 @@ def move_first(plan, name):
     return plan
 
 
+def use_after(plan, name, op, slot):
+    """Another op of the kind after that of the name, by init."""
+    at = [each.name for each in plan.ops].index(name)
+    index = len(plan.ops)
+    more = plan.add("I", op, (slot,), ("1",))
+    plan.ops.insert(at + 1, plan.ops.pop(index))
+    for index, each in enumerate(plan.ops):
+        each.index = index
+    assert more.role == "I"
+    return plan
+
+
 MUTATIONS = {
     "signals_come_first": lambda: drop(plan_of("default"), "SIGRESET"),
     "a_unit_comes_first": lambda: move_first(plan_of("systemd"), "SETSID"),
@@ -50,6 +62,8 @@ MUTATIONS = {
     "root_changes_once": lambda: drop(plan_of("default"), "PIVOT"),
     "devices_move_before_hooks": lambda: move_first(plan_of("network-devices"), "HOOKS"),
     "first_process_forks_init": lambda: drop(plan_of("user-namespace"), "FORK"),
+    "nothing_of_the_hosts_crosses_the_fork": lambda: use_after(plan_of("exec-every"), "FORK", "OOM", "hostproc"),
+    "what_is_handed_over_is_used": lambda: drop(plan_of("hooks"), "HOOK"),
     "seccomp_order": lambda: drop(drop(plan_of("seccomp-privileged"), "CAPS", 1), "AMBIENT"),
 }
 
