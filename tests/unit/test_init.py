@@ -1,9 +1,16 @@
 """init is freestanding: it needs nothing from anybody, and its plan loader takes no plan that is not whole."""
 
+import errno
+import fcntl
+import os
 import pathlib
 import subprocess
 
 import pytest
+
+from pyrunc.plan.encode import HEADER, RECORD, encode
+from pyrunc.plan.optable import SAY_FAIL, STEPS
+from pyrunc.plan.script import Plan
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = ("-std=c11 -Os -ffreestanding -fno-stack-protector -fno-pic -no-pie -static -nostdlib").split()
@@ -29,3 +36,67 @@ def test_init_needs_no_interpreter_and_no_library(image):
 @pytest.mark.parametrize("args", [[], ["x"], ["3"], ["99999999999"], ["3", "4"], ["-1"], ["/bin/sh"]])
 def test_init_called_without_a_plan_ends_at_once(image, args):
     assert subprocess.run([str(image), *args], timeout=5, stdin=subprocess.DEVNULL).returncode == 255
+
+
+def told(image, data):
+    """The record in which init refuses a plan, or None where it runs it to its end. Slot 0 is the root directory."""
+    ours, theirs = os.pipe()
+    given = [theirs, os.memfd_create("plan"), os.open("/", os.O_PATH | os.O_DIRECTORY)]
+    os.write(given[1], bytes(data))
+
+    def arrange():
+        for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in given], 3):
+            os.dup2(fd, number)
+    code = subprocess.run([image, "3"], timeout=5, stdin=subprocess.DEVNULL, pass_fds=(3, 4, 5), preexec_fn=arrange).returncode
+    for fd in given:
+        os.close(fd)
+    with open(ours, "rb") as pipe:
+        record = pipe.read()
+    assert (code, len(record)) in ((0, 0), (255, 16))
+    return [int.from_bytes(record[at:at + 4], "little", signed=at == 8) for at in range(0, 16, 4)] if record else None
+
+
+def legal():
+    """Two ops that use slot 0, which ends with the second; SEAL; one that uses none, and that M may do as well."""
+    plan = Plan(3)
+    plan.add("H", "HOSTDIR", ("root",), ("/",))
+    plan.add("H", "SPAWN", (), (0, 3, b""))
+    for _ in range(2):
+        plan.add("I", "CHDIR", ("root",), (".",))
+    plan.add("I", "SEAL", (), (3,))
+    plan.add("I", "PDEATHSIG", (), (0,))
+    return bytearray(encode(plan)[0])
+
+
+ROLE, ENDS, SLOT, COPY = 2, 3, 12, None
+# what is wrong: (op, place in its record, bytes), or (op, COPY, the op that it becomes)
+ILLEGAL = {
+    "a slot without an end": [(1, ENDS, b"\0"), (2, COPY, 3)],
+    "a slot that SEAL would close": [(3, COPY, 1), (1, ENDS, b"\0")],
+    "a slot that is used after its end": [(0, ENDS, b"\1"), (1, ENDS, b"\0")],
+    "a slot that ends twice": [(1, ENDS, b"\0"), (2, SLOT, bytes(8)), (2, ENDS, b"\3")],
+    "an end of a slot that the op does not name": [(0, ENDS, b"\2")],
+    "an end that no slot has": [(3, ENDS, b"\x10")],
+    "a number that no slot has": [(0, SLOT, b"\x09")],
+    "a first process that does not fork": [(0, COPY, 3), (0, ROLE, b"M")],
+    "a first process after init": [(3, ROLE, b"M")],
+    "what the first process may not do": [(op, ROLE, b"M") for op in range(4)],
+    "nobody's op": [(3, ROLE, b"H")],
+}
+
+
+def test_init_runs_a_plan_whose_slots_have_an_end(image):
+    assert told(image, legal()) is None
+
+
+@pytest.mark.parametrize("what", ILLEGAL)
+def test_init_takes_no_plan_with(image, what):
+    data = legal()
+    for op, place, value in ILLEGAL[what]:
+        at = HEADER + RECORD * op
+        if place is COPY:
+            data[at:at + RECORD] = data[HEADER + RECORD * value:][:RECORD]
+        else:
+            data[at + place:at + place + len(value)] = value
+    seq, _, err, step = told(image, data)
+    assert (seq, err, STEPS[step]) == (SAY_FAIL, -errno.EINVAL, "load")
