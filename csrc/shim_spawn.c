@@ -128,28 +128,29 @@ static int image(void)
 }
 
 /*
- * In the child: put `fds` on base, base+1, ... and close everything else. They are first moved above the range they go
- * to, so that none is overwritten by another. Preserved descriptors (3 to base-1) lose their CLOEXEC.
+ * In the child: put `fds` on base, base+1, ... and close everything else. One that another is to take the place of is moved
+ * out of its way first; that takes a number above all, but no more than there are such. Preserved descriptors (3 to
+ * base-1) lose their CLOEXEC.
  */
-static int arrange(int base, const int *fds, int nfds, int exe)
+static int arrange(int base, int *fds, int nfds, int exe)
 {
-	int i, fd, top = base + nfds;
+	int i, j, fd, top = base + nfds;
 
-	exe = fcntl(exe, F_DUPFD_CLOEXEC, top);
+	if (exe < top)
+		exe = fcntl(exe, F_DUPFD_CLOEXEC, top);
 	if (exe < 0)
 		return -errno;
 	for (fd = 3; fd < base; fd++)
 		if (fcntl(fd, F_SETFD, 0) < 0)
 			return -errno;
-	{
-		int high[nfds];
-
-		for (i = 0; i < nfds; i++)
-			if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, top)) < 0)
+	for (i = 0; i < nfds; i++) {
+		for (j = i + 1; j < nfds; j++)
+			if (fds[j] == base + i && (fds[j] = fcntl(fds[j], F_DUPFD_CLOEXEC, top)) < 0)
 				return -errno;
-		for (i = 0; i < nfds; i++)
-			if (dup2(high[i], base + i) < 0)
-				return -errno;
+		if ((fds[i] == base + i ? fcntl(fds[i], F_SETFD, 0) : dup2(fds[i], base + i)) < 0)
+			return -errno;
+		if (fds[i] >= top)
+			close(fds[i]);
 	}
 	if (exe > top)
 		syscall(SYS_close_range, top, exe - 1, 0);

@@ -17,10 +17,11 @@ from .plan.optable import SAY_EXEC, SAY_FAIL
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC = 0x6E736673
-EPERM, ENOENT, EAGAIN, EACCES, EBUSY, ENOSPC, EROFS, RLIMIT_NOFILE, SIGKILL = 1, 2, 11, 13, 16, 28, 30, 7, 9
+EPERM, ENOENT, EAGAIN, EACCES, EBUSY, EMFILE, ENOSPC, EROFS, RLIMIT_NOFILE, SIGKILL = 1, 2, 11, 13, 16, 24, 28, 30, 7, 9
 
 
 HINTS = {
+    EMFILE: words.TOO_MANY["I"],
     ("SPAWN", EAGAIN): "the pids limit of the container's cgroup, or of its user, is reached",
     ("SPAWN", EBUSY): "the cgroup has given controllers to groups below it, so it takes no processes: exec --cgroup names one that does",
 }
@@ -91,7 +92,7 @@ class Supervisor:
     def _worded(self, where, op, err):
         what = err.filename if isinstance(err.filename, str) else op.name.lower()
         out = from_oserror(err, f"{where}{what}")
-        out.hint = HINTS.get((op.name, err.errno))
+        out.hint = HINTS.get((op.name, err.errno)) or HINTS.get(err.errno)
         out.pointer = op.source if op.source.startswith("/") else None
         return out
 

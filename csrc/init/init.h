@@ -32,6 +32,7 @@ struct init {
 	uint32_t nvecs;
 	uint32_t open; /* slots, while the plan is loaded */
 	uint32_t pdeathsig;
+	uint64_t nofile;         /* soft limit before NOFILE raised it */
 	int cwd_done;            /* CHDIR has succeeded */
 	const char *exec_path;   /* found by LOOKUP */
 	int mask_tree;           /* the one read-only tmpfs every masked directory shows */

@@ -2,6 +2,7 @@
 #include <linux/if.h>
 #include <linux/keyctl.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
 #include <linux/sched.h>
 #include <linux/sockios.h>
 #include <linux/wait.h>
@@ -42,6 +43,24 @@ int op_JOIN(struct init *in, struct plan_op *op)
 	long n = SYS3(__NR_write, slot(in, op, 0), "0", 1);
 
 	return n == 1 ? 0 : n < 0 ? (int)n : -EIO;
+}
+
+/*
+ * NOFILE: as many descriptors as the caller may have, while trees are held that only this process can open; then again as
+ * many as it had. What the process will have is not ours to change.
+ */
+int op_NOFILE(struct init *in, struct plan_op *op)
+{
+	uint64_t limit[2];
+	long ret = SYS4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, limit);
+
+	if (ret < 0)
+		return (int)ret;
+	if (op->arg[0])
+		in->nofile = limit[0];
+	limit[0] = op->arg[0] || limit[1] < in->nofile ? limit[1] : in->nofile;
+	in->step = STEP_WRITE;
+	return (int)SYS4(__NR_prlimit64, 0, RLIMIT_NOFILE, limit, 0);
 }
 
 int op_DUMPABLE(struct init *in, struct plan_op *op)

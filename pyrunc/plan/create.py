@@ -54,9 +54,11 @@ def compile(config, facts, request):
     _session(plan, ns)
     rootfs.attach(plan, config, request, ns, facts, mounts, _needs_proc(config))
     if own_dev:
-        devices.make(plan, config, by_bind, facts.kcore)
+        devices.make(plan, "H" if before else role, config, by_bind, facts.kcore)
     if request.get("notify"):
         plan.add("I", "ATTACH", ("notify-dir", "root"), ("run/notify", 0, 0o755), source="NOTIFY_SOCKET")
+    if not before:
+        plan.add("I", "NOFILE", (), (0,), source="default: descriptors")
     if linux.get("netDevices"):
         from . import netdev
 
@@ -158,6 +160,8 @@ def _owner(config, ns):
 
 
 def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
+    if role != "H":  # in the caller's view of the tree, which init has not: so all of them at once
+        plan.add(role, "NOFILE", (), (1,), source="default: descriptors")
     rootfs.acquire(plan, role, config, mounts, request, facts, ns)
     devices.acquire(plan, role, config, by_bind)
     if request.get("notify"):

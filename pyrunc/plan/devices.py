@@ -32,18 +32,32 @@ def wanted(config):
     return nodes + [(device, f"/linux/devices/{i}") for i, device in enumerate(devices)]
 
 
-def acquire(plan, role, config, by_bind):
+def _bound(config):
     """In a user namespace mknod is refused, but for a FIFO: the host's node of the same path is bound instead."""
-    for i, (device, source) in enumerate(wanted(config) if by_bind else ()):
-        if device["type"] != "p":
-            plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE),
-                     source=source)
+    return [(i, device, source) for i, (device, source) in enumerate(wanted(config)) if device["type"] != "p"]
 
 
-def make(plan, config, by_bind, kcore):
+def _open(plan, role, bound):
+    for i, device, source in bound:
+        plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE), source=source)
+
+
+def acquire(plan, role, config, by_bind):
+    """The nodes to be bound; of many the host opens the rest in their turn, see rootfs.py."""
+    if by_bind:
+        _open(plan, role, _bound(config)[:rootfs.EARLY if role == "H" else None])
+
+
+def make(plan, role, config, by_bind, kcore):
     """I: nodes (or binds), then the links every /dev has; kcore: /dev/core too, which points at what the kernel may lack."""
+    late = _bound(config)[rootfs.EARLY:] if by_bind and role == "H" else []
+    turns = {late[at][0]: late[at:at + rootfs.BATCH] for at in range(0, len(late), rootfs.BATCH)}
     for i, (device, source) in enumerate(wanted(config)):
         plan.source = source
+        if i in turns:
+            sync = plan.sync("I")
+            _open(plan, "H", turns[i])
+            plan.hand_over(sync)
         path = rootfs.relative(clean(device["path"]))
         if by_bind and device["type"] != "p":
             plan.add("I", "ATTACH", (f"dev{i}", "root"), (path, rootfs.ATTACH_FILE, 0))

@@ -2,8 +2,9 @@
 
 A bind source becomes a detached tree, with all its flags, in the host's view of the tree: by the host, or rootless by M right
 after the user namespace. A file system is made detached by init. Either is then ATTACHed below the root. Since Linux 6.8
-mountinfo lists mounts by the time they were made, and its readers take the later of two for the upper one: so what the host
-opens for a mount listed after a file system is opened when its turn comes, at a SYNC.
+mountinfo lists mounts by the time they were made, and its readers take the later of two for the upper one: so a bind source
+listed after a file system is opened when its turn comes, at a SYNC. So are all but the first few of the others: what is opened
+before init exists is held all at once, and there may be more binds than descriptors.
 """
 
 from ..config import mountopts
@@ -14,6 +15,7 @@ from .optable import (
 )
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
+EARLY = 8  # trees that are opened before init exists; more is opened by turns
 RDONLY = mountopts.ATTR_RDONLY
 SYS_FLAGS = 0xF  # read-only, nosuid, nodev, noexec
 # rootfsPropagation -> what host mounts become in the container. `shared` keeps bind sources peers, as runc does; the root is
@@ -38,7 +40,7 @@ def relative(path):
 class Mount:
     """One entry of mounts[]: its options parsed, its slot named after its position; a remount has that of the mount before it."""
 
-    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late")
+    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback")
 
     def __init__(self, index, entry):
         self.entry = entry
@@ -47,7 +49,8 @@ class Mount:
         self.at = f"/mounts/{index}"
         self.path = relative(clean(entry["destination"]))
         self.kind = "bind" if self.options.bind else entry.get("type", "")
-        self.late = False  # a bind whose source is opened when its turn comes
+        self.late = False  # what lies on the host for it is opened when its turn comes
+        self.fallback = None  # the slot of that, for in case that a fresh mount is refused
 
     def cgroup(self):
         return self.kind in ("cgroup", "cgroup2")
@@ -89,19 +92,25 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
             plan.add(role, "SETATTR", ("rootfs",), (0, 0, mountopts.MS_PRIVATE, 0))
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,))
-    fresh = False
+    fresh, early, inside = False, 0, in_user_namespace(ns, facts)
     for mount in all_mounts:
-        plan.source = mount.at
-        mount.late = role == "H" and fresh and mount.kind == "bind"
+        if role == "H" and (mount.kind == "bind" or inside and (mount.kind == "sysfs" or mount.cgroup() and facts.cgroup == "v2")):
+            mount.late = early == EARLY or fresh and mount.kind == "bind"
+            early += not mount.late
         fresh = fresh or mount.kind not in ("bind", "remount")
-        if mount.late:
-            continue
-        if mount.kind == "bind":
-            _bind(plan, role, mount, base, request, ns, facts)
-        elif mount.kind == "sysfs" and in_user_namespace(ns, facts):
-            _acquire_sys(plan, role, mount, base)
-        elif mount.cgroup():
-            _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
+        if not mount.late:
+            _open(plan, role, mount, base, request, ns, facts)
+
+
+def _open(plan, role, mount, base, request, ns, facts):
+    """What lies on the host for one mount."""
+    plan.source = mount.at
+    if mount.kind == "bind":
+        _bind(plan, role, mount, base, request, ns, facts)
+    elif mount.kind == "sysfs" and in_user_namespace(ns, facts):
+        _acquire_sys(plan, role, mount, base)
+    elif mount.cgroup():
+        _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
 
 
 def _base(config):
@@ -121,7 +130,8 @@ def in_user_namespace(ns, facts):
 def _acquire_sys(plan, role, mount, base):
     """The host's /sys, for where a fresh one is refused: the network namespace, or all of /sys being visible, decides.
     Read-only to the last mount in it: among them are the host's cgroups (CVE-2023-25809)."""
-    plan.add(role, "TREE", (f"{mount.slot}-host",), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base))
+    mount.fallback = f"{mount.slot}-host"
+    plan.add(role, "TREE", (mount.fallback,), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base))
 
 
 def _bind(plan, role, mount, base, request, ns, facts):
@@ -172,7 +182,8 @@ def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
     if facts.cgroup == "v2":
         path = facts.cgroup_root + ("" if "cgroup" not in ns.new else facts.cgroup_own.rstrip("/"))
         if in_user_namespace(ns, facts):
-            plan.add(role, "TREE", (f"{mount.slot}-host",), (path, TREE_RECURSIVE, set_ | RDONLY, clear, base))
+            mount.fallback = f"{mount.slot}-host"
+            plan.add(role, "TREE", (mount.fallback,), (path, TREE_RECURSIVE, set_ | RDONLY, clear, base))
     elif "cgroup" not in ns.new:
         made = {point: f"/{path}" for _, point, path in groups}
         for i, (_, point, own) in enumerate(facts.cgroup_v1):
@@ -210,15 +221,15 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
 
 
 def _open_late(plan, config, request, ns, facts, all_mounts, first):
-    """The host opens this bind source and those that follow it, as many as a SYNC hands over; where it left off."""
+    """The host opens what lies there for this mount and those that follow it, as much as a SYNC hands over; where it left off."""
     end = first
     while end < min(first + BATCH, len(all_mounts)) and all_mounts[end].late:
         end += 1
     plan.source = all_mounts[first].at
-    plan.sync("I", receive=[mount.slot for mount in all_mounts[first:end]])
+    sync = plan.sync("I")
     for mount in all_mounts[first:end]:
-        plan.source = mount.at
-        _bind(plan, "H", mount, _base(config), request, ns, facts)
+        _open(plan, "H", mount, _base(config), request, ns, facts)
+    plan.hand_over(sync)
     return end
 
 
@@ -234,7 +245,7 @@ def _filesystem(plan, mount):
     opts = mount.options
     attr = opts.attr_set & ~RDONLY if mount.late_readonly() else opts.attr_set
     keep_mode = mount.kind == "tmpfs" and not any([option.startswith("mode=") for option in opts.data])
-    fallback = _fallback(plan, mount)
+    fallback = mount.fallback
     fresh = plan.add(
         "I", "FSMOUNT", (mount.slot, "root" if keep_mode else None),
         (mount.kind, _options(mount), attr, mount.path if keep_mode else ""), (EPERM,) if fallback else (),
@@ -243,12 +254,6 @@ def _filesystem(plan, mount):
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
     _attach(plan, mount, fresh, fallback, real | mount.in_proc())
-
-
-def _fallback(plan, mount):
-    """The slot of what the host has acquired in case that a fresh mount is refused, or None."""
-    slot = f"{mount.slot}-host"
-    return slot if any([op.name == "TREE" and op.slots[0] == slot for op in plan.ops]) else None
 
 
 def _attach(plan, mount, fresh, fallback, flags=0):
@@ -274,7 +279,7 @@ def _cgroup(plan, mount, facts, ns):
 
 def _cgroup2(plan, mount):
     """A fresh cgroup2 mount shows the cgroup namespace's root; where that is refused, the host's tree, read-only."""
-    fallback = _fallback(plan, mount)
+    fallback = mount.fallback
     fresh = plan.add(
         "I", "FSMOUNT", (mount.slot,), ("cgroup2", _options(mount, "cgroup"), mount.options.attr_set, ""),
         (EPERM, EBUSY) if fallback else (),

@@ -71,6 +71,10 @@ class Plan:
         self.syncs += 1
         return self.add(role, "SYNC", (send, *receive), (self.syncs,))
 
+    def hand_over(self, sync):
+        """The trees that the host has opened since this SYNC was appended are what it answers with."""
+        sync.slots = (None, *[slot for op in self.ops[sync.index + 1:] if op.name == "TREE" for slot in op.produced()])
+
     def place(self, pointer):
         """Where a property stands, for people."""
         if self.file and pointer.startswith("/process/"):

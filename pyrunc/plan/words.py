@@ -11,7 +11,7 @@ STEP_WORDS = {
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
     "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
 }
-EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, EINVAL, ENOTDIR, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 22, 20, 28, 40
+EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, EINVAL, ENOTDIR, EMFILE, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 22, 20, 24, 28, 40
 CLONE_NEWPID = 0x20000000
 
 
@@ -45,6 +45,8 @@ def hint(plan, op, errno):
         if op.name == "FSMOUNT" and op.args[0] == "proc":
             return PROC_HINTS[_has_new_pid(plan)]
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
+    if errno == EMFILE:
+        return TOO_MANY[op.role]
     if op.name == "FORK" and errno == EAGAIN:
         return "the pids limit of the container's cgroup, or of its user, is reached"
     if op.name == "LOOKUP" and errno == ELOOP:
@@ -63,6 +65,12 @@ def hint(plan, op, errno):
         return "without privilege oomScoreAdj can only be raised above the caller's own"
     return None
 
+
+TOO_MANY = {
+    "M": "without privilege every bind source, and every device, is held open until it is mounted: raise the hard limit of open "
+         "files (ulimit -Hn) above their number",
+    "I": "raise the limit of open files (ulimit -n)",
+}
 
 # mount_too_revealing() of fs/namespace.c, and who may mount a procfs at all; by whether the pid namespace is a new one
 PROC_HINTS = {

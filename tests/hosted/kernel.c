@@ -364,7 +364,12 @@ static long answer(long nr, long a, long b, long c, long d, long e)
 	case __NR_sethostname: case __NR_setdomainname: reads((void *)a, (size_t)b); return 0;
 	case __NR_setgroups: reads((void *)b, 4 * (size_t)a); return 0;
 	case __NR_sched_setaffinity: reads((void *)c, (size_t)b); return 0;
-	case __NR_prlimit64: reads((void *)c, 16); return 0;
+	case __NR_prlimit64:
+		if (c)
+			reads((void *)c, 16);
+		if (d)
+			memset((void *)d, 1, 16);
+		return 0;
 	case __NR_capset: reads((void *)a, 8), reads((void *)b, 24); return 0;
 	case __NR_set_mempolicy: if (c > 1 + 8 * 4096) return -EINVAL; reads((void *)b, (size_t)(c + 6) / 8); return 0;
 	case __NR_seccomp: return take_seccomp((struct program *)c, b);
