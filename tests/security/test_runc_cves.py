@@ -184,6 +184,21 @@ def test_cve_2016_9962_nothing_of_the_hosts_comes_along_with_the_process_that_en
     assert [line for line in joining if line[0] in ("fd", "root", "cwd") and not line[2].startswith(allowed)] == []
 
 
+@known_bad("shows what it joins with")
+def test_cve_2016_9962_a_container_that_joins_the_pid_namespace_brings_nothing_that_leads_to_the_host(rt):
+    up = rt.container(caps("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"), hunting()).up()
+    bundle = rt.bundle(namespaces("mount", pid=f"/proc/{up.pid}/ns/pid"), {"process": {"oomScoreAdj": 77, "args": ["/bin/true"]}})
+    for _ in range(20):
+        rt.container(bundle=bundle).run().ok()
+    (up.rootfs / f"{HUNT_LOG}.stop").write_text("")
+    log = up.rootfs / HUNT_LOG
+    wait_until(lambda: "done" in log.read_text(errors="replace"), what="the hunter goes on")
+    held = [line for line in lines_of(log) if line[0] == "fd" and line[1].startswith("/memfd:")]
+    assert held, "the hunter saw nothing"
+    assert [line for line in held if line[2] == "another proc" or line[2].startswith("anon_inode:[pidfd]") or ":[" in line[2]
+            and not line[2].startswith(("pipe:", "socket:")) or line[2].endswith("/tasks")] == []
+
+
 def test_cve_2020_14298_what_is_tested_is_the_installed_artefact(rt):
     """Nothing of a source tree is read: not the checkout's package, not its spec files."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
