@@ -20,7 +20,7 @@ ETCD_VERSION := 3.7.3
 KUBERNETES := $(CURDIR)/build/kubernetes-$(KUBERNETES_VERSION)
 
 .PHONY: run test test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
-	bench density bundle clean run-packages test-packages \
+	bench density mounts bundle clean run-packages test-packages \
 	bench-packages manager-packages kubernetes-packages conformance-packages
 
 # $(call packages,NAMES): apt-get only what is missing
@@ -217,6 +217,10 @@ bench: bench-packages build $(RUNC_NEW)
 # Idle containers: how many, at what cost. DENSITY="--count 100" for fewer.
 density: bench-packages build $(RUNC_NEW)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/density.py $(DENSITY)
+
+# Thousands of mounts. MOUNTS="--counts 100,1000" for fewer.
+mounts: bench-packages build $(RUNC_NEW)
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/mounts.py $(MOUNTS)
 
 bench-packages:
 	$(call packages,$(BENCH_PACKAGES))

@@ -78,6 +78,17 @@ def test_an_execd_process_is_never_left_in_the_hosts_root(name, op):
     assert "root_changes_once" in {rule for rule, _, _ in check.violations(drop(plan_of(name), op))}
 
 
+@pytest.mark.parametrize("name, op", [("exec", "KEYRING"), ("exec-no-mount-namespace", "CHROOT"), ("joined-pid", "KEYRING")])
+def test_what_is_the_callers_is_left_before_the_fork(name, op):
+    plan = plan_of(name)
+    names = [each.name for each in plan.ops]
+    plan.ops.insert(names.index("FORK"), plan.ops.pop(names.index(op)))  # FORK has moved up by one
+    plan.ops[names.index("FORK")].role = "I"
+    for index, each in enumerate(plan.ops):
+        each.index = index
+    assert "nothing_of_the_hosts_crosses_the_fork" in {rule for rule, _, _ in check.violations(plan)}
+
+
 def test_every_rule_has_a_mutation():
     assert {rule.__name__[1:] for rule in check.RULES} == set(MUTATIONS)
 
