@@ -15,7 +15,8 @@ int k_tree_setattr(int fd, uint32_t set, uint32_t clear, uint32_t propagation, i
 int k_tree_idmap(int fd, int userns, int recursive);
 int k_userns(const char *uid_map, const char *gid_map);
 int k_userns_maps(int userns, char *uid_map, char *gid_map, size_t size);
-int k_umount(const char *path);
+int k_umount(int fd);
+int k_mount_ids(int fd, uint64_t ids[2]);
 int k_statfs_magic(const char *path, int64_t *magic);
 int k_fstatfs_magic(int fd, int64_t *magic);
 int k_prlimit(int pid, int resource, uint64_t soft, uint64_t hard);

@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -222,9 +223,27 @@ int k_userns_maps(int userns, char *uid_map, char *gid_map, size_t size)
 	return ret;
 }
 
-int k_umount(const char *path)
+/* By the descriptor: the magic link leads to its very mount, whatever lies under the names that led there. */
+int k_umount(int fd)
 {
-	return ret_errno(syscall(SYS_umount2, path, 2 | 8 /* MNT_DETACH | UMOUNT_NOFOLLOW */));
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return ret_errno(syscall(SYS_umount2, path, 2 /* MNT_DETACH */));
+}
+
+/* The id that mountinfo shows, and the one that is never used again (Linux 6.8), 0 before that. */
+int k_mount_ids(int fd, uint64_t ids[2])
+{
+	const unsigned int want[2] = { 0x1000 /* STATX_MNT_ID */, 0x4000 /* STATX_MNT_ID_UNIQUE */ };
+	struct statx st;
+
+	for (int i = 0; i < 2; i++) {
+		if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, want[i], &st) < 0)
+			return -errno;
+		ids[i] = st.stx_mask & want[i] ? st.stx_mnt_id : 0;
+	}
+	return 0;
 }
 
 int k_statfs_magic(const char *path, int64_t *magic)

@@ -45,8 +45,12 @@ class _Context:
 _scan = _json.make_scanner(_Context)  # type: ignore[arg-type]  # a class serves as well as an instance
 
 
-def loads(data, name="JSON"):
-    """The value of a JSON document given as bytes. Error `name: line L column C: reason` if it isn't one."""
+def loads(data, name="JSON", errors="strict"):
+    """The value of a JSON document given as bytes. Error `name: line L column C: reason` if it isn't one.
+
+    errors: "surrogateescape" for what we have written ourselves. A name of the host's may be any bytes; in a str each that is
+    no UTF-8 is a lone surrogate (PEP 383), `dumps` writes that as \\udcXX, and here it becomes the same str again.
+    """
     text = _text(data, name)
     start = len(text) - len(text.lstrip(_WHITESPACE))
     try:
@@ -54,7 +58,7 @@ def loads(data, name="JSON"):
         if text[end:].strip(_WHITESPACE) or _too_deep(value, data):
             raise ValueError
         if b"\\u" in data:
-            _refuse_surrogates(value)
+            _refuse_surrogates(value, errors)
     # SystemError: what the scanner leaves behind when it can't find json.decoder to raise its own error
     except (ValueError, StopIteration, RecursionError, SystemError, ImportError):
         pass
@@ -93,12 +97,12 @@ def _too_deep(value, data):
     return False
 
 
-def _refuse_surrogates(value):
+def _refuse_surrogates(value, errors):
     """\\udc80 alone is no character; encoded with surrogateescape it would smuggle in the byte 0x80."""
     left = [value]
     for item in left:
         if type(item) is str:
-            item.encode("utf-8")  # UnicodeEncodeError is a ValueError
+            item.encode("utf-8", errors)  # UnicodeEncodeError is a ValueError
         elif type(item) is dict:
             left += item
             left += item.values()
@@ -123,6 +127,11 @@ def _default(value):
 
 _COMPACT = _json.make_encoder(None, _default, _json.encode_basestring_ascii, None, ":", ",", False, False, False)
 _SORTED = _json.make_encoder(None, _default, _json.encode_basestring_ascii, None, ":", ",", True, False, False)
+
+
+def shown(text):
+    """A name of the host's for those who read our JSON: what is no UTF-8 becomes U+FFFD, a byte each, as Go writes it."""
+    return "".join(["\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text]) if not text.isascii() else text
 
 
 def dumps(value, indent=None, sort_keys=False):

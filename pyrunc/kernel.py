@@ -106,9 +106,16 @@ def userns_maps(fd):
     return [ffi.string(text).decode() for text in texts]
 
 
-def umount(path):
-    """umount2(2) MNT_DETACH|UMOUNT_NOFOLLOW."""
-    check(lib.k_umount(encode(path)), f"umount {path}")
+def umount(fd):
+    """umount2(2) MNT_DETACH of the mount whose root a descriptor (O_PATH will do) is."""
+    check(lib.k_umount(fd), "umount")
+
+
+def mount_ids(fd):
+    """(id as in mountinfo, id that is never used again or 0) of the mount a descriptor is on: statx(2) STATX_MNT_ID, _UNIQUE."""
+    ids = ffi.new("uint64_t[2]")
+    check(lib.k_mount_ids(fd, ids), "statx")
+    return ids[0], ids[1]
 
 
 def magic(path):

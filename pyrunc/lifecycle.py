@@ -5,9 +5,11 @@ create  = prepare, supervise a gated plan, leave          run = the same plan wi
 
 import posix
 
-from . import facts, kernel, state, supervise
+from . import facts, kernel, log, state, supervise
 from .config import load
 from .errors import Error
+from .host.cgroup.group import Group
+from .host.cgroup.v2 import GONE
 from .host.console import check_stdio
 from .paths import clean
 from .plan import create as compiler
@@ -16,6 +18,9 @@ from .plan.optable import SAY_EXEC, SAY_FAIL
 
 ENXIO, ENOENT, EBADF, ENOSYS = 6, 2, 9, 38
 S_IFDIR, S_IFMT = 0o040000, 0o170000
+RESERVE = 1 << 20
+LOCK_MS = 10000
+QUICK_MS = 50  # what has been killed ends sooner, unless a v1 freezer holds it
 
 
 def absolute(path):
@@ -42,11 +47,12 @@ def check_rootfs(config, bundle):
 class Making:
     """A container being made: the directory, its config and facts, the supervisor, and how to take it all back."""
 
-    __slots__ = ("container", "config", "facts", "plan", "supervisor", "proxy")
+    __slots__ = ("container", "config", "facts", "plan", "supervisor", "proxy", "reserve")
 
     def __init__(self, globals_, options, container_id, gate, detach, console, pidfd_socket):
         bundle = absolute(options.get("bundle") or ".")
         self.proxy = None
+        self.reserve: bytearray | None = bytearray(RESERVE)  # address space for undoing, if the caller's RLIMIT_AS ends in the middle
         self.config, raw = _load(bundle, need_process=not gate)
         posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
         state.check_new(globals_["root"], container_id)
@@ -71,6 +77,7 @@ class Making:
             self.plan = compiler.compile(self.config, self.facts, request)
             self._record(bundle, rootfs, raw, request)
         except BaseException:
+            self.config = self.plan = None  # what is short may be memory
             self.container.remove()
             raise
         _warn(self.config, v1, self.facts)
@@ -97,12 +104,16 @@ class Making:
             "cgroup": request["cgroup"], "cgroup_v1": request["cgroup_v1"], "unit": request["unit"],
             "facts": self.facts.dump(), "rootless": self.facts.euid != 0,
             "external_descriptors": [_readlink(fd) for fd in range(3)],
-            "pid_shared": not _has_own_pid(self.config),
-            "mounts": _host_mounts(self.config, rootfs),
+            "pid_shared": not _has_own(self.config, "pid", new=True),
+            "marked": self.facts.privileged,
             "request": {k: request[k] for k in REPEATED if request[k]},
         }
         if "intelRdt" in self.config.get("linux", {}):
             container.data.update(resctrl_state(self.config["linux"]["intelRdt"], self.facts.resctrl, container.id))
+        if not _has_own(self.config, "mount"):
+            from .host import hostmounts
+
+            container.data["host_mounts"] = hostmounts.before(rootfs)
         groups = container.cgroup()
         container.data["cgroup_paths"] = groups.paths() if groups else {}
         container.save()
@@ -111,6 +122,12 @@ class Making:
         data = self.container.data
         data["init_process_pid"] = pid
         data["init_process_start"] = state.start_time(pid)
+        if data["init_process_start"] is None:
+            raise Error("container init died during its setup")
+        if "host_mounts" in data:
+            from .host import hostmounts
+
+            data["host_mounts"] = hostmounts.made(data["rootfs"], data["host_mounts"])
         data["namespace_paths"] = {f"NEW{k}": f"/proc/{pid}/ns/{v}" for k, v in _NS_PATHS}
         data["created"] = state.now()
         self.container.save()
@@ -121,22 +138,29 @@ class Making:
         """Walk the plan; on any failure nothing remains."""
         try:
             self.supervisor.run()
-        except BaseException:
-            self.fail()
+        except BaseException as err:
+            self.fail(err)
             raise
         data = self.container.data
         if data["pid_shared"] and data["cgroup"] is None and not data["cgroup_v1"]:
-            from . import log
-
             log.warning("a container with neither a cgroup nor a pid namespace of its own: what it leaves running cannot be found")
 
-    def fail(self):
-        """Kill, undo, poststop hooks, remove: what a failed create leaves is nothing."""
+    def fail(self, reason):
+        """Kill, undo, poststop hooks, remove: what a failed create leaves is nothing, or is said beside the reason.
+
+        The reason may be that descriptors or memory have run out: ours go first."""
+        self.reserve = self.plan = self.supervisor.plan = None
         self.supervisor.unwind()
         try:
-            destroy(self.container)
-        except (OSError, Error):
-            pass
+            kernel.flock(self.container.dirfd, LOCK_MS)  # `run` has given it up when its process ran
+            if self.container.there():  # a `delete --force` may have been faster
+                destroy(self.container)
+        except Exception as err:
+            left = f"{said(err)}; `delete --force {self.container.id}` tries again"
+            if isinstance(reason, Error):
+                reason.message += f" ({left})"
+            else:
+                log.warning(left)
 
 
 # what the plan depends on besides config and facts; kept so that start and explain can compile it again
@@ -158,7 +182,6 @@ def _load(bundle, need_process):
 
 def _warn(config, v1, host):
     """What is left out: capabilities nobody knows or that cannot be granted, limits no kernel has (any more)."""
-    from . import log
     from .plan import limits
 
     warn_of_capabilities(capabilities_of(config["process"]), config, host)
@@ -172,7 +195,6 @@ def capabilities_of(process):
 
 
 def warn_of_capabilities(wanted, config, host):
-    from . import log
     from .config.names import CAPABILITIES
     from .plan import security
     from .plan.namespaces import Namespaces
@@ -304,16 +326,9 @@ def _readlink(fd):
         return ""
 
 
-def _has_own_pid(config):
-    return any([ns["type"] == "pid" and not ns.get("path") for ns in config.get("linux", {}).get("namespaces", [])])
-
-
-def _host_mounts(config, rootfs):
-    """Without a mount namespace the mounts are made on the host, so delete has to take them away: innermost first."""
-    kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
-    if "mount" in kinds:
-        return []
-    return [rootfs + clean(m["destination"]) for m in config.get("mounts", [])][::-1]
+def _has_own(config, kind, new=False):
+    """Whether it has a namespace of the kind, other than the runtime's; new: that is not joined either."""
+    return any([ns["type"] == kind and not (new and ns.get("path")) for ns in config.get("linux", {}).get("namespaces", [])])
 
 
 def notify_proxy(container):
@@ -378,13 +393,13 @@ def start(container):
             "stopped": "cannot start a container that has stopped",
             "running": "cannot start an already running container",
         }.get(status, f"cannot start a container in the {status} state"))
-    if not container.config()["process"]["args"]:
+    if not container.config()["process"].get("args"):
         raise Error("cannot start a container without a process: config.json has none", pointer="/process")
     proxy = notify_proxy(container)
-    results = posix.open(state.STATUS_FIFO, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=container.dirfd)
+    results = container.open_fifo(state.STATUS_FIFO, posix.O_RDONLY)
     try:
         try:
-            gate = posix.open(state.FIFO, posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=container.dirfd)
+            gate = container.open_fifo(state.FIFO, posix.O_WRONLY)
         except OSError as err:
             if err.errno != ENXIO:
                 raise
@@ -463,15 +478,109 @@ def kill_and_wait(container, pidfd, timeout_ms=10000):
     except OSError:
         pass
     group = container.cgroup()
-    if group is not None and container.data.get("pid_shared") and group.exists():
-        group.kill()
+    if group is not None:
+        if container.data.get("pid_shared"):
+            container.kill_group()
+        if not kernel.wait_exit(pidfd, QUICK_MS):
+            group.thaw()
     if not kernel.wait_exit(pidfd, timeout_ms):
         raise Error("container init still running")
 
 
+def said(err):
+    """What went wrong, for a list of such."""
+    return err.message if isinstance(err, Error) else (getattr(err, "strerror", None) or type(err).__name__).lower()
+
+
+def destroy(container):
+    """Take everything of a stopped container away, step by step; one that fails stops no other. Returns what went wrong with its
+    poststop hooks. What is left, and why, is an Error; its directory then stays, so that the rest can be removed later."""
+    left = []
+
+    def step(what, do, *args):
+        try:
+            do(*args)
+        except Exception as err:
+            left.append(f"{what}: {said(err)}" if what else said(err))
+
+    data = container.data
+    if data:
+        step("", _remove_groups, container, step)
+        for name in data.get("resctrl_made", ()):
+            step("", _remove_resctrl, data["facts"]["resctrl"], name)
+        known = data.get("host_mounts") or ({"before": []} if data.get("mounts") else None)  # a list of paths: by an older pyrunc
+        if known:
+            step("", _remove_mounts, data["rootfs"], known)
+    hooks = _Poststop(container) if data and container.has(state.CONFIG) else None
+    if not left:
+        step(f"directory {container.path}", container.remove)
+    if left:
+        raise Error(f"container {container.id} is not entirely removed: {'; '.join(left)}")
+    return hooks.run() if hooks else []
+
+
+def _remove_groups(container, step):
+    group = container.cgroup()
+    if group is None:
+        return
+    try:
+        container.kill_group()
+    except (OSError, Error):
+        pass  # what lives on keeps its group, which is said
+    if container.data.get("unit"):
+        step("", _stop_unit, container.data["unit"])
+    for one in group.slots.values():
+        step("", _remove_group, container, one)
+
+
+def _remove_group(container, group):
+    """One that is not ours, and holds something, is nothing of ours that is left."""
+    try:
+        return posix.rmdir(group.path)  # most hold none of the container's making
+    except OSError as err:
+        if err.errno in GONE:
+            return None
+    if not container.owns(group):
+        return log.warning(f'cgroup "{group.path}" is not this container\'s and is left as it is')
+    return group.remove()
+
+
+def _remove_resctrl(root, name):
+    from .host.rdt import Group
+
+    Group(root, name).remove()
+
+
+def _remove_mounts(rootfs, known):
+    from .host import hostmounts
+
+    hostmounts.remove(rootfs, known)
+
+
+class _Poststop:
+    """The poststop hooks, read while there is a file to read them from, run when there is nothing left."""
+
+    def __init__(self, container):
+        self.listed, self.errors = [], []
+        try:
+            self.listed = container.config().get("hooks", {}).get("poststop", [])
+            self.state = hook_state(container, "stopped", None) if self.listed else None
+        except Exception as err:
+            self.errors = [Error(f"poststop hooks, if it has any, are not run: {said(err)}")]
+
+    def run(self):
+        try:
+            if self.listed:
+                from .host import hooks
+
+                self.errors += hooks.run_each("poststop", self.listed, self.state)
+        except Exception as err:
+            self.errors.append(Error(f"poststop hooks are not all run: {said(err)}"))
+        return self.errors
+
+
 def _stop_unit(unit):
     """A scope ends with its processes; so without systemd it is only its record of a failure that stays."""
-    from . import log
     from .host import systemd
 
     try:
@@ -480,35 +589,40 @@ def _stop_unit(unit):
         log.warning(f"unit {unit['unit']} may be left: {err}")
 
 
-def destroy(container):
-    """Take everything of a stopped container away; returns what went wrong with its poststop hooks, which stops nothing."""
-    group = container.cgroup() if container.data else None
-    if group is not None:
-        if group.exists():
-            group.kill()
-        if container.data.get("unit"):
-            _stop_unit(container.data["unit"])
-        group.remove()
-    if container.data.get("resctrl_made"):
-        from .host.rdt import Group
+def salvage(container):
+    """state.json and its copy are damaged, or gone: what can still be known of the container takes their place, for `destroy`.
 
-        for name in container.data["resctrl_made"]:
-            Group(container.data["facts"]["resctrl"], name).remove()
-    for path in container.data.get("mounts", []):
+    Groups that root has made bear the container's mark. Without marks there are config.json and the id, which name a group but
+    prove nothing of what runs in it; of a user's there is nothing else. Of init nothing is known: all it started is in there."""
+    host, named = facts.probe(), (None, [])
+    if container.damaged:
         try:
-            kernel.umount(path)
-        except OSError:
-            pass
-    listed, unread = [], []
-    if container.data and container.has(state.CONFIG):
-        try:
-            listed = container.config().get("hooks", {}).get("poststop", [])
-        except Error as err:
-            unread = [Error(f"poststop hooks, if it has any, are not run: {err.message}")]
-    stopped = hook_state(container, "stopped", None) if listed else None
-    container.remove()
-    if not listed:
-        return unread
-    from .host import hooks
+            config = container.config()
+            named = cgroup_paths(config, host, container.id, True)
+            if not _has_own(config, "mount"):
+                log.warning(f"mounts that container {container.id} has made on the host, if any, are left")
+        except Exception as err:
+            if not host.privileged:
+                log.warning(f"what container {container.id} has left, if anything, cannot be found: {said(err)}")
+    group, v1 = _marked(host, container.owner()) if host.privileged else named
+    if group is None and not v1 and any(named):
+        _refuse_unproved(container, Group(host.cgroup_root, *named))
+    if group is not None or v1:
+        container.data = {"init_process_pid": 0, "pid_shared": True, "marked": host.privileged, "facts": host.dump(),
+                          "cgroup": group, "cgroup_v1": v1, "bundle": "", "request": {}}
 
-    return list(hooks.run_each("poststop", listed, stopped))
+
+def _marked(host, owner):
+    """What cgroup_paths returns, by the marks."""
+    from .host.cgroup import v2
+
+    own = v2.find(host.cgroup_root, owner) if host.cgroup in ("v2", "hybrid") else []
+    return own[0] if own else None, [[controllers, mount, path] for controllers, mount, _ in host.cgroup_v1
+                                     for path in v2.find(mount, owner)]
+
+
+def _refuse_unproved(container, group):
+    pids = group.pids(recursive=True) if group.exists() else []
+    if pids:
+        raise Error(f"container {container.id}: state.json is damaged, and nothing proves that the {len(pids)} process(es) in cgroup "
+                    f'"{group.main().path}" are its own: they are left', "end them, then `delete --force` removes the rest")

@@ -65,7 +65,10 @@ def traceback(err):
 
 def out(text):
     """All of `text` on stdout, whatever a pipe takes at a time."""
-    data = text.encode("utf-8", "surrogateescape")
+    out_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def out_bytes(data):
     while data:
         data = data[posix.write(1, data):]
 

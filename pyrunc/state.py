@@ -1,7 +1,8 @@
-"""The state directory: one directory per container, a lock, two files, and the status read off the kernel.
+"""The state directory: one directory per container, a lock, its files, and the status read off the kernel.
 
     <root>/<id>/           0711, locked by flock on itself
         state.json         written to a temporary name and renamed
+        state.copy         the same again, written before it: what is read where state.json is damaged or gone
         config.json        what create was given: exec's template; later edits of the bundle change nothing
         exit.json          how it ended, once that is known
         exec.fifo          there while the container is "created"
@@ -9,20 +10,24 @@
 
 `state.json` is written before anything else is made and says what will be made, so that whoever finds the directory
 after a crash can undo all of it (delete -f).
+
+Whoever can write here decides whom we kill and what runs as root. So a root or a directory that others own or may write
+is refused, by its descriptor; and nothing but a regular file of limited size is read, whatever lies under its name.
 """
 
 import posix
 import time
 
 from . import kernel
-from .config.load import parse, with_process
+from .config.load import check_resources, parse, with_process
 from .errors import Error
-from .jsonio import dumps, loads
+from .jsonio import MAX_BYTES, dumps, loads, shown
 
 OCI_VERSION = "1.3.0"
-STATE, CONFIG, EXIT, FIFO, STATUS_FIFO = "state.json", "config.json", "exit.json", "exec.fifo", "status.fifo"
+STATE, COPY, CONFIG, EXIT, FIFO, STATUS_FIFO = "state.json", "state.copy", "config.json", "exit.json", "exec.fifo", "status.fifo"
 O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
-ENOENT, EEXIST, ENXIO = 2, 17, 6
+ENOENT, ESRCH, ENXIO, EEXIST, ENODEV, ENOTDIR = 2, 3, 6, 17, 19, 20
+S_IFMT, S_IFREG, S_IFIFO, S_IFLNK = 0o170000, 0o100000, 0o010000, 0o120000
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 
 
@@ -35,9 +40,13 @@ def check_id(container):
 
 
 class Container:
-    """One state directory, opened. `data` is state.json, {} when there is none (a creation that was cut short)."""
+    """One state directory, opened. `data` is state.json, {} when there is none (a creation that was cut short) or, then it
+    is `damaged`, none that can be believed.
 
-    __slots__ = ("root", "id", "path", "dirfd", "data")
+    As a context it words what fails because the container has been deleted meanwhile as just that.
+    """
+
+    __slots__ = ("root", "id", "path", "dirfd", "data", "damaged")
 
     def __init__(self, root, container, dirfd):
         self.root = root
@@ -45,15 +54,37 @@ class Container:
         self.path = f"{root}/{container}"
         self.dirfd = dirfd
         self.data = {}
+        self.damaged = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, err, trace):
+        if isinstance(err, (OSError, Error)) and err.errno in (ENOENT, ESRCH, ENODEV, ENXIO) and not self.there():
+            raise missing() from None
 
     # --- files ---
 
-    def read(self, name):
-        fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=self.dirfd)
+    def there(self):
+        """Whether the directory is still that of the id: another `delete` may have removed it, and a `create` made a new one."""
         try:
-            parts = [posix.read(fd, 1 << 20)]
-            while parts[-1]:
-                parts.append(posix.read(fd, 1 << 20))
+            return posix.stat(self.path).st_ino == posix.fstat(self.dirfd).st_ino
+        except OSError:
+            return False
+
+    def read(self, name):
+        """Looked at before it is opened: opening a device may already do something."""
+        found = posix.stat(name, dir_fd=self.dirfd, follow_symlinks=False)
+        if found.st_mode & S_IFMT != S_IFREG:
+            raise Error(f"{name}: not a regular file")
+        if found.st_size > MAX_BYTES:
+            raise Error(f"{name}: larger than {MAX_BYTES >> 20} MiB")
+        fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK, dir_fd=self.dirfd)
+        try:
+            parts, left = [], MAX_BYTES
+            while left > 0 and (part := posix.read(fd, min(left, 1 << 20))):
+                parts.append(part)
+                left -= len(part)
             return b"".join(parts)
         finally:
             posix.close(fd)
@@ -61,20 +92,46 @@ class Container:
     def write(self, name, data):
         temporary = f"{name}-{posix.getpid()}"
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
-        fd = posix.open(temporary, flags, 0o600, dir_fd=self.dirfd)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[posix.write(fd, view):]
-        finally:
-            posix.close(fd)
-        posix.rename(temporary, name, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd)
+            fd = posix.open(temporary, flags, 0o600, dir_fd=self.dirfd)
+        except FileExistsError:  # of one that died here with our pid
+            posix.unlink(temporary, dir_fd=self.dirfd)
+            fd = posix.open(temporary, flags, 0o600, dir_fd=self.dirfd)
+        try:
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[posix.write(fd, view):]
+            finally:
+                posix.close(fd)
+            posix.rename(temporary, name, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd)
+        except OSError:
+            posix.unlink(temporary, dir_fd=self.dirfd)
+            raise
 
     def save(self):
-        self.write(STATE, dumps(self.data).encode("utf-8", "surrogateescape"))
+        """Twice: a file that is cut short or overwritten must not take the only knowledge of what runs with it."""
+        data = dumps(self.data).encode()
+        if len(data) > MAX_BYTES:
+            raise Error(f"state.json would be larger than {MAX_BYTES >> 20} MiB: the annotations are too long", pointer="/annotations")
+        self.write(COPY, data)
+        self.write(STATE, data)
 
     def config(self):
-        return with_process(parse(self.read(CONFIG)))
+        """What create was given. It was checked then; here only what damage would do is: the kinds of what is looked into."""
+        config = with_process(parse(self.read(CONFIG)))
+        for key in ("process", "hooks", "linux"):
+            if type(config.get(key, {})) is not dict:
+                raise Error(f"container {self.id}: config.json is damaged: {key} is not an object")
+        return config
+
+    def open_fifo(self, name, flags):
+        """One of the two fifos, never blocking; what else lies under the name is not written to, nor waited for."""
+        fd = posix.open(name, flags | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self.dirfd)
+        if posix.fstat(fd).st_mode & S_IFMT != S_IFIFO:
+            posix.close(fd)
+            raise Error(f"container {self.id}: {name} is damaged: not a fifo", hint="`delete --force` removes it")
+        return fd
 
     def has(self, name):
         try:
@@ -89,16 +146,29 @@ class Container:
         """Serialise callers. The directory may have gone, or been replaced, while we waited: then there is no such container."""
         if not kernel.flock(self.dirfd, wait_ms):
             raise Error(f"container {self.id} is busy: another command holds its lock")
-        try:
-            same = posix.stat(self.path).st_ino == posix.fstat(self.dirfd).st_ino
-        except OSError:
-            same = False
-        if not same:
+        if not self.there():
             raise missing()
         if self.data:
             self.data = _load(self)
 
     # --- what it is doing ---
+
+    def owner(self):
+        """What its groups are marked with: no other directory, before or after, has had the inode with the id."""
+        return f"{self.id}/{posix.fstat(self.dirfd).st_ino}"
+
+    def owns(self, group):
+        """A record that is damaged, or older than the group, may name another's, whose processes must not die with this."""
+        return group.belongs(self.owner(), self.data.get("marked"))
+
+    def kill_group(self):
+        """Everything in its own group; whether there was anything."""
+        group = self.cgroup()
+        if group is None or not group.exists() or not group.populated() or not self.owns(group.main()):
+            return False
+        group.kill()
+        group.thaw()
+        return True
 
     def pid(self):
         return self.data.get("init_process_pid", 0)
@@ -112,22 +182,23 @@ class Container:
             fd = posix.pidfd_open(pid)
         except OSError:
             return None
-        if start_time(pid) != self.data.get("init_process_start"):
+        if not self.alive():
             posix.close(fd)
             return None
         return fd
 
     def alive(self):
-        pid = self.pid()
-        return pid > 0 and start_time(pid) == self.data.get("init_process_start")
+        pid, start = self.pid(), self.data.get("init_process_start")
+        return pid > 0 and start is not None and start_time(pid) == start
 
     def status(self):
-        """paused, stopped, created or running: the first that holds (compat.md 3.5)."""
-        group = self.cgroup()
-        if group is not None and self.pid() and group.exists() and group.frozen():
-            return "paused"
+        """stopped, paused, created or running: the first that holds. The process comes first: a group may stay frozen after
+        everything in it has been killed."""
         if not self.alive():
             return "stopped"
+        group = self.cgroup()
+        if group is not None and group.exists() and group.frozen():
+            return "paused"
         return "created" if self.has(FIFO) else "running"
 
     def cgroup(self):
@@ -142,6 +213,7 @@ class Container:
     def resources(self):
         """linux.resources in force: config.json's, or what `update` has made of them."""
         if "resources" in self.data:
+            check_resources(self.data["resources"], STATE)
             return self.data["resources"]
         return self.config().get("linux", {}).get("resources") or {}
 
@@ -153,8 +225,8 @@ class Container:
             "id": self.id,
             "pid": 0 if status == "stopped" else self.pid(),
             "status": status,
-            "bundle": self.data.get("bundle", ""),
-            "rootfs": self.data.get("rootfs", ""),
+            "bundle": shown(self.data.get("bundle", "")),
+            "rootfs": shown(self.data.get("rootfs", "")),
             "created": self.data.get("created", ""),
         }
         if status == "stopped":
@@ -167,9 +239,12 @@ class Container:
     def exit_record(self):
         """How it ended: exit.json, written by `run` or, with what can still be found out, at the first look."""
         try:
-            return loads(self.read(EXIT), EXIT)
+            record = loads(self.read(EXIT), EXIT)
+            if type(record) is dict:
+                return record
         except (OSError, Error):
-            return self.record_exit(zombie_status(self.pid(), self.data.get("init_process_start")))
+            pass
+        return self.record_exit(zombie_status(self.pid(), self.data.get("init_process_start")))
 
     def record_exit(self, status, oom=None):
         """Write exit.json: code or signal of a wait status (neither if None), OOM-killed or not, when (or when noticed).
@@ -192,21 +267,26 @@ class Container:
         return out
 
     def remove(self):
-        """Take the directory away: known names only, never a recursive delete (CVE-2022-21658)."""
-        for name in posix.listdir(self.dirfd):
-            if name == "notify":
-                _remove_notify(self.dirfd)
-            else:
+        """Take the directory away: what we make in it, never a recursive delete (CVE-2022-21658). state.json goes last but one:
+        a removal that dies half-way, or finds what it may not remove, can be done again."""
+        for name in sorted(posix.listdir(self.dirfd), key=(STATE, COPY).__contains__):
+            try:
                 posix.unlink(name, dir_fd=self.dirfd)
+            except IsADirectoryError:
+                _remove_directory(self.dirfd, name)
         posix.rmdir(self.path)
 
 
-def _remove_notify(dirfd):
+def _remove_directory(dirfd, name):
+    """`notify` with its socket, or an empty one."""
+    fd = posix.open(name, O_DIR, dir_fd=dirfd)
     try:
-        posix.unlink("notify/notify.sock", dir_fd=dirfd)
+        posix.unlink("notify.sock", dir_fd=fd)
     except OSError:
         pass
-    posix.rmdir("notify", dir_fd=dirfd)
+    finally:
+        posix.close(fd)
+    posix.rmdir(name, dir_fd=dirfd)
 
 
 def start_time(pid):
@@ -262,33 +342,98 @@ def check_new(root, container):
     """The id is one and not in use, said before all else; that it still is not is for `create` to find."""
     check_id(container)
     try:
-        posix.stat(f"{root}/{container}")
+        rootfd = open_root(root)
+    except FileNotFoundError:
+        return
+    try:
+        posix.stat(container, dir_fd=rootfd, follow_symlinks=False)
     except OSError:
         return
+    finally:
+        posix.close(rootfd)
     raise _taken()
+
+
+def open_root(root):
+    """A descriptor of the state root, which is ours alone to write. A link to it counts if it is ours as well."""
+    try:
+        if posix.lstat(root).st_mode & S_IFMT == S_IFLNK:
+            _refuse_others(posix.lstat(root), f"root {root}")
+        fd = posix.open(root, O_DIR & ~posix.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError as err:
+        raise Error(f"state root {root}: {err.strerror.lower()}", errno=err.errno) from None
+    return _ours(fd, f"root {root}")
+
+
+def _ours(fd, what):
+    try:
+        _refuse_others(posix.fstat(fd), what)
+    except Error:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def _refuse_others(found, what):
+    """Owned by root or us, and writable by no one else. The group may be root's or our own: an umask of 002 says no more. The
+    sticky bit of a directory as /tmp keeps nobody from putting a container there before us."""
+    hint = "what stands there decides which processes are killed: choose another --root, or take it back with chown and chmod"
+    if found.st_uid not in (0, posix.geteuid()):
+        raise Error(f"state {what}: belongs to another user (uid {found.st_uid})", hint)
+    group = found.st_mode & 0o020 and found.st_gid not in (0, posix.getegid())
+    if found.st_mode & S_IFMT != S_IFLNK and (group or found.st_mode & 0o002):
+        raise Error(f"state {what}: writable by others (mode {found.st_mode & 0o7777:04o})", hint)
 
 
 def create(root, container, sticky=False):
     """Make the directory of an id that check_new has seen, locked. Refused when there is one. sticky: the root too is made
     so, which keeps those away from it who clean $XDG_RUNTIME_DIR of what has not been used for long."""
     _make_root(root)
-    if sticky:
-        posix.chmod(root, 0o1700)
+    rootfd = open_root(root)
+    try:
+        if sticky:
+            _make_sticky(root)
+        return _make(root, rootfd, container)
+    finally:
+        posix.close(rootfd)
+
+
+def _make(root, rootfd, container):
     path = f"{root}/{container}"
     try:
-        posix.mkdir(path, 0o711)
+        posix.mkdir(container, 0o711, dir_fd=rootfd)
     except FileExistsError:
         raise _taken() from None
     except OSError as err:
         raise _not_made(f"directory {path}", err) from None
+    dirfd = -1
     try:
-        posix.chmod(path, 0o711)  # whatever the caller's umask
-        made = Container(root, container, posix.open(path, O_DIR))
-        kernel.flock(made.dirfd, 10000)
-        return made
-    except OSError:
-        posix.rmdir(path)
+        dirfd = posix.open(container, O_DIR, dir_fd=rootfd)
+        posix.fchmod(dirfd, 0o711)  # whatever the caller's umask
+        kernel.flock(dirfd, 10000)
+        return Container(root, container, dirfd)
+    except BaseException as err:
+        if dirfd >= 0:
+            posix.close(dirfd)
+        posix.rmdir(container, dir_fd=rootfd)
+        if isinstance(err, OSError):
+            raise _not_made(f"directory {path}", err) from None
         raise
+
+
+def _make_sticky(root):
+    """$XDG_RUNTIME_DIR is what the environment says; a link in it may lead to any directory, of which we change nothing."""
+    try:
+        fd = posix.open(root, O_DIR)
+    except OSError as err:
+        reason = "is a symbolic link" if err.errno == ENOTDIR else err.strerror.lower()
+        raise Error(f"state root {root}: {reason}", "remove it, or name a --root", errno=err.errno) from None
+    try:
+        posix.fchmod(fd, 0o1700)
+    finally:
+        posix.close(fd)
 
 
 def _make_root(root):
@@ -297,7 +442,9 @@ def _make_root(root):
     except FileExistsError:
         return
     except FileNotFoundError:
-        _make_root(root.rpartition("/")[0] or "/")
+        if root.rpartition("/")[0] in ("", root):
+            raise
+        _make_root(root.rpartition("/")[0])
         _make_root(root)
     except OSError as err:
         raise _not_made(f"root {root}", err) from None
@@ -312,40 +459,152 @@ def load(root, container, partial=False, damaged=False):
     """An existing container. `partial`: also one whose state.json was never written; `damaged`: or cannot be read."""
     check_id(container)
     try:
-        dirfd = posix.open(f"{root}/{container}", O_DIR)
+        rootfd = open_root(root)
+        try:
+            dirfd = posix.open(container, O_DIR, dir_fd=rootfd)
+        finally:
+            posix.close(rootfd)
     except OSError as err:
         if err.errno == ENOENT:
             raise missing() from None
         raise Error(f"{root}/{container}: {err.strerror.lower()}", errno=err.errno) from None
-    found = Container(root, container, dirfd)
+    found = Container(root, container, _ours(dirfd, f"directory {root}/{container}"))
     try:
         found.data = _load(found)
     except Error:
         if not damaged:
             raise
+        found.damaged = True
     if not found.data and not partial:
         raise missing()
     return found
 
 
 def _load(container):
-    """state.json, {} when there is none; a damaged one is an Error that says how to get rid of the container."""
-    try:
-        data = loads(container.read(STATE), STATE)
-    except OSError:
+    """state.json, or its copy where that is damaged or gone; {} when there is neither. If both are damaged, the Error says how
+    to get rid of the container."""
+    damage = None
+    for name in (STATE, COPY):
+        try:
+            data = loads(container.read(name), name, "surrogateescape")
+            wrong = _wrong(data, container.id)
+            if wrong is None:
+                return data
+            damage = damage or f"not what pyrunc wrote ({wrong})"
+        except FileNotFoundError:
+            pass
+        except (OSError, Error) as err:
+            damage = damage or (err.message if isinstance(err, Error) else f"{name}: {err.strerror.lower()}")
+    if damage is None:
         return {}
-    except Error as err:
-        data = err
-    if type(data) is not dict or type(data.get("facts")) is not dict or "init_process_pid" not in data:
-        reason = data.message if isinstance(data, Error) else "not what pyrunc wrote"
-        raise Error(f"container {container.id}: state.json is damaged: {reason}", hint="`delete --force` removes it")
-    return data
+    raise Error(f"container {container.id}: state.json is damaged: {damage}", hint="`delete --force` removes it")
+
+
+# --- what state.json may hold: whatever is used of it has its kind checked here, once ---
+
+
+def _text(value):
+    return type(value) is str and "\0" not in value
+
+
+def _path(value):
+    return _text(value) and value[:1] == "/"
+
+
+def _below(value):
+    """A path that stays below the directory it counts from."""
+    return _text(value) and not {"", ".", ".."}.intersection(value.split("/"))
+
+
+def _whole(most):
+    return lambda value: type(value) is int and 0 <= value <= most
+
+
+def _texts(value):
+    return type(value) is list and all([_text(item) for item in value])
+
+
+def _names(value):
+    return _texts(value) and all([_below(name) for name in value])
+
+
+def _is(kind):
+    return lambda value: type(value) is kind
+
+
+def _rows(check):
+    """A list of [controllers, mount point, path]."""
+    return lambda value: type(value) is list and all([
+        type(row) is list and len(row) == 3 and _text(row[0]) and _path(row[1]) and check(row[2]) for row in value])
+
+
+def _object(check):
+    return lambda value: type(value) is dict and all([check(item) for item in value.values()])
+
+
+def _unit(value):
+    return _object(_text)(value) and {"bus", "unit", "slice", "name"} <= value.keys()
+
+
+def _facts(value):
+    return _object(lambda item: type(item) in (str, int, bool) or _rows(_text)(item))(value) and \
+        type(value.get("cgroup_root")) is str and _text(value.get("resctrl", "")) and type(value.get("euid")) is int
+
+
+def _host_mounts(value):
+    pair = _whole(U64)
+    return type(value) is dict and all([type(value.get(key, [])) is list for key in ("before", "made")]) and \
+        all([pair(item) for item in value.get("before", [])]) and \
+        all([type(row) is list and len(row) == 2 and pair(row[0]) and pair(row[1]) for row in value.get("made", [])])
+
+
+U64 = (1 << 64) - 1
+KINDS = {
+    "init_process_pid": _whole((1 << 31) - 1), "init_process_start": _whole(U64), "created": _text, "bundle": _text, "rootfs": _text,
+    "annotations": _object(lambda item: type(item) is str), "cgroup": _below, "cgroup_v1": _rows(_below), "unit": _unit,
+    "facts": _facts, "pid_shared": _is(bool), "marked": _is(bool), "request": _object(lambda item: type(item) in (str, int, bool)),
+    "resctrl": lambda value: _texts(value) and bool(value), "resctrl_made": _names, "mounts": _texts, "host_mounts": _host_mounts,
+    "resources": _is(dict), "cgroup_paths": _is(dict), "namespace_paths": _is(dict),
+}
+NEEDED = ("id", "init_process_pid", "bundle", "facts", "request")
+
+
+def _wrong(data, container_id):
+    """The first key that cannot be what was written, or None."""
+    if type(data) is not dict:
+        return "no object"
+    for key in NEEDED:
+        if key not in data:
+            return f"no {key}"
+    if data["id"] != container_id:
+        return "id"
+    for key, value in data.items():
+        if key in KINDS and not KINDS[key](value):
+            return key
+    return _at_odds(data)
+
+
+def _at_odds(data):
+    """What is said twice, for readers of runc's keys, must agree: a wrong group or pid would have others killed."""
+    group, pid, unit = data.get("cgroup"), data["init_process_pid"], data.get("unit")
+    paths = {"": f"{data['facts']['cgroup_root'].rstrip('/')}/{group}"} if group else {}
+    for controllers, mount, path in data.get("cgroup_v1", ()):
+        paths.update(dict.fromkeys(controllers.split(","), f"{mount}/{path}"))
+    if data.get("cgroup_paths") != paths:
+        return "cgroup_paths"
+    if pid and data.get("namespace_paths", {}).get("NEWPID") != f"/proc/{pid}/ns/pid":
+        return "namespace_paths"
+    return "unit" if unit and not (group or "").endswith(unit["unit"]) else None
 
 
 def every(root):
     """Ids under the root, sorted; none when there is no root."""
     try:
-        names = posix.listdir(root)
+        rootfd = open_root(root)
     except FileNotFoundError:
         return []
+    try:
+        names = posix.listdir(rootfd)
+    finally:
+        posix.close(rootfd)
     return sorted([name for name in names if _ID.issuperset(name) and name not in (".", "..")])

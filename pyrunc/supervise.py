@@ -180,7 +180,8 @@ class Supervisor:
             return
         if self.first and pid != self.first:
             _reap(self.first)
-            posix.close(self.pidfd)
+            _close(self.pidfd)
+            self.pidfd = -1  # unwind would close another's, if this failed
             self.pidfd = posix.pidfd_open(pid)
             self.first = 0
         self.pid = pid
@@ -188,10 +189,15 @@ class Supervisor:
     # --- failing ---
 
     def unwind(self):
-        """Kill what was spawned, then every inverse, newest first; one that fails does not stop the others."""
-        if self.sock >= 0:
-            posix.close(self.sock)
-            self.sock = -1
+        """Kill what was spawned, then every inverse, newest first; one that fails does not stop the others. What failed may have
+        been the last descriptor: ours are closed first, but for the namespace that devices come back from."""
+        for slot in [slot for slot in self.fds if slot != "netns"]:
+            _close(self.fds.pop(slot))
+        for group in self.groups.values():
+            group.close()
+        _close(self.sock)
+        _close(self.pidfd)
+        self.sock = self.pidfd = -1
         for pid in {self.first, self.pid}:
             if pid:
                 try:
@@ -202,7 +208,7 @@ class Supervisor:
         while self.undo:
             try:
                 self.undo.pop()()
-            except (OSError, Error):
+            except Exception:  # MemoryError too; what is left is found, and said, by what takes the container away
                 pass
 
 
@@ -222,6 +228,13 @@ def _last_uses(plan):
         for op in ops:
             last.update([(slot, max(op.index, last.get(slot, 0))) for slot in op.consumed()])
     return last
+
+
+def _close(fd):
+    try:
+        posix.close(fd)
+    except OSError:
+        pass
 
 
 def _written(memfd):
@@ -253,7 +266,14 @@ def _cgroup(sup, op):
         elif optional and err.errno in (EPERM, EACCES, EROFS):
             err.message = f"{NO_RIGHT}: {err.message}"
         raise
+    _mark(sup, group)
     sup.undo.append(lambda: (group.kill(), group.undo(made) if made else None))
+
+
+def _mark(sup, group):
+    """The group says whose it is, in case no file does any more. No user, nor root of his namespace, may write that."""
+    data = sup.container.data
+    data["marked"] = data["marked"] and group.mark(sup.container.owner())
 
 
 NO_RIGHT = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"  # runc's words
@@ -292,9 +312,10 @@ def _unit(sup, op):
             group.close()
         systemd.start(op.args[2], op.args[3], sup.properties, sup.pid, group)
     except Foreign:
-        sup.container.data.update(cgroup=None, unit=None)  # what takes the container away must not stop that
+        sup.container.data.update(cgroup=None, cgroup_paths={}, unit=None)  # what takes the container away must not stop that
         raise
     group.adopt()
+    _mark(sup, group)
     sup.oom = Watch(group)
     if sup.pid not in group.pids():  # a slice, which systemd gives no processes
         group.add(sup.pid)
@@ -405,7 +426,10 @@ def _same_maps(sup, op):
 
 
 def _openpid(sup, op):
-    sup.fds[op.slots[0]] = sup.container.open_pidfd()
+    pidfd = sup.container.open_pidfd()
+    if pidfd is None:
+        raise Error("cannot exec in a stopped container")
+    sup.fds[op.slots[0]] = pidfd
 
 
 def _hostproc(sup, op):

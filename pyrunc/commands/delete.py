@@ -1,5 +1,7 @@
 """`delete ID`: take away everything of a container that has stopped; with --force, of any, however half-made."""
 
+import posix
+
 from .. import lifecycle, log, state
 from ..errors import Error
 
@@ -11,9 +13,9 @@ OPTIONS = ((("force", "f"), "flag", False, "kill the container first; a missing 
 def run(globals_, options, args):
     force = options.get("force")
     try:
-        container = state.load(globals_["root"], args[0], partial=True, damaged=force)
-        _stop(container, force)
-        errors = lifecycle.destroy(container)
+        with state.load(globals_["root"], args[0], partial=True, damaged=force) as container:
+            _stop(container, force)
+            errors = lifecycle.destroy(container)
     except Error as err:
         if force and err.message == "container does not exist":
             return 0
@@ -29,7 +31,10 @@ def _stop(container, force):
         _kill(container)  # also makes a create that still holds the lock come to its end
     container.lock()
     if not container.data:  # a create may have written its state while we waited for the lock
-        container.data = state.load(container.root, container.id, partial=True, damaged=force).data
+        again = state.load(container.root, container.id, partial=True, damaged=force)
+        container.data, container.damaged = again.data, again.damaged
+    if force and not container.data:
+        lifecycle.salvage(container)
     status = container.status() if container.data else "stopped"
     if status == "stopped":
         if not container.data and not force:
@@ -45,8 +50,10 @@ def _kill(container):
     if not container.data:
         return
     pidfd = container.open_pidfd()  # before the kill: afterwards there may be nobody left to wait for
-    group = container.cgroup()
-    if group is not None and group.exists():
-        group.kill()
+    try:
+        container.kill_group()
+    except (OSError, Error):
+        pass  # init is killed all the same; what is left in the group will be said
     if pidfd is not None:
         lifecycle.kill_and_wait(container, pidfd)
+        posix.close(pidfd)

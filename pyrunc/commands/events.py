@@ -31,7 +31,11 @@ def run(globals_, options, args_):
     interval = duration(options["interval"])
     if interval <= 0:
         raise Error("duration interval must be greater than 0")
-    container = state.load(globals_["root"], args_[0])
+    with state.load(globals_["root"], args_[0]) as container:
+        return _run(container, options, interval)
+
+
+def _run(container, options, interval):
     if container.status() == "stopped":
         raise Error(f"container with id {container.id} is not running")
     group = container.cgroup()

@@ -35,13 +35,24 @@ U32 = 4294967295
 
 
 def run(globals_, options, args):
-    container = state.load(globals_["root"], args[0])
+    """A container that ends, or is deleted, while a process is on its way in: the reason is that, not the call that saw it first."""
+    with state.load(globals_["root"], args[0]) as container:
+        try:
+            return _run(container, globals_, options, args)
+        except (OSError, Error):
+            if container.alive() or not container.there():
+                raise
+            raise Error("cannot exec in a stopped container") from None
+
+
+def _run(container, globals_, options, args):
     _check_status(container, options)
     if not options["process"]:  # as runc, which is in the bundle by then, unless it has been given a file
         for name in ("console-socket", "pidfd-socket"):
             if options[name] and options[name][0] not in "/@":
                 options[name] = f"{container.data['bundle']}/{options[name]}"
     config = container.config()
+    _check_saved(config)
     known = lifecycle.capabilities_of(config["process"])  # of which create has warned
     config["process"] = _process(config["process"], options, args[1:])
     load.check_process(config["process"], "exec")
@@ -68,6 +79,11 @@ def run(globals_, options, args):
     finally:
         if front:
             front.close()
+
+
+def _check_saved(config):
+    """It was checked by create, but a damaged one must not be found out all over the plan. What has no process has no args."""
+    load.check(config if config["process"].get("args") else {key: config[key] for key in config if key != "process"}, False)
 
 
 def _supervise(container, config, plan, options, front):

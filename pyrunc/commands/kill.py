@@ -25,12 +25,16 @@ def run(globals_, options, args):
     except Error as err:
         if err.errno:
             raise
-    reached = number == SIGKILL and _kill_group(container)
+    # In a pid namespace that is not its own, what init has started outlives it, so a container that counts as stopped may
+    # still have processes: a shim that sees its init end kills these with --all.
+    reached = number == SIGKILL and container.data.get("pid_shared") and container.kill_group()
     pidfd = container.open_pidfd()
     if pidfd is not None:
         try:
             _signal.pidfd_send_signal(pidfd, number)
-            return 0
+            reached = True
+            if number == SIGKILL:
+                _let_die(container)
         except ProcessLookupError:
             pass
     if not reached and not options.get("all"):
@@ -38,11 +42,8 @@ def run(globals_, options, args):
     return 0
 
 
-def _kill_group(container):
-    """Whether anything was there to kill. In a pid namespace that is not its own, what init has started outlives it, so a
-    container that counts as stopped may still have processes: a shim that sees its init end kills these with --all."""
-    group = container.cgroup() if container.data.get("pid_shared") else None
-    if group is None or not group.exists() or not group.populated():
-        return False
-    group.kill()
-    return True
+def _let_die(container):
+    """A paused container is one that can be killed, and is stopped then."""
+    group = container.cgroup()
+    if group is not None:
+        group.thaw()

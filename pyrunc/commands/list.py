@@ -19,7 +19,7 @@ def run(globals_, options, args):
     if options["format"] not in ("table", "json"):
         raise Error("invalid format option")
     if globals_.get("root-given"):
-        posix.stat(globals_["root"])  # a root that was named must exist
+        posix.close(state.open_root(globals_["root"]))  # a root that was named must exist
     rows = _rows(globals_["root"])
     if options["quiet"]:
         text = "".join([f"{row['id']}\n" for row in rows])
@@ -35,12 +35,24 @@ def _rows(root):
     rows = []
     for name in state.every(root):
         try:
-            row = state.load(root, name).describe()
-            row["owner"] = _owner(posix.stat(f"{root}/{name}").st_uid)
+            with state.load(root, name) as container:
+                row = container.describe()
+                row["owner"] = _owner(posix.fstat(container.dirfd).st_uid)
             rows.append(row)
+            posix.close(container.dirfd)
         except (Error, OSError) as err:
+            if not _there(root, name):  # deleted while we looked
+                continue
             posix.write(2, f"load container {name}: {err}\n".encode("utf-8", "backslashreplace"))
     return rows
+
+
+def _there(root, name):
+    try:
+        posix.lstat(f"{root}/{name}")
+        return True
+    except OSError:
+        return False
 
 
 def _owner(uid):

@@ -9,11 +9,11 @@ OPTIONS = ()
 
 
 def run(globals_, options, args):
-    container = state.load(globals_["root"], args[0])
-    container.lock()
-    if container.status() not in ("created", "running"):
-        raise Error("container not running")
-    freeze(container, True)
+    with state.load(globals_["root"], args[0]) as container:
+        container.lock()
+        if container.status() not in ("created", "running"):
+            raise Error("container not running")
+        freeze(container, True)
     return 0
 
 
@@ -22,4 +22,9 @@ def freeze(container, on):
     if group is None:
         raise Error(f"cannot {'pause' if on else 'resume'} container {container.id}: it has no cgroup",
                     "a rootless container needs a linux.cgroupsPath that its user may write to")
-    group.freeze(on)
+    try:
+        group.freeze(on)
+    except Error:
+        if not container.alive():
+            raise Error("container not running") from None
+        raise

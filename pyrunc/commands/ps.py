@@ -2,9 +2,8 @@
 
 import posix
 import subprocess
-import sys
 
-from .. import state
+from .. import log, state
 from ..errors import Error
 from ..jsonio import dumps
 
@@ -15,27 +14,31 @@ STOP_AT_ID = True
 
 
 def run(globals_, options, args):
-    container = state.load(globals_["root"], args[0])
-    group = container.cgroup()
-    if group is None or not group.exists():
-        raise Error("ps needs the container's cgroup, and it has none")
-    pids = group.pids(recursive=True)
+    with state.load(globals_["root"], args[0]) as container:
+        pids = _pids(container)
     if options["format"] == "json":
         posix.write(1, (dumps(sorted(pids)) + "\n").encode())
         return 0
     if options["format"] != "table":
         raise Error("invalid format option")
-    out = subprocess.run(["ps", *(args[1:] or ["-ef"])], capture_output=True, text=True, check=False)
-    if out.returncode:
-        raise Error(f"ps: {out.stderr.strip() or out.stdout.strip()}")
-    lines = out.stdout.splitlines()
-    if not lines or "PID" not in lines[0].split():
-        raise Error("couldn't find PID field in ps output")
-    column = lines[0].split().index("PID")
-    wanted = {str(pid) for pid in pids}
-    sys.stdout.write(lines[0] + "\n")
-    for line in lines[1:]:
-        fields = line.split()
-        if len(fields) > column and fields[column] in wanted:
-            sys.stdout.write(line + "\n")
+    _table({b"%d" % pid for pid in pids}, args[1:] or ["-ef"])
     return 0
+
+
+def _pids(container):
+    group = container.cgroup()
+    if group is None or not group.exists():
+        raise Error("ps needs the container's cgroup, and it has none")
+    return group.pids(recursive=True)
+
+
+def _table(wanted, options):
+    """As bytes: what other processes are called is no text of ours, and need not be UTF-8."""
+    out = subprocess.run(["ps", *options], capture_output=True, check=False)
+    if out.returncode:
+        raise Error(f"ps: {(out.stderr.strip() or out.stdout.strip()).decode('utf-8', 'replace')}")
+    lines = out.stdout.splitlines(True)
+    if not lines or b"PID" not in lines[0].split():
+        raise Error("couldn't find PID field in ps output")
+    column = lines[0].split().index(b"PID")
+    log.out_bytes(lines[0] + b"".join([line for line in lines[1:] if line.split()[column:column + 1] and line.split()[column] in wanted]))

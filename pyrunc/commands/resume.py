@@ -10,9 +10,9 @@ OPTIONS = ()
 
 
 def run(globals_, options, args):
-    container = state.load(globals_["root"], args[0])
-    container.lock()
-    if container.status() != "paused":
-        raise Error("container not paused")
-    pause.freeze(container, False)
+    with state.load(globals_["root"], args[0]) as container:
+        container.lock()
+        if container.status() != "paused":
+            raise Error("container not paused")
+        pause.freeze(container, False)
     return 0

@@ -35,14 +35,14 @@ def run(globals_, options, args):
 
 
 def _started(making):
-    """execve has succeeded, or nothing of the container is left."""
+    """execve has succeeded and its poststart hooks have, or nothing of the container is left."""
     try:
         making.supervisor.await_exec()
-    except BaseException:
-        making.fail()
+        kernel.unlock(making.container.dirfd)  # others may look at it, signal it, delete it while we wait
+        lifecycle.poststart(making.container, making.config)
+    except BaseException as err:
+        making.fail(err)
         raise
-    kernel.unlock(making.container.dirfd)  # others may look at it, signal it, delete it while we wait
-    lifecycle.poststart(making.container, making.config)
 
 
 def _end(making, keep, front):

@@ -27,8 +27,8 @@ def make(globals_, options, container_id, gate, foreground=None):
     if pid_file:
         try:
             write_pid_file(pid_file, making.supervisor.pid)
-        except BaseException:
-            making.fail()
+        except BaseException as err:
+            making.fail(err)
             raise
     return making
 

@@ -8,8 +8,8 @@ OPTIONS = ()
 
 
 def run(globals_, options, args):
-    container = state.load(globals_["root"], args[0])
-    container.lock()
-    lifecycle.start(container)
-    lifecycle.poststart(container, container.config())
+    with state.load(globals_["root"], args[0]) as container:
+        container.lock()
+        lifecycle.start(container)
+        lifecycle.poststart(container, container.config())
     return 0

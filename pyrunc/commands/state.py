@@ -11,6 +11,7 @@ OPTIONS = ()
 
 
 def run(globals_, options, args):
-    text = dumps(state.load(globals_["root"], args[0]).describe(), indent=2)
+    with state.load(globals_["root"], args[0]) as container:
+        text = dumps(container.describe(), indent=2)
     posix.write(1, text.encode("utf-8", "surrogateescape"))
     return 0

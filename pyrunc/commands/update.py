@@ -43,17 +43,25 @@ SUFFIXES = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 
 def run(globals_, options, args):
-    container = state.load(globals_["root"], args[0])
-    container.lock()
+    with state.load(globals_["root"], args[0]) as container:
+        container.lock()
+        _running(container)
+        schemas = schemas_of(container, options)
+        if options["resources"]:
+            wanted = load.load_resources(options["resources"])
+        else:
+            wanted = of_flags(options)
+        try:
+            lifecycle.update(container, merged(container.resources(), wanted), schemas)
+        except Error:
+            _running(container)  # what failed may have failed for that
+            raise
+    return 0
+
+
+def _running(container):
     if container.status() == "stopped":
         raise Error("container not running")
-    schemas = schemas_of(container, options)
-    if options["resources"]:
-        wanted = load.load_resources(options["resources"])
-    else:
-        wanted = of_flags(options)
-    lifecycle.update(container, merged(container.resources(), wanted), schemas)
-    return 0
 
 
 def schemas_of(container, options):

@@ -13,7 +13,7 @@ from posix import close
 
 from .. import kernel, kernel_hook
 from ..errors import Error
-from ..jsonio import dumps
+from ..jsonio import dumps, shown
 from ..state import OCI_VERSION
 
 
@@ -22,7 +22,7 @@ def state_for(container_id, status, pid, bundle, annotations=None):
     state = {"ociVersion": OCI_VERSION, "id": container_id, "status": status}
     if pid is not None:
         state["pid"] = pid
-    state["bundle"] = bundle
+    state["bundle"] = shown(bundle)
     if annotations:
         state["annotations"] = annotations
     return state

@@ -75,6 +75,9 @@ class Group:
         except OSError as err:
             raise self._error("open tasks", err) from None
 
+    def close(self):
+        """As other groups; it keeps no descriptor."""
+
     def remove(self):
         """What runs in it goes to the class above. A missing one is fine."""
         try:

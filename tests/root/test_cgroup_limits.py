@@ -325,13 +325,46 @@ def test_pause_stops_a_counter_and_resume_lets_it_go_on(rt):
     assert box.status == "running"
 
 
-def test_a_paused_container_can_be_killed(rt):
-    box = rt.container(SLEEP).up()
+@pytest.mark.parametrize("before", ["created", "running"])
+@pytest.mark.parametrize("patch", [{}, namespaces("network", "ipc", "uts", "mount")], ids=["", "shared pids"])
+def test_a_paused_container_that_is_killed_is_stopped_and_can_be_deleted(rt, before, patch):
+    box = rt.container(SLEEP, patch)
+    box.create().ok()
+    if before == "running":
+        box.start().ok()
     pid = box.pid
     rt.call("pause", box.id).ok()
     box.kill("KILL").ok()
     box.wait_stopped(pid)
-    box.delete("-f").ok()
+    assert box.status == "stopped" and box.pid == 0
+    rt.call("resume", box.id).failed("container not paused")
+    box.delete().ok()
+    rt.assert_nothing_left()
+
+
+def test_a_paused_container_whose_init_was_killed_from_outside_is_stopped(rt):
+    box = rt.container(SLEEP).up()
+    pid = box.pid
+    rt.call("pause", box.id).ok()
+    os.kill(pid, 9)
+    box.wait_stopped(pid)
+    assert box.status == "stopped"
+    box.delete().ok()
+    rt.assert_nothing_left()
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/fs/cgroup/freezer"), reason="this host has no v1 freezer")
+@pytest.mark.parametrize("verb", ["kill", "delete"])
+def test_what_a_v1_freezer_holds_dies_all_the_same(rt, verb):
+    """On a hybrid host another tool may have frozen it there; the kernel keeps even a SIGKILL waiting then."""
+    box = rt.container(SLEEP).up()
+    pid = box.pid
+    Path("/sys/fs/cgroup/freezer" + box.bundle.config["linux"]["cgroupsPath"], "freezer.state").write_text("FROZEN")
+    if verb == "kill":
+        box.kill("KILL").ok()
+        box.wait_stopped(pid)
+    assert box.delete(*(["-f"] if verb == "delete" else [])).ok().seconds < 5
+    rt.assert_nothing_left()
 
 
 def test_a_paused_container_can_be_deleted_by_force(rt):

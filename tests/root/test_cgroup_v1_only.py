@@ -36,9 +36,12 @@ def test_a_life_on_v1(rt):
     assert Path(f"/sys/fs/cgroup/pids{name}/pids.max").read_text().strip() == "5"
     assert "Operation not permitted" in box.running.result(0).err
     assert rt.call("events", "--stats", box.id, wrap=HIDE).ok().json()["data"]["pids"]["limit"] == 5
+    rt.call("pause", box.id, wrap=HIDE).ok()
+    pid = box.state(wrap=HIDE).ok().json()["pid"]
     box.kill("KILL", wrap=HIDE).ok()
-    box.wait_stopped(box.state(wrap=HIDE).ok().json()["pid"])
-    box.delete("-f", wrap=HIDE).ok()
+    box.wait_stopped(pid)
+    assert box.state(wrap=HIDE).ok().json()["status"] == "stopped"
+    box.delete(wrap=HIDE).ok()
     rt.assert_nothing_left()
 
 

@@ -472,6 +472,26 @@ def test_an_exec_that_was_killed_while_waiting_for_resume_leaves_nothing(rt, up)
     wait_until(lambda: rt.call("ps", "-f", "json", up.id).ok().json() == [up.pid], what="the process was made all the same")
 
 
+@pytest.mark.parametrize("kind", ["pidfd_open", "openat", "clone3", "mkdirat", "recvmsg"])
+def test_an_exec_whose_container_ends_under_its_hands_says_so(rt, kind):
+    """It is stopped at each of its calls while the container is killed: what fails then is worded as that."""
+    for n in (1, 2, 3, 5, 8, 13, 21, 34):
+        box = rt.container(SLEEP).up()
+        log = rt.base / "trace"
+        log.unlink(missing_ok=True)
+        running = rt.spawn("exec", box.id, "/bin/true", wrap=("strace", "-qq", "-o", log, "-e", f"trace={kind}", "-e",
+                                                             f"inject={kind}:delay_enter=300000:when={n}"))
+        time.sleep(0.15)
+        box.kill("KILL").ok()
+        box.delete("-f").ok()
+        result = running.wait()
+        assert result.code in (0, 137, 255), result
+        if result.code == 255:
+            assert any(word in result.err for word in ("cannot exec in a stopped container", "container does not exist", "died")), result
+        if "DELAYED" not in log.read_text() and "INJECTED" not in log.read_text():
+            break
+
+
 def test_exec_in_a_container_killed_meanwhile_ends_with_it(rt, up):
     running = rt.spawn("exec", up.id, "/bin/sleep", "1000")
     wait_until(lambda: len(rt.call("ps", "-f", "json", up.id).ok().json()) == 2)

@@ -277,6 +277,16 @@ def test_a_failing_poststart_hook_kills_the_container_and_fails_start(rt, hooks)
     wait_until(lambda: not alive(pid), what="the container lives on")
 
 
+@known_bad("1.1 words it otherwise")
+@pytest.mark.parametrize("options", [(), ("--detach",), ("--keep",)], ids=["foreground", "detached", "kept"])
+def test_a_failing_poststart_hook_leaves_nothing_of_a_run(rt, hooks, options):
+    container = rt.container(SLEEP, {"hooks": {"poststart": [hooks.script("poststart", "exit 4")],
+                                               "poststop": [hooks.script("poststop", "exit 0")]}})
+    container.run(*options).failed("poststart hook #0")
+    rt.assert_nothing_left()
+    assert hooks.log()[-1] == "poststop"
+
+
 @known_bad("1.1 runs poststart before the program")
 def test_poststart_runs_after_the_program_was_executed(rt, hooks):
     body = "pid=$(echo \"$state\" | sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/exe > {}"

@@ -3,6 +3,8 @@
 The verbs that look at or stop processes use the cgroup2 group, and a v1 one only where there is no cgroup2.
 """
 
+from pyrunc.errors import Error
+
 from .v2 import Cgroup
 
 
@@ -65,9 +67,14 @@ class Group:
     def kill(self):
         self.main().kill()
 
-    def remove(self):
-        for group in self.slots.values():
-            group.remove()
+    def thaw(self):
+        """Let go what has been killed: a v1 freezer, on a hybrid host too, keeps even a SIGKILL waiting. Best effort."""
+        for group in {id(group): group for group in (self.v2, self.v1.get("freezer")) if group}.values():
+            try:
+                if group.exists() and group.held():
+                    group.freeze(False)
+            except (OSError, Error):
+                pass
 
     def oom_kills(self):
         """How many processes of the container the kernel has killed for want of memory; 0 where it does not say."""

@@ -95,6 +95,9 @@ class Hierarchy(Cgroup):
     def frozen(self):
         return self.read_or("freezer.state", "").strip() == "FROZEN"
 
+    def held(self):
+        return self.read_or("freezer.state", "").strip() in ("FROZEN", "FREEZING")
+
     def freeze(self, on):
         """FREEZING may take repeated asking: each write makes the kernel look again."""
         if not self._has("freezer.state"):

@@ -19,7 +19,9 @@ from pyrunc.errors import Error
 
 ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # pure v2; hybrid: v2 beside v1
 DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
-GONE = (errno.ENOENT, errno.ENODEV)  # a group removed before, or while, we looked
+# A group removed before, or while, we looked; or none that ever was, its name being that of a file of the tree.
+GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
+MARK = "trusted.pyrunc"  # only root of the first user namespace may set it, or see it: no container, no user
 RMDIR_TRIES = 10  # 1 + 2 + 4 ... ms: one second in all, as runc
 ADD_TRIES = 5
 FREEZE_TIMEOUT = 10.0
@@ -102,6 +104,30 @@ def at(path):
     if root is None or not path.startswith(root + "/"):
         return None
     return Cgroup(root, path_for(path[len(root):], "/", ""))
+
+
+def find(root, owner):
+    """The groups of the tree (or v1 hierarchy) mounted at `root` that have the owner's mark, as paths relative to it."""
+    found, path = [], []
+    top = posix.open(root, DIR & ~posix.O_NOFOLLOW)
+    try:
+        for leaving, fd, name in _walk(top):
+            if leaving:
+                path.pop()
+            elif name is not None:
+                path.append(name)
+                if _marked(fd, owner):
+                    found.append("/".join(path))
+    finally:
+        posix.close(top)
+    return found
+
+
+def _marked(fd, owner):
+    try:
+        return posix.getxattr(fd, MARK) == owner.encode()
+    except OSError:
+        return False
 
 
 THREADED = {"cpu", "cpuset", "perf_event", "pids"}  # may be enabled below a group that holds processes
@@ -225,6 +251,23 @@ class Cgroup:
             finally:
                 posix.close(root)
 
+    # -- whose it is ------------------------------------------------------------------------------------------------
+
+    def mark(self, owner):
+        """Write on the group whose it is (xattr(7)); files that name groups may be damaged. False if that may not be done."""
+        try:
+            posix.setxattr(self.dirfd(), MARK, owner.encode())
+            return True
+        except OSError:
+            return False
+
+    def belongs(self, owner, marked):
+        """Whether it has the owner's mark; where none was set (not marked), whether it has not another's."""
+        try:
+            return posix.getxattr(self.dirfd(), MARK) == owner.encode()
+        except OSError:
+            return not marked
+
     # -- processes --------------------------------------------------------------------------------------------------
 
     def pids(self, recursive=False):
@@ -300,6 +343,10 @@ class Cgroup:
     def frozen(self):
         """Is the group itself (not merely an ancestor) told to freeze, and has it? The rule of runc's `paused`."""
         return self.read_or("cgroup.freeze", "0").strip() == "1" and self._event("frozen")
+
+    def held(self):
+        """Told to freeze, whether or not all of it stands already."""
+        return self.read_or("cgroup.freeze", "0").strip() == "1"
 
     def freeze(self, on):
         """Freeze or thaw and wait until the kernel says it is done; on time-out thaw again and say so."""
