@@ -265,8 +265,20 @@ def test_createcontainer_and_prestart_hooks_run_as_the_user(rt):
 # --- root and the user's containers
 
 def test_root_enters_a_users_container_without_the_groups_of_the_host(rt, pyrunc):
+    """A state root of the user's is refused: what he may write there would run as root. One that root has taken is not."""
     container = rt.container(SLEEP, {"process": {"rlimits": []}}).up()
-    seen = super(UserRuntime, rt).spawn("exec", container.id, "/bin/probe", wrap=("setpriv", "--groups", "0,4")).wait().ok().json()
+
+    def enter():
+        return super(UserRuntime, rt).spawn("exec", container.id, "/bin/probe", wrap=("setpriv", "--groups", "0,4")).wait()
+    enter().failed("belongs to another user", code=255)
+    taken = (rt.root, container.directory)
+    for path in taken:
+        os.chown(path, 0, 0)
+    try:
+        seen = enter().ok().json()
+    finally:
+        for path in taken:
+            os.chown(path, UID, UID)
     assert seen["uids"] == [0] * 3 and seen["groups"] == []
 
 
