@@ -42,6 +42,12 @@ def warning(message):
         _put("warning", message, {})
 
 
+def remark(message):
+    """A warning of what works all the same: for who keeps a log, not for who looks at the terminal."""
+    if _Log.fd != 2 or _Log.debug:
+        warning(message)
+
+
 def flush():
     """The command has succeeded: what it warned of may be logged."""
     while _Log.pending:

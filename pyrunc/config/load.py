@@ -7,7 +7,7 @@ words: whether jsonschema happens to be installed must not change an error (only
 
 import posix
 
-from .. import jsonio
+from .. import jsonio, log
 from ..errors import Error
 from . import rules, schema_gen
 from .fault import shown
@@ -25,7 +25,8 @@ def load(bundle, need_process=True):
     """
     raw = read(bundle)
     config = parse(raw)
-    check(config, need_process)
+    if check(config, need_process):
+        raw = jsonio.dumps(config).encode()  # exec and start read it again, and then nothing is left to be settled
     return with_process(config), raw
 
 
@@ -51,10 +52,34 @@ def parse(raw, name=NAME):
 
 
 def check(config, need_process=True, name=NAME):
-    """Refuse the config at its first fault."""
-    _refuse(name, schema_gen.check(config))
-    fault = rules.first(config, need_process)
-    _refuse(name, fault and (fault.pointer, fault.message))
+    """Refuse the config at its first fault, or warn of keys that may be misspelt. Whether any were renamed or dropped."""
+    return _check(config, name, schema_gen.check, lambda config: rules.first(config, need_process))
+
+
+def _check(value, name, typed, ruled):
+    settled: list = []
+    fault = typed(value, settled)
+    if fault is None:
+        found = ruled(value)
+        fault = found and (found.pointer, found.message)
+    if settled:
+        _of_keys(settled[0], name, fault)
+    if fault is not None:
+        _refuse(name, fault)
+    return bool(settled)
+
+
+def _of_keys(settled, name, fault):
+    """Say which keys keys.settle has not left as they were. One line is all that a failure may have: it is the hint there."""
+    from . import keys
+
+    taken, dropped = settled
+    if fault is not None and (taken or dropped):
+        _refuse(name, fault, keys.worded(taken + dropped))
+    if taken:
+        log.remark(f"{name}: {keys.worded(taken)}")
+    if dropped:
+        log.warning(f"{name}: {keys.worded(dropped)}")
 
 
 def load_process(path):
@@ -66,9 +91,7 @@ def load_process(path):
 
 def check_process(process, name):
     """Refuse a process object (of a file, or made of exec's options) at its first fault."""
-    _refuse(name, schema_gen.check_process(process))
-    fault = rules.first_of_process(process)
-    _refuse(name, fault and (fault.pointer, fault.message))
+    _check(process, name, schema_gen.check_process, rules.first_of_process)
 
 
 def load_resources(path):
@@ -81,9 +104,7 @@ def load_resources(path):
 
 def check_resources(resources, name):
     """Refuse a resources object (of a file, or made of update's options) at its first fault."""
-    _refuse(name, schema_gen.check_resources(resources))
-    fault = rules.first_of_resources(resources)
-    _refuse(name, fault and (fault.pointer, fault.message))
+    _check(resources, name, schema_gen.check_resources, rules.first_of_resources)
 
 
 def load_json(path):
@@ -96,11 +117,10 @@ def load_json(path):
         raise Error(f"{path}: no such file or directory") from None
 
 
-def _refuse(name, found):
-    if found is not None:
-        pointer, message = found
-        place = shown(pointer) + ": " if pointer else ""
-        raise Error(f"{name}: {place}{message}", pointer=pointer)
+def _refuse(name, fault, hint=None):
+    pointer, message = fault
+    place = shown(pointer) + ": " if pointer else ""
+    raise Error(f"{name}: {place}{message}", hint, pointer=pointer)
 
 
 def _object(value, name):

@@ -4,14 +4,19 @@ Called by commands/validate.py. Cold. The rules trust that types are right, so t
 first, and what the rules then say about a part that was cut is dropped.
 """
 
-from . import rules, schema, schema_gen
+from . import keys, rules, schema, schema_gen
 
 # For a property that must be there, and whose absence must not hide the faults beside it.
 FILL = {"/ociVersion": "1.0.0", "/process/cwd": "/"}
 
 
 def every(config, need_process=True):
-    """All faults: those of the types first, then those of the rules."""
+    """All faults: those of keys and types first, then those of the rules. Keys are renamed or dropped in place (keys.py)."""
+    taken, dropped = keys.settle(config)
+    return taken + dropped + _every(config, need_process)
+
+
+def _every(config, need_process):
     found = schema.faults(config)
     if not found:
         return rules.every(config, need_process)
