@@ -338,8 +338,9 @@ def wait_ready(container, proxy):
 # --- update ---
 
 
-def update(container, resources, schemas=()):
-    """Put limits into force, all or none, and remember them. schemas: lines for the schemata of its resctrl group."""
+def update(container, holds, resources, schemas=()):
+    """Put limits into force, all or none, and remember them. holds: linux.resources that are in force then; resources: what
+    of it is written; schemas: lines for the schemata of its resctrl group."""
     from .plan import limits
 
     group = container.cgroup()
@@ -363,7 +364,7 @@ def update(container, resources, schemas=()):
     except BaseException:
         walk.unwind()
         raise
-    container.data["resources"] = resources
+    container.data["resources"] = holds
     container.save()
 
 

@@ -360,6 +360,7 @@ def _of_property(sup, op, err):
         err.message = f'unified resource "{file}" can\'t be set: controller "{file.partition(".")[0]}" not available'
     err.message = f"{'' if sup.restoring else 'config.json: '}{op.source}: {err.message}"
     err.pointer = op.source
+    err.hint = err.hint or words.LIMIT_HINTS.get((op.args[0], err.errno))
     return err
 
 

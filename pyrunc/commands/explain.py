@@ -2,7 +2,7 @@
 
 import posix
 
-from .. import facts, lifecycle, state
+from .. import facts, kernel, lifecycle, state
 from ..config import load
 from ..errors import Error
 from ..jsonio import dumps
@@ -52,7 +52,7 @@ def host_facts(config, name):
     if name in facts.NAMED:
         return facts.named(name)
     if name:
-        return facts.load(load.load_json(name))
+        return facts.load(load.load_json(name, kernel.read_timeout))
     host = facts.probe("intelRdt" in config.get("linux", {}))
     rootless = any([ns["type"] == "user" for ns in config.get("linux", {}).get("namespaces", [])])
     if host.euid and not rootless:

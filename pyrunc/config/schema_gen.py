@@ -620,15 +620,15 @@ def _ioPriority(v):
         return "", _type("an object", v)
     if "class" not in v:
         return "", _missing("class")
-    if "priority" not in v:
-        return "", _missing("priority")
-    n = len(v) - 2
+    n = len(v) - 1
     x = v["class"]
     if type(x) is not str or x not in _IO_PRIORITY_CLASS:
         return "/class", _one_of(x, _IO_PRIORITY_CLASS)
-    x = v["priority"]
-    if type(x) is not int or not -2147483648 <= x <= 2147483647:
-        return "/priority", _integer(x, -2147483648, 2147483647)
+    if "priority" in v:
+        n -= 1
+        x = v["priority"]
+        if type(x) is not int or not -2147483648 <= x <= 2147483647:
+            return "/priority", _integer(x, -2147483648, 2147483647)
     if n:  # so many keys are none of these
         return "", UNKNOWN
     return None

@@ -11,7 +11,7 @@ STEP_WORDS = {
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
     "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
 }
-EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, EINVAL, ENOTDIR, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 22, 20, 28, 40
+EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EBUSY, EXDEV, ENOTDIR, EISDIR, EINVAL, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 16, 18, 20, 21, 22, 28, 40
 CLONE_NEWPID = 0x20000000
 
 
@@ -62,6 +62,19 @@ def hint(plan, op, errno):
     if op.name == "OOM" and errno == EACCES:
         return "without privilege oomScoreAdj can only be raised above the caller's own"
     return None
+
+
+# of update and create: what the kernel says in a number, by the file's last part
+_IDLE = "a group with cpu.idle 1 has no shares"
+_BANDWIDTH = "a period is 1000 to 1000000, a quota 1000 at least, in microseconds; a group has no more than those above it"
+LIMIT_HINTS = {
+    ("memory.limit_in_bytes", EBUSY): "more than that is in use, and could not be reclaimed",
+    ("memory.memsw.limit_in_bytes", EBUSY): "more than that is in use, and could not be reclaimed",
+    ("cpu.shares", EINVAL): _IDLE, ("cpu.weight", EINVAL): _IDLE,
+    ("cpu.cfs_quota_us", EINVAL): _BANDWIDTH, ("cpu.cfs_period_us", EINVAL): _BANDWIDTH, ("cpu.max", EINVAL): _BANDWIDTH,
+    ("cpu.rt_period_us", EINVAL): "a period is not below the realtime runtime in force",
+    ("cpuset.cpus", EACCES): "the groups above have other CPUs", ("cpuset.mems", EACCES): "the groups above have other memory nodes",
+}
 
 
 # mount_too_revealing() of fs/namespace.c, and who may mount a procfs at all; by whether the pid namespace is a new one

@@ -273,6 +273,8 @@ CASES = [
      "SCMP_ACT_NOTIFY cannot be used for the write syscall"),
     (("/linux/seccomp", {**SECCOMP, "syscalls": [{**RULE, "action": "SCMP_ACT_NOTIFY"}]}), "/linux/seccomp",
      "seccomp listenerPath is not set"),
+    (("/linux/seccomp", {**SECCOMP, "listenerPath": "@" + "s" * 108}), "/linux/seccomp/listenerPath",
+     "an abstract name is longer than 107 bytes"),
     (("/linux/seccomp", {**SECCOMP, "listenerPath": "s"}), "/linux/seccomp/listenerPath",
      'listenerPath "s" must be absolute'),
     (("/linux/seccomp", {**SECCOMP, "listenerMetadata": "x"}), "/linux/seccomp/listenerMetadata",
