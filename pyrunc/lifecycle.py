@@ -11,7 +11,6 @@ from .errors import Error
 from .host.console import check_stdio
 from .paths import clean
 from .plan import create as compiler
-from .plan import words
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
 ENXIO, ENOENT, EBADF, ENOSYS = 6, 2, 9, 38
@@ -162,6 +161,11 @@ def _warn(config, v1, host):
     from .plan import limits
 
     warn_of_capabilities(capabilities_of(config["process"]), config, host)
+    if config.get("linux", {}).get("personality", {}).get("flags"):
+        from .config import report
+
+        for fault in report.ignored(config):
+            log.warning(f"config.json: {fault.pointer}: {fault.message}")
     gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
     if gone:
         log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
@@ -419,7 +423,9 @@ def _worded(container, index, err, step):
     """The plan that init runs is compiled again from what create was given: the same inputs, the same plan."""
     plan = recompile(container)
     ops = plan.child_ops()
-    return words.error(plan, ops[index], err, step) if index < len(ops) else Error(f"init failed: {posix.strerror(err)}")
+    if index >= len(ops):
+        return Error(f"init failed: {posix.strerror(err)}")
+    return supervise.worded(plan, ops[index], err, step, container.data["rootfs"])
 
 
 def recompile(container):

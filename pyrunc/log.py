@@ -7,6 +7,8 @@ which the first half of the interpreter does not have (boot.py). Called by boot,
 
 import posix
 
+STDOUT = "write standard output"
+
 
 class _Log:
     pending = []  # warnings held back: a failure must be the log's only line
@@ -72,8 +74,13 @@ def traceback(err):
 def out(text):
     """All of `text` on stdout, whatever a pipe takes at a time."""
     data = text.encode("utf-8", "surrogateescape")
-    while data:
-        data = data[posix.write(1, data):]
+    try:
+        while data:
+            data = data[posix.write(1, data):]
+    except BrokenPipeError:  # the reader has what he wanted
+        raise
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, STDOUT) from None
 
 
 def _put(level, message, more):

@@ -119,13 +119,13 @@ def _process(template, options, command):
     if options["process"]:
         return _whole(template, load.load_process(options["process"], kernel.read_timeout))
     if not command:
-        raise Error("exec args cannot be empty")
+        raise Error("exec args cannot be empty", "name a command, or --process a file")
     process = {**template, "args": command, "terminal": options["tty"]}
     process["env"] = template.get("env", []) + (options["env"] or [])
     if options["cwd"]:
         process["cwd"] = options["cwd"]
     if not process["cwd"].startswith("/"):
-        raise Error("Cwd must be an absolute path")
+        raise Error(f'--cwd "{process["cwd"]}": Cwd must be an absolute path')
     process["user"] = _user(template.get("user", {}), options)
     for option, key in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
         if options[option]:

@@ -1,10 +1,9 @@
 """`ps ID [ps options]`: the processes in the container's cgroup."""
 
-import posix
 import subprocess
 import sys
 
-from .. import state
+from .. import log, state
 from ..errors import Error
 from ..jsonio import dumps
 
@@ -21,10 +20,10 @@ def run(globals_, options, args):
         raise Error("ps needs the container's cgroup, and it has none")
     pids = group.pids(recursive=True)
     if options["format"] == "json":
-        posix.write(1, (dumps(sorted(pids)) + "\n").encode())
+        log.out(dumps(sorted(pids)) + "\n")
         return 0
     if options["format"] != "table":
-        raise Error("invalid format option")
+        raise Error("invalid format option", "it is table or json")
     out = subprocess.run(["ps", *(args[1:] or ["-ef"])], capture_output=True, text=True, check=False)
     if out.returncode:
         raise Error(f"ps: {out.stderr.strip() or out.stdout.strip()}")

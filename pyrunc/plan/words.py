@@ -2,6 +2,7 @@
 
 import posix
 
+from ..config.names import RLIMITS
 from ..errors import Error
 from .optable import STEPS, TREE_RECURSIVE
 
@@ -128,7 +129,17 @@ def _attach(op, errno, step):
 def _cwd(op, errno, step):
     if errno == EXDEV:
         return "current working directory is outside of container mount namespace root -- possible container breakout"
-    return f"chdir: {posix.strerror(errno).lower()}"
+    where = f' to "/{op.args[0]}"'.replace('"/."', '"/"') if op.name == "CHDIR" else ""
+    return f"chdir{where}: {posix.strerror(errno).lower()}"
+
+
+def rlimit(resource):
+    """The name of a number of getrlimit(2)."""
+    return next((name for name, number in RLIMITS.items() if number == resource), f"limit {resource}")
+
+
+def _rlimit(op, errno, step):
+    return f"setrlimit {rlimit(op.args[0])} to {op.args[1]}, {op.args[2]}: {posix.strerror(errno).lower()}"
 
 
 def _sysctl(op, errno, step):
@@ -170,4 +181,5 @@ def _join(op, errno, step):
 SPECIAL = {
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
     "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
+    "RLIMIT": _rlimit,
 }

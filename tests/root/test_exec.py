@@ -386,7 +386,7 @@ def test_a_process_file_ignores_the_options_for_the_template(rt, up):
 
 @known_bad("has other words")
 @pytest.mark.parametrize("document, words", [
-    ({"cwd": "/none"}, "process.json: /cwd: chdir: no such file or directory"),
+    ({"cwd": "/none"}, "process.json: /cwd: chdir to \"/none\": no such file or directory"),
     ({"args": ["nonesuch"]}, 'process.json: /args/0: exec: "nonesuch": executable file not found in $PATH'),
     ({"args": ["/bin/true", "x" * 140_000]}, 'process.json: /args: exec: "/bin/true": argument list too long'),
     ({"execCPUAffinity": {"initial": "8000"}}, "process.json: /execCPUAffinity/initial: sched_setaffinity: invalid argument"),
