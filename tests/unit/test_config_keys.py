@@ -178,7 +178,7 @@ def test_a_line_about_many_keys_is_short(tmp_path):
 
 
 def test_the_time_is_bounded_whatever_the_keys_are():
-    config = {"process": {f"k{i:014}": 1 for i in range(200_000)}, "root": {"y" * 1_000_000: 1}}
+    config = {"root": {"y" * 1_000_000 + str(i): 1 for i in range(8)}, "process": {f"k{i:014}": 1 for i in range(200_000)}}
     before = time.monotonic()
     keys.settle(config)
     assert time.monotonic() - before < 5

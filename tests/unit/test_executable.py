@@ -101,10 +101,12 @@ def test_no_link_leads_out_of_the_root_and_nothing_blocks(root, tmp_path):
     assert executable.why(str(root / "gone"), ["/bin/x"], ENOENT) == ""
 
 
-def test_a_mount_in_the_root_is_not_looked_into(root):
+def test_a_device_or_a_mount_in_the_root_is_not_looked_into(root):
     if os.geteuid():
         assert executable.IN_ROOT & 1
         return
+    os.mknod(root / "bin/zero", 0o20755, os.makedev(1, 5))
+    assert executable.why(str(root), ["/bin/zero"], ENOEXEC) == ""
     (root / "proc").mkdir()
     os.system(f"mount -t proc proc {root}/proc")
     try:
