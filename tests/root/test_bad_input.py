@@ -629,6 +629,36 @@ def test_a_negative_count_of_preserved_descriptors_is_refused(rt, host, up):
     assert not (rt.root / container.id).exists()
 
 
+# --- keys
+
+def other_case(config):
+    config["root"]["readOnly"] = config["root"].pop("readonly") or True
+    config["process"]["NoNewPrivileges"] = config["process"].pop("noNewPrivileges")
+    config["linux"]["MaskedPaths"] = [*config["linux"].pop("maskedPaths"), "/etc/passwd"]
+
+
+def test_keys_in_another_case_hold_in_run_start_and_exec(rt, host):
+    """As by runc's decoder; nothing is said of them but in the log."""
+    script = "touch /x 2>/dev/null && echo writable; grep NoNewPrivs /proc/self/status; wc -c < /etc/passwd"
+    expected = "NoNewPrivs:\t1\n0\n"
+    container = rt.container(other_case, {"process": {"args": ["sh", "-c", script]}})
+    assert container.run(log=False).ok().out == expected
+    assert container.running.result(0).err == ""
+    up = rt.container(other_case, {"process": {"args": ["/bin/probe", "sleep"]}}).up()
+    result = up.exec("sh", "-c", script).ok()
+    assert (result.out, result.err) == (expected, "")
+
+
+@TEXT
+def test_keys_in_another_case_and_misspelt_ones_are_warned_of_once(rt, host):
+    container = rt.container(other_case, {"process": {"args": ["/bin/true"], "capabilites": {}}, "linux": {"future": 1}})
+    warnings = [entry["msg"] for entry in container.run().ok().log if entry["level"] == "warning"]
+    assert len(warnings) == 2 and [words in warnings[0] for words in ("/root/readOnly: did you mean readonly?", "/linux/MaskedPaths")]
+    assert "/process/capabilites: did you mean capabilities?" in warnings[1] and "future" not in "".join(warnings)
+    said = rt.call("validate", "--bundle", container.bundle.path)
+    assert said.code == 1 and "/root/readOnly: did you mean readonly?" in said.out and "/process/capabilites" in said.out
+
+
 # --- words
 
 @TEXT

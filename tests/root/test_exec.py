@@ -1,5 +1,6 @@
 """exec, beyond what test_process.py has of it: namespaces in every combination, cgroups, process.json, states, leaks."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -347,13 +348,17 @@ def test_a_process_comes_through_a_pipe(rt, up, late):
     """As the shell's <(...) has it; also of a writer that begins after the reader, with more than a pipe holds."""
     text = json.dumps({"args": ["/bin/probe"], "cwd": "/", "env": ["A=" + "x" * 100_000]}).encode()
     read, write = os.pipe()
-    writer = threading.Timer(0.5 if late else 0, lambda: (os.write(write, text), os.close(write)))
+
+    def fill():
+        with contextlib.suppress(BrokenPipeError), open(write, "wb") as pipe:
+            pipe.write(text)
+    writer = threading.Timer(0.5 if late else 0, fill)
     writer.start()
     try:
         seen = rt.call("exec", "--process", f"/dev/fd/{read}", up.id, pass_fds=(read,)).ok().json()
     finally:
-        writer.join()
         os.close(read)
+        writer.join()
     assert len([entry for entry in seen["env"] if entry.startswith("A=")][0]) == 100_002
 
 
