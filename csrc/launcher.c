@@ -312,6 +312,8 @@ int main(int argc, char **argv)
         die("cannot start Python", "first phase");
 #endif
     run_boot(argc, argv); // leaves the process itself, without finalizing
+    if (PyErr_ExceptionMatches(PyExc_MemoryError) || PyErr_ExceptionMatches(PyExc_SystemError))
+        die("out of memory", "RLIMIT_AS or a cgroup's limit of the caller's leaves too little");  // printing takes more
     PyErr_Print();
     _exit(1);
 }

@@ -199,6 +199,7 @@ COMMANDS = {
     "update": (_update, "change a container's limits"),
     "validate": (_validate, "find every fault of a config.json"),
 }
+ENOMEM, TOO_LITTLE = 12, "a limit of the caller's on memory, RLIMIT_AS or a cgroup's, leaves too little"
 PREFIX = {"create": "pyrunc create failed: ", "run": "pyrunc run failed: ", "exec": "exec failed: "}
 
 
@@ -223,7 +224,12 @@ def main(argv):
 def flush():
     """What print() left; only the second half has a stdout."""
     if getattr(sys, "stdout", None):
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as err:
+            raise OSError(err.errno, err.strerror, log.STDOUT) from None
 
 
 class Boundary:
@@ -246,7 +252,7 @@ class Boundary:
         if name in ("help", "h"):
             return self.help(rest[1:])
         if name not in COMMANDS:
-            raise Error(f"No help topic for '{name}'", code=3)
+            raise _unknown(name)
         return self.run(name, rest[1:], values)
 
     def options(self, values):
@@ -266,7 +272,7 @@ class Boundary:
         if not names:
             return log.out(overview())
         if names[0] not in COMMANDS:
-            raise Error(f"No help topic for '{names[0]}'", code=3)
+            raise _unknown(names[0])
         return log.out(help_of(names[0], load(names[0])))
 
     def run(self, name, argv, values):
@@ -285,19 +291,33 @@ class Boundary:
 
     def report(self, err):
         """The one error line, and the exit code."""
+        try:
+            self.say(err)
+        except (MemoryError, SystemError):  # saying it takes more than is left
+            posix.write(2, b"pyrunc: out of memory\n")
+        return 255 if self.verb == "exec" else getattr(err, "code", 1)
+
+    def say(self, err):
         more = {}
         if isinstance(err, Error):
             message = err.message
+            if self.verb in ("create", "run") and err.pointer and err.pointer not in message:
+                message = f"config.json: {err.pointer}: {message}"
             more = {"pointer": err.pointer, "errno": err.errno, "hint": err.hint}
         elif isinstance(err, OSError):
-            message = f"{_shown(err.filename) or 'system call'}: {(err.strerror or str(err)).lower()}"
+            message = f"{_shown(err.filename) or _where(err)}: {(err.strerror or str(err)).lower()}"
             more = {"errno": err.errno}
+        elif isinstance(err, MemoryError):
+            message, more = "out of memory", {"errno": ENOMEM, "hint": TOO_LITTLE}
+        elif isinstance(err, SystemError):  # what the interpreter makes of running out of memory in the wrong place
+            message, more = f"the Python interpreter failed: {err}", {"hint": TOO_LITTLE}
+        elif isinstance(err, ImportError):  # dlopen(3) does not say in a number that it was memory
+            message, more = f"cannot load {err}", {"hint": f"{TOO_LITTLE}, or the installation is damaged"}
         else:
             message = f"internal error: {type(err).__name__}: {err}"
         if log.wants_debug():
             log.traceback(err)
         log.error(PREFIX.get(self.verb, "") + message, **{key: value for key, value in more.items() if value})
-        return 255 if self.verb == "exec" else getattr(err, "code", 1)
 
 
 def load(name):
@@ -310,6 +330,21 @@ def load(name):
         else:
             start_second_half()
     return COMMANDS[name][0]()
+
+
+def _unknown(name):
+    from .config.keys import nearest
+
+    verb = nearest(name, COMMANDS)
+    return Error(f"No help topic for '{name}'" + (f": did you mean {verb}?" if verb else ""), code=3)
+
+
+def _where(err):
+    """Where an OSError that names no file was raised: what was being done, at least in our words."""
+    frame = err.__traceback__
+    while frame.tb_next:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_globals['__name__']}.{frame.tb_frame.f_code.co_name}"
 
 
 def _shown(filename):

@@ -13,7 +13,6 @@ from .host.cgroup.v2 import GONE
 from .host.console import check_stdio
 from .paths import clean
 from .plan import create as compiler
-from .plan import words
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
 ENXIO, ENOENT, EBADF, ENOSYS = 6, 2, 9, 38
@@ -185,6 +184,11 @@ def _warn(config, v1, host):
     from .plan import limits
 
     warn_of_capabilities(capabilities_of(config["process"]), config, host)
+    if config.get("linux", {}).get("personality", {}).get("flags"):
+        from .config import report
+
+        for fault in report.ignored(config):
+            log.warning(f"config.json: {fault.pointer}: {fault.message}")
     gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
     if gone:
         log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
@@ -353,8 +357,9 @@ def wait_ready(container, proxy):
 # --- update ---
 
 
-def update(container, resources, schemas=()):
-    """Put limits into force, all or none, and remember them. schemas: lines for the schemata of its resctrl group."""
+def update(container, holds, resources, schemas=()):
+    """Put limits into force, all or none, and remember them. holds: linux.resources that are in force then; resources: what
+    of it is written; schemas: lines for the schemata of its resctrl group."""
     from .plan import limits
 
     group = container.cgroup()
@@ -378,7 +383,7 @@ def update(container, resources, schemas=()):
     except BaseException:
         walk.unwind()
         raise
-    container.data["resources"] = resources
+    container.data["resources"] = holds
     container.save()
 
 
@@ -433,7 +438,9 @@ def _worded(container, index, err, step):
     """The plan that init runs is compiled again from what create was given: the same inputs, the same plan."""
     plan = recompile(container)
     ops = plan.child_ops()
-    return words.error(plan, ops[index], err, step) if index < len(ops) else Error(f"init failed: {posix.strerror(err)}")
+    if index >= len(ops):
+        return Error(f"init failed: {posix.strerror(err)}")
+    return supervise.worded(plan, ops[index], err, step, container.data["rootfs"])
 
 
 def recompile(container):

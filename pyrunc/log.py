@@ -7,6 +7,8 @@ which the first half of the interpreter does not have (boot.py). Called by boot,
 
 import posix
 
+STDOUT = "write standard output"
+
 
 class _Log:
     pending = []  # warnings held back: a failure must be the log's only line
@@ -42,6 +44,12 @@ def warning(message):
         _put("warning", message, {})
 
 
+def remark(message):
+    """A warning of what works all the same: for who keeps a log, not for who looks at the terminal."""
+    if _Log.fd != 2 or _Log.debug:
+        warning(message)
+
+
 def flush():
     """The command has succeeded: what it warned of may be logged."""
     while _Log.pending:
@@ -69,8 +77,13 @@ def out(text):
 
 
 def out_bytes(data):
-    while data:
-        data = data[posix.write(1, data):]
+    try:
+        while data:
+            data = data[posix.write(1, data):]
+    except BrokenPipeError:  # the reader has what he wanted
+        raise
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, STDOUT) from None
 
 
 def _put(level, message, more):

@@ -36,7 +36,7 @@ def check_id(container):
     if not container:
         raise Error("container id cannot be empty")
     if not _ID.issuperset(container) or container in (".", "..") or len(container) > 255:
-        raise Error("invalid container ID format")
+        raise Error("invalid container ID format", "1 to 255 letters, digits and _ + - . but neither . nor ..")
 
 
 class Container:
@@ -90,6 +90,13 @@ class Container:
             posix.close(fd)
 
     def write(self, name, data):
+        """Replace a file. OSError with its name, not the temporary one."""
+        try:
+            self._write(name, data)
+        except OSError as err:
+            raise OSError(err.errno, err.strerror, f"write {self.path}/{name}") from None
+
+    def _write(self, name, data):
         temporary = f"{name}-{posix.getpid()}"
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
         try:

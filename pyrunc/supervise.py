@@ -17,7 +17,8 @@ from .plan.optable import SAY_EXEC, SAY_FAIL
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC = 0x6E736673
-EPERM, ENOENT, EAGAIN, EACCES, EBUSY, EMFILE, ENOSPC, EROFS, RLIMIT_NOFILE, SIGKILL = 1, 2, 11, 13, 16, 24, 28, 30, 7, 9
+EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, EMFILE, ENOSPC, EROFS = 1, 2, 8, 11, 13, 16, 24, 28, 30
+RLIMIT_NOFILE, SIGKILL = 7, 9
 
 
 HINTS = {
@@ -136,7 +137,7 @@ class Supervisor:
         if self.ops is None or index >= len(self.ops):
             return Error(f"init could not load its plan: {posix.strerror(-err).lower()}", errno=-err)
         op = self.ops[index]
-        error = words.error(self.plan, op, -err, step)
+        error = worded(self.plan, op, -err, step, self.container.data["rootfs"])
         if op.name in ("UNSHARE", "TREE", "BECOME") and -err in (EPERM, EACCES, ENOSPC):
             from .host import idmap
 
@@ -235,6 +236,16 @@ def _close(fd):
         posix.close(fd)
     except OSError:
         pass
+
+
+def worded(plan, op, errno, step, rootfs):
+    """The Error for what init says has failed."""
+    error = words.error(plan, op, errno, step)
+    if op.name in ("EXEC", "HOOK") and errno in (ENOENT, ENOEXEC):
+        from .host import executable
+
+        executable.explain(error, plan, op, rootfs)
+    return error
 
 
 def _written(memfd):
@@ -382,6 +393,7 @@ def _of_property(sup, op, err):
         err.message = f'unified resource "{file}" can\'t be set: controller "{file.partition(".")[0]}" not available'
     err.message = f"{'' if sup.restoring else 'config.json: '}{op.source}: {err.message}"
     err.pointer = op.source
+    err.hint = err.hint or words.LIMIT_HINTS.get((op.args[0], err.errno))
     return err
 
 
@@ -614,17 +626,14 @@ def _console(sup, op):
 def _rlimits(sup, op):
     for resource, soft, hard in op.args[0]:
         try:
-            if resource == RLIMIT_NOFILE:
-                now = kernel.getrlimit(sup.pid, resource)
-                soft, hard = max(soft, now[0]), max(hard, now[1])
-            kernel.prlimit(sup.pid, resource, soft, hard)
+            now = kernel.getrlimit(sup.pid, resource) if resource == RLIMIT_NOFILE else (0, 0)
+            kernel.prlimit(sup.pid, resource, max(soft, now[0]), max(hard, now[1]))
         except OSError as err:
-            if err.errno != EPERM:
-                raise
+            name = words.rlimit(resource)
             raise Error(
-                f"{sup.plan.place('/process/rlimits')}: setrlimit {resource}: operation not permitted",
-                hint="raising a hard limit needs CAP_SYS_RESOURCE",
-                pointer="/process/rlimits", errno=EPERM,
+                f"{sup.plan.place('/process/rlimits')}: setrlimit {name} to {soft}, {hard}: {err.strerror.lower()}",
+                hint="raising a hard limit needs CAP_SYS_RESOURCE" if err.errno == EPERM else None,
+                pointer="/process/rlimits", errno=err.errno,
             ) from None
 
 

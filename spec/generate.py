@@ -40,7 +40,12 @@ HEADER = '''\
 
 check(config), check_process(process) and check_resources(resources) return None, or the first fault as
 (JSON pointer, message). Called by load.py, and by `update`. What a schema cannot say is in rules.py.
+
+Keys that the schema does not know are counted on the way, which costs next to nothing; only if there are any, or a fault,
+keys.py renames or drops them and all is checked again. `settled` (a list) then gets what is to be said of them.
 """
+
+UNKNOWN = "has keys that the specification does not know"  # said to nobody
 
 PAGE_SIZE = "%s"
 
@@ -75,6 +80,30 @@ def _missing(name):
 def _key(name):
     """A property name as one step of a JSON pointer (RFC 6901)."""
     return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _settled(function, definition, v, settled):
+    found = function(v)
+    if found is not None:
+        from . import keys
+
+        notes = keys.settle(v, definition)
+        if settled is not None:
+            settled.append(notes)
+        found = function(v)
+    return found
+
+
+def check(v, settled=None):
+    return _settled(_config, None, v, settled)
+
+
+def check_process(v, settled=None):
+    return _settled(_process, "process", v, settled)
+
+
+def check_resources(v, settled=None):
+    return _settled(_resources, "resources", v, settled)
 
 
 def _page_size(x):
@@ -119,12 +148,17 @@ class Generator:
             words = node.get("x-missing", {}).get(key)
             said = json.dumps(words) if words else f'_missing("{key}")'
             body += [f'    if "{key}" not in v:', f'        return "", {said}']
+        required = node.get("required", ())
+        body.append(f"    n = len(v) - {len(required)}" if required else "    n = len(v)")
         for key, child in node["properties"].items():
             if "~" in key or "/" in key:
                 raise SystemExit(f"generate.py: {key}: a property name that needs escaping")
-            body += [f'    if "{key}" in v:', f'        x = v["{key}"]']
-            body += self.value(key, child, "x", json.dumps("/" + key)[1:-1], 2)
-        body.append("    return None")
+            depth = 1 if key in required else 2
+            if key not in required:
+                body += [f'    if "{key}" in v:', "        n -= 1"]
+            body.append("    " * depth + f'x = v["{key}"]')
+            body += self.value(key, child, "x", json.dumps("/" + key)[1:-1], depth)
+        body += ["    if n:  # so many keys are none of these", '        return "", UNKNOWN', "    return None"]
         self.functions[function] = (node, body)
         self.owner = outer
         return function
@@ -194,13 +228,12 @@ class Generator:
         return [f"if {x} is not True and {x} is not False:", f'    return {quote(at)}, _type("a boolean", {x})']
 
     def module(self):
-        check = self.function("config", self.schema)
+        self.function("config", self.schema)
         out = [HEADER % PAGE_SIZE]
         for name, words in self.words.items():
             out.append("\n" + wrap(name + " = {", [json.dumps(word) for word in words], "}"))
         for _node, body in self.functions.values():
             out.append("\n\n" + "\n".join(body) + "\n")
-        out.append(f"\n\ncheck = {check}\ncheck_process = _process\ncheck_resources = _resources\n")
         return "".join(out)
 
 

@@ -10,7 +10,7 @@ import re
 import select
 import time
 
-from .. import args, state
+from .. import args, log, state
 from ..errors import Error
 from ..host.cgroup import stats, stats_v1
 from ..jsonio import dumps
@@ -59,9 +59,7 @@ def say(container, kind, data=None):
     event = {"type": kind, "id": container.id}
     if data is not None:
         event["data"] = data
-    line = (dumps(event) + "\n").encode("utf-8", "surrogateescape")
-    while line:
-        line = line[posix.write(1, line):]
+    log.out(dumps(event) + "\n")
 
 
 def collect(container, group):

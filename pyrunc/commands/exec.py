@@ -1,6 +1,6 @@
 """`exec ID CMD…`: another process in a container, from the process create was given, changed by the options."""
 
-from .. import facts, foreground, lifecycle, state, supervise
+from .. import facts, foreground, kernel, lifecycle, state, supervise
 from ..config import load
 from ..config.names import decimal
 from ..errors import Error
@@ -68,7 +68,7 @@ def _run(container, globals_, options, args):
         "preserve": lifecycle.preserved(options, 0, globals_["inherited"]),
         "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
         "unit": _unit(container), "rdt": container.data.get("resctrl"),
-        "pidfd_socket": options["pidfd-socket"], "file": options["process"],
+        "pidfd_socket": options["pidfd-socket"], "file": load.PROCESS if options["process"] else None,
         "unlimited": container.data["request"].get("rootless") and not options["cgroup"] and not _limited(container),
         "no_new_keyring": container.data["request"].get("no_new_keyring"),
     }
@@ -133,15 +133,15 @@ def _check_status(container, options):
 def _process(template, options, command):
     """The template with the options applied, or the --process that replaces it."""
     if options["process"]:
-        return _whole(template, load.load_process(options["process"]))
+        return _whole(template, load.load_process(options["process"], kernel.read_timeout))
     if not command:
-        raise Error("exec args cannot be empty")
+        raise Error("exec args cannot be empty", "name a command, or --process a file")
     process = {**template, "args": command, "terminal": options["tty"]}
     process["env"] = template.get("env", []) + (options["env"] or [])
     if options["cwd"]:
         process["cwd"] = options["cwd"]
     if not process["cwd"].startswith("/"):
-        raise Error("Cwd must be an absolute path")
+        raise Error(f'--cwd "{process["cwd"]}": Cwd must be an absolute path')
     process["user"] = _user(template.get("user", {}), options)
     for option, key in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
         if options[option]:

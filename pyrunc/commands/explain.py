@@ -1,8 +1,6 @@
 """`explain`: the plan of a bundle or of a container, op by op; needs no root and touches nothing."""
 
-import posix
-
-from .. import facts, lifecycle, state
+from .. import facts, kernel, lifecycle, log, state
 from ..config import load
 from ..errors import Error
 from ..jsonio import dumps
@@ -21,13 +19,13 @@ OPTIONS = (
 
 def run(globals_, options, args):
     if options["format"] not in ("text", "json"):
-        raise Error("invalid format option")
+        raise Error("invalid format option", "it is text or json")
     if options["id"]:
         plan = lifecycle.recompile(state.load(globals_["root"], options["id"]))
     else:
         plan = _of_bundle(globals_, lifecycle.absolute(options["bundle"] or "."), options["facts"])
     out = explain.text(plan) if options["format"] == "text" else dumps(explain.data(plan), indent=2) + "\n"
-    posix.write(1, out.encode("utf-8", "surrogateescape"))
+    log.out(out)
     return 0
 
 
@@ -52,7 +50,7 @@ def host_facts(config, name):
     if name in facts.NAMED:
         return facts.named(name)
     if name:
-        return facts.load(load.load_json(name))
+        return facts.load(load.load_json(name, kernel.read_timeout))
     host = facts.probe("intelRdt" in config.get("linux", {}))
     rootless = any([ns["type"] == "user" for ns in config.get("linux", {}).get("namespaces", [])])
     if host.euid and not rootless:

@@ -2,7 +2,7 @@
 
 import posix
 
-from .. import state
+from .. import log, state
 from ..errors import Error
 from ..jsonio import dumps
 
@@ -17,7 +17,7 @@ COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 def run(globals_, options, args):
     if options["format"] not in ("table", "json"):
-        raise Error("invalid format option")
+        raise Error("invalid format option", "it is table or json")
     if globals_.get("root-given"):
         posix.close(state.open_root(globals_["root"]))  # a root that was named must exist
     rows = _rows(globals_["root"])
@@ -27,7 +27,7 @@ def run(globals_, options, args):
         text = (dumps(rows) if rows else "null") + "\n"
     else:
         text = _table([COLUMNS] + [tuple([str(row[c.lower()]) for c in COLUMNS]) for row in rows])
-    posix.write(1, text.encode("utf-8", "surrogateescape"))
+    log.out(text)
     return 0
 
 

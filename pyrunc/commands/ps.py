@@ -1,6 +1,5 @@
 """`ps ID [ps options]`: the processes in the container's cgroup."""
 
-import posix
 import subprocess
 
 from .. import log, state
@@ -17,10 +16,10 @@ def run(globals_, options, args):
     with state.load(globals_["root"], args[0]) as container:
         pids = _pids(container)
     if options["format"] == "json":
-        posix.write(1, (dumps(sorted(pids)) + "\n").encode())
+        log.out(dumps(sorted(pids)) + "\n")
         return 0
     if options["format"] != "table":
-        raise Error("invalid format option")
+        raise Error("invalid format option", "it is table or json")
     _table({b"%d" % pid for pid in pids}, args[1:] or ["-ef"])
     return 0
 

@@ -1,6 +1,6 @@
 """`update ID`: change the limits of a container. A write that fails takes back those before it (compat.md 1.13)."""
 
-from .. import lifecycle, log, state
+from .. import kernel, lifecycle, log, state
 from ..config import load
 from ..errors import Error
 
@@ -35,10 +35,11 @@ OPTIONS = (
     (("l3-cache-schema", None), "str", None, "Intel RDT: part of the L3 cache, such as L3:0=f;1=f"),
     (("mem-bw-schema", None), "str", None, "Intel RDT: memory bandwidth, such as MB:0=20;1=70"),
 )
-# Absent from an update, these become unset; everything else stays as it was.
-UNSET = (("cpu", "burst"), ("cpu", "cpus"), ("cpu", "mems"), ("cpu", "idle"), ("pids", "limit"))
+# Absent from an update, these are not written again, as little as what is in `unified`; all else is.
+ONCE = (("cpu", "burst"), ("cpu", "cpus"), ("cpu", "mems"), ("cpu", "idle"), ("pids", "limit"))
 DEVICE_LISTS = ("weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
                 "throttleWriteIOPSDevice")
+LEFT_BY_0 = ("limit", "swap", "reservation")
 SUFFIXES = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -48,11 +49,12 @@ def run(globals_, options, args):
         _running(container)
         schemas = schemas_of(container, options)
         if options["resources"]:
-            wanted = load.load_resources(options["resources"])
+            wanted, name = load.load_resources(options["resources"], kernel.read_timeout)
         else:
-            wanted = of_flags(options)
+            wanted, name = of_flags(options), "update"
+        holds = judge(container.resources(), wanted, name)
         try:
-            lifecycle.update(container, merged(container.resources(), wanted), schemas)
+            lifecycle.update(container, holds, written(holds, wanted), schemas)
         except Error:
             _running(container)  # what failed may have failed for that
             raise
@@ -91,7 +93,6 @@ def of_flags(options):
             log.warning(f"--{flag} is ignored: no kernel has this limit any more")
     if "idle" in wanted.get("cpu", {}) and "shares" not in wanted["cpu"]:
         wanted["cpu"]["shares"] = 0
-    load.check_resources(wanted, "update")
     return wanted
 
 
@@ -110,22 +111,43 @@ def _number(flag, value, kind):
 
 
 def merged(saved, wanted):
-    """What is to be in force: the saved limits under the wanted ones. (Pure.)"""
+    """What is to be in force: the saved limits under the wanted ones; no memory limit is 0, so 0 leaves it. (Pure.)"""
     out = {member: dict(value) if type(value) is dict else value for member, value in saved.items()}
-    out["unified"] = {}
-    for member, name in UNSET:
-        if member in out:
-            out[member].pop(name, None)
     for member in ("memory", "cpu", "pids", "blockIO"):
         have = out.setdefault(member, {})
         for name, value in (wanted.get(member) or {}).items():
-            have[name] = _upserted(have.get(name) or [], value) if name in DEVICE_LISTS else value
+            if member != "memory" or value != 0 or name not in LEFT_BY_0:
+                have[name] = _upserted(have.get(name) or [], value) if name in DEVICE_LISTS else value
     limits = wanted.get("memory") or {}
     if limits.get("limit") == -1 and not limits.get("swap"):
         out["memory"]["swap"] = 0  # with it, the limit on swap goes
-    for member in ("hugepageLimits", "rdma", "network", "unified"):
+    for member in ("hugepageLimits", "rdma", "network"):
         if wanted.get(member):
             out[member] = wanted[member]
+    if wanted.get("unified"):
+        out["unified"] = {**out.get("unified", {}), **wanted["unified"]}
+    return {member: value for member, value in out.items() if value}
+
+
+def judge(saved, wanted, name):
+    """What is to be in force, refused if that cannot be together. name: of where the wanted limits stand."""
+    holds = merged(saved, wanted)
+    try:
+        load.check_resources(holds, name)
+    except Error as err:
+        member, _, limit = (err.pointer or "")[1:].partition("/")
+        if limit not in (wanted.get(member) or {}):
+            err.hint = f"{member}.{limit} is in force already: change both in one update"
+        raise
+    return holds
+
+
+def written(holds, wanted):
+    """Of what is to be in force, what is written: all but what others may have changed since and nobody asks for. (Pure.)"""
+    out = {**holds, "unified": wanted.get("unified") or {}}
+    for member, name in ONCE:
+        if name in out.get(member, {}) and name not in (wanted.get(member) or {}):
+            out[member] = {other: value for other, value in out[member].items() if other != name}
     return {member: value for member, value in out.items() if value}
 
 

@@ -23,7 +23,7 @@ _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 
 def run(_globals, options, _args):
     if options["format"] not in _PRINT:
-        raise Error("invalid format option")
+        raise Error("invalid format option", "it is text or json")
     bundle = options["bundle"] or "."
     raw = load.read(bundle)
     try:

@@ -7,15 +7,16 @@ words: whether jsonschema happens to be installed must not change an error (only
 
 import posix
 
-from .. import jsonio
+from .. import jsonio, log
 from ..errors import Error
 from . import rules, schema_gen
 from .fault import shown
 
-NAME, STDIN = "config.json", "standard input"
+NAME, PROCESS, STDIN = "config.json", "process.json", "standard input"
 
-# S_IFMT and S_IFREG; the stat module is not on the hot path
-_S_IFMT, _S_IFREG = 0o170000, 0o100000
+# the stat module is not on the hot path
+_S_IFMT, _S_IFREG, _S_IFDIR, _S_IFIFO = 0o170000, 0o100000, 0o040000, 0o010000
+PIPE_TIMEOUT = 10000  # milliseconds that a pipe may be silent: one that nobody writes to must not hang the runtime
 
 
 def load(bundle, need_process=True):
@@ -25,7 +26,8 @@ def load(bundle, need_process=True):
     """
     raw = read(bundle)
     config = parse(raw)
-    check(config, need_process)
+    if check(config, need_process):
+        raw = jsonio.dumps(config).encode()  # exec and start read it again, and then nothing is left to be settled
     return with_process(config), raw
 
 
@@ -51,56 +53,77 @@ def parse(raw, name=NAME):
 
 
 def check(config, need_process=True, name=NAME):
-    """Refuse the config at its first fault."""
-    _refuse(name, schema_gen.check(config))
-    fault = rules.first(config, need_process)
-    _refuse(name, fault and (fault.pointer, fault.message))
+    """Refuse the config at its first fault, or warn of keys that may be misspelt. Whether any were renamed or dropped."""
+    return _check(config, name, schema_gen.check, lambda config: rules.first(config, need_process))
 
 
-def load_process(path):
-    """The checked process object of `exec --process FILE`."""
-    process = _object(load_json(path), path)
-    check_process(process, path)
+def _check(value, name, typed, ruled):
+    settled: list = []
+    fault = typed(value, settled)
+    if fault is None:
+        found = ruled(value)
+        fault = found and (found.pointer, found.message)
+    if settled:
+        _of_keys(settled[0], name, fault)
+    if fault is not None:
+        _refuse(name, fault)
+    return bool(settled)
+
+
+def _of_keys(settled, name, fault):
+    """Say which keys keys.settle has not left as they were. One line is all that a failure may have: it is the hint there."""
+    from . import keys
+
+    taken, dropped = settled
+    if fault is not None and (taken or dropped):
+        _refuse(name, fault, keys.worded(taken + dropped))
+    if taken:
+        log.remark(f"{name}: {keys.worded(taken)}")
+    if dropped:
+        log.warning(f"{name}: {keys.worded(dropped)}")
+
+
+def load_process(path, wait=None):
+    """The checked process object of `exec --process FILE`. What is wrong in it is said of `process.json`: callers give it a
+    temporary name, which is gone when the message is read. wait: kernel.read_timeout, for a pipe."""
+    process = _object(load_json(path, wait, PROCESS), PROCESS)
+    check_process(process, PROCESS)
     return process
 
 
 def check_process(process, name):
     """Refuse a process object (of a file, or made of exec's options) at its first fault."""
-    _refuse(name, schema_gen.check_process(process))
-    fault = rules.first_of_process(process)
-    _refuse(name, fault and (fault.pointer, fault.message))
+    _check(process, name, schema_gen.check_process, rules.first_of_process)
 
 
-def load_resources(path):
-    """The checked resources object of `update --resources FILE`."""
+def load_resources(path, wait=None):
+    """(resources object of `update --resources FILE`, what it is called). Its types are checked; what its values have to be
+    depends on those in force (check_resources)."""
     name = STDIN if path == "-" else path
-    resources = _object(load_json(path), name)
-    check_resources(resources, name)
-    return resources
+    resources = _object(load_json(path, wait), name)
+    _check(resources, name, schema_gen.check_resources, lambda _: None)
+    return resources, name
 
 
 def check_resources(resources, name):
     """Refuse a resources object (of a file, or made of update's options) at its first fault."""
-    _refuse(name, schema_gen.check_resources(resources))
-    fault = rules.first_of_resources(resources)
-    _refuse(name, fault and (fault.pointer, fault.message))
+    _check(resources, name, schema_gen.check_resources, rules.first_of_resources)
 
 
-def load_json(path):
-    """The JSON value in a file, or on standard input for `-`."""
+def load_json(path, wait=None, name=None):
+    """The JSON value in a file, a pipe if `wait` says how to, or on standard input for `-`."""
     if path == "-":
-        return jsonio.loads(_read_fd(0), STDIN)
+        return jsonio.loads(_read_fd(0, posix.read), STDIN)
     try:
-        return jsonio.loads(_read_file(path, path), path)
+        return jsonio.loads(_read_file(path, path, wait), name or path)
     except FileNotFoundError:
         raise Error(f"{path}: no such file or directory") from None
 
 
-def _refuse(name, found):
-    if found is not None:
-        pointer, message = found
-        place = shown(pointer) + ": " if pointer else ""
-        raise Error(f"{name}: {place}{message}", pointer=pointer)
+def _refuse(name, fault, hint=None):
+    pointer, message = fault
+    place = shown(pointer) + ": " if pointer else ""
+    raise Error(f"{name}: {place}{message}", hint, pointer=pointer)
 
 
 def _object(value, name):
@@ -109,8 +132,8 @@ def _object(value, name):
     return value
 
 
-def _read_file(path, name):
-    """Bytes of a regular file. O_NONBLOCK: a FIFO in its place must not hang the runtime."""
+def _read_file(path, name, wait=None):
+    """Bytes of a regular file, or of a pipe for who can wait. O_NONBLOCK: a FIFO must not hang the runtime when it is opened."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
     except FileNotFoundError:
@@ -119,20 +142,24 @@ def _read_file(path, name):
         raise Error(f"{name}: {_reason(err)}") from None
     try:
         kind = posix.fstat(fd).st_mode & _S_IFMT
+        if kind == _S_IFIFO and wait:
+            return _read_fd(fd, lambda fd, size: wait(fd, size, PIPE_TIMEOUT))
         if kind != _S_IFREG:
-            raise Error(f"{name}: {'is a directory' if kind == 0o040000 else 'not a regular file'}")
-        return _read_fd(fd)
+            raise Error(f"{name}: {'is a directory' if kind == _S_IFDIR else 'not a regular file' + ' or pipe' * bool(wait)}")
+        return _read_fd(fd, posix.read)
+    except TimeoutError:
+        raise Error(f"{name}: nothing was written to the pipe for {PIPE_TIMEOUT // 1000} seconds") from None
     except OSError as err:
         raise Error(f"{name}: {_reason(err)}") from None
     finally:
         posix.close(fd)
 
 
-def _read_fd(fd):
+def _read_fd(fd, read):
     """At most one byte more than jsonio takes; it refuses what is too large."""
     parts, left = [], jsonio.MAX_BYTES + 1
     while left > 0:
-        part = posix.read(fd, min(left, 1 << 16))
+        part = read(fd, min(left, 1 << 16))
         if not part:
             break
         parts.append(part)

@@ -102,7 +102,7 @@ def scheduler(process):
 
 def io_priority(process):
     found = process.get("ioPriority")
-    if found is not None and not 0 <= found["priority"] <= 7:
+    if found is not None and not 0 <= found.get("priority", 0) <= 7:
         yield Fault("/ioPriority/priority", f"invalid ioPriority.Priority: {found['priority']}", LINUX)
 
 

@@ -4,6 +4,7 @@ from . import names
 from .fault import Fault, path_fault
 
 SECCOMP = "config-linux.md#seccomp"
+SUN_PATH = 108  # unix(7); of an abstract name the first byte is NUL
 MAX_ERRNO = 4095  # seccomp(2), linux/err.h
 MAX_ARGUMENT = 5
 
@@ -52,7 +53,10 @@ def _errno(found, name, action, pointer):
 
 def _listener(found):
     path = found.get("listenerPath", "")
-    if path:
+    if path.startswith("@"):
+        if len(path.encode("utf-8", "surrogateescape")) > SUN_PATH:
+            yield Fault("/linux/seccomp/listenerPath", f"an abstract name is longer than {SUN_PATH - 1} bytes", SECCOMP)
+    elif path:
         yield from path_fault("/linux/seccomp/listenerPath", path, SECCOMP, "listenerPath")
     elif found.get("listenerMetadata"):
         yield Fault("/linux/seccomp/listenerMetadata", "listenerMetadata must not be set without listenerPath", SECCOMP)

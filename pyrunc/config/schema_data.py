@@ -169,7 +169,7 @@ CONFIG = {
     "ioPriority": {
       "type": "object",
       "x-spec": "config.md#linux-process",
-      "required": ["class", "priority"],
+      "required": ["class"],
       "properties": {
         "class": {
           "type": "string",

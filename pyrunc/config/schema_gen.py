@@ -2,7 +2,12 @@
 
 check(config), check_process(process) and check_resources(resources) return None, or the first fault as
 (JSON pointer, message). Called by load.py, and by `update`. What a schema cannot say is in rules.py.
+
+Keys that the schema does not know are counted on the way, which costs next to nothing; only if there are any, or a fault,
+keys.py renames or drops them and all is checked again. `settled` (a list) then gets what is to be said of them.
 """
+
+UNKNOWN = "has keys that the specification does not know"  # said to nobody
 
 PAGE_SIZE = "must be a size such as 64KB, 2MB or 1GB"
 
@@ -37,6 +42,30 @@ def _missing(name):
 def _key(name):
     """A property name as one step of a JSON pointer (RFC 6901)."""
     return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _settled(function, definition, v, settled):
+    found = function(v)
+    if found is not None:
+        from . import keys
+
+        notes = keys.settle(v, definition)
+        if settled is not None:
+            settled.append(notes)
+        found = function(v)
+    return found
+
+
+def check(v, settled=None):
+    return _settled(_config, None, v, settled)
+
+
+def check_process(v, settled=None):
+    return _settled(_process, "process", v, settled)
+
+
+def check_resources(v, settled=None):
+    return _settled(_resources, "resources", v, settled)
 
 
 def _page_size(x):
@@ -110,16 +139,18 @@ def _config(v):
         return "", _type("an object", v)
     if "ociVersion" not in v:
         return "", _missing("ociVersion")
-    if "ociVersion" in v:
-        x = v["ociVersion"]
-        if type(x) is not str or "\0" in x:
-            return "/ociVersion", _string(x, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["ociVersion"]
+    if type(x) is not str or "\0" in x:
+        return "/ociVersion", _string(x, "must not contain a NUL byte")
     if "root" in v:
+        n -= 1
         x = v["root"]
         bad = _root(x)
         if bad is not None:
             return f"/root{bad[0]}", bad[1]
     if "mounts" in v:
+        n -= 1
         x = v["mounts"]
         if type(x) is not list:
             return "/mounts", _type("an array", x)
@@ -128,24 +159,29 @@ def _config(v):
             if bad is not None:
                 return f"/mounts/{xi}{bad[0]}", bad[1]
     if "process" in v:
+        n -= 1
         x = v["process"]
         bad = _process(x)
         if bad is not None:
             return f"/process{bad[0]}", bad[1]
     if "hostname" in v:
+        n -= 1
         x = v["hostname"]
         if type(x) is not str or "\0" in x:
             return "/hostname", _string(x, "must not contain a NUL byte")
     if "domainname" in v:
+        n -= 1
         x = v["domainname"]
         if type(x) is not str or "\0" in x:
             return "/domainname", _string(x, "must not contain a NUL byte")
     if "hooks" in v:
+        n -= 1
         x = v["hooks"]
         bad = _hooks(x)
         if bad is not None:
             return f"/hooks{bad[0]}", bad[1]
     if "annotations" in v:
+        n -= 1
         x = v["annotations"]
         if type(x) is not dict:
             return "/annotations", _type("an object", x)
@@ -155,35 +191,43 @@ def _config(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/annotations{_key(xk)}", _string(xv, "must not contain a NUL byte")
     if "linux" in v:
+        n -= 1
         x = v["linux"]
         bad = _linux(x)
         if bad is not None:
             return f"/linux{bad[0]}", bad[1]
     if "vm" in v:
+        n -= 1
         x = v["vm"]
         bad = _vm(x)
         if bad is not None:
             return f"/vm{bad[0]}", bad[1]
     if "windows" in v:
+        n -= 1
         x = v["windows"]
         bad = _windows(x)
         if bad is not None:
             return f"/windows{bad[0]}", bad[1]
     if "solaris" in v:
+        n -= 1
         x = v["solaris"]
         bad = _solaris(x)
         if bad is not None:
             return f"/solaris{bad[0]}", bad[1]
     if "zos" in v:
+        n -= 1
         x = v["zos"]
         bad = _zos(x)
         if bad is not None:
             return f"/zos{bad[0]}", bad[1]
     if "freebsd" in v:
+        n -= 1
         x = v["freebsd"]
         bad = _freebsd(x)
         if bad is not None:
             return f"/freebsd{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -193,14 +237,17 @@ def _root(v):
         return "", _type("an object", v)
     if "path" not in v:
         return "", _missing("path")
-    if "path" in v:
-        x = v["path"]
-        if type(x) is not str or "\0" in x:
-            return "/path", _string(x, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["path"]
+    if type(x) is not str or "\0" in x:
+        return "/path", _string(x, "must not contain a NUL byte")
     if "readonly" in v:
+        n -= 1
         x = v["readonly"]
         if x is not True and x is not False:
             return "/readonly", _type("a boolean", x)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -210,19 +257,22 @@ def _mount(v):
         return "", _type("an object", v)
     if "destination" not in v:
         return "", _missing("destination")
-    if "destination" in v:
-        x = v["destination"]
-        if type(x) is not str or "\0" in x:
-            return "/destination", _string(x, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["destination"]
+    if type(x) is not str or "\0" in x:
+        return "/destination", _string(x, "must not contain a NUL byte")
     if "source" in v:
+        n -= 1
         x = v["source"]
         if type(x) is not str or "\0" in x:
             return "/source", _string(x, "must not contain a NUL byte")
     if "type" in v:
+        n -= 1
         x = v["type"]
         if type(x) is not str or "\0" in x:
             return "/type", _string(x, "must not contain a NUL byte")
     if "options" in v:
+        n -= 1
         x = v["options"]
         if type(x) is not list:
             return "/options", _type("an array", x)
@@ -230,6 +280,7 @@ def _mount(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/options/{xi}", _string(xv, "must not contain a NUL byte")
     if "uidMappings" in v:
+        n -= 1
         x = v["uidMappings"]
         if type(x) is not list:
             return "/uidMappings", _type("an array", x)
@@ -238,6 +289,7 @@ def _mount(v):
             if bad is not None:
                 return f"/uidMappings/{xi}{bad[0]}", bad[1]
     if "gidMappings" in v:
+        n -= 1
         x = v["gidMappings"]
         if type(x) is not list:
             return "/gidMappings", _type("an array", x)
@@ -245,6 +297,8 @@ def _mount(v):
             bad = _idMapping(xv)
             if bad is not None:
                 return f"/gidMappings/{xi}{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -258,18 +312,18 @@ def _idMapping(v):
         return "", _missing("hostID")
     if "size" not in v:
         return "", _missing("size")
-    if "containerID" in v:
-        x = v["containerID"]
-        if type(x) is not int or not 0 <= x <= 4294967295:
-            return "/containerID", _integer(x, 0, 4294967295)
-    if "hostID" in v:
-        x = v["hostID"]
-        if type(x) is not int or not 0 <= x <= 4294967295:
-            return "/hostID", _integer(x, 0, 4294967295)
-    if "size" in v:
-        x = v["size"]
-        if type(x) is not int or not 0 <= x <= 4294967295:
-            return "/size", _integer(x, 0, 4294967295)
+    n = len(v) - 3
+    x = v["containerID"]
+    if type(x) is not int or not 0 <= x <= 4294967295:
+        return "/containerID", _integer(x, 0, 4294967295)
+    x = v["hostID"]
+    if type(x) is not int or not 0 <= x <= 4294967295:
+        return "/hostID", _integer(x, 0, 4294967295)
+    x = v["size"]
+    if type(x) is not int or not 0 <= x <= 4294967295:
+        return "/size", _integer(x, 0, 4294967295)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -279,25 +333,29 @@ def _process(v):
         return "", _type("an object", v)
     if "cwd" not in v:
         return "", "Cwd property must not be empty"
+    n = len(v) - 1
     if "terminal" in v:
+        n -= 1
         x = v["terminal"]
         if x is not True and x is not False:
             return "/terminal", _type("a boolean", x)
     if "consoleSize" in v:
+        n -= 1
         x = v["consoleSize"]
         bad = _consoleSize(x)
         if bad is not None:
             return f"/consoleSize{bad[0]}", bad[1]
     if "user" in v:
+        n -= 1
         x = v["user"]
         bad = _user(x)
         if bad is not None:
             return f"/user{bad[0]}", bad[1]
-    if "cwd" in v:
-        x = v["cwd"]
-        if type(x) is not str or "\0" in x:
-            return "/cwd", _string(x, "must not contain a NUL byte")
+    x = v["cwd"]
+    if type(x) is not str or "\0" in x:
+        return "/cwd", _string(x, "must not contain a NUL byte")
     if "args" in v:
+        n -= 1
         x = v["args"]
         if type(x) is not list:
             return "/args", _type("an array", x)
@@ -305,6 +363,7 @@ def _process(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/args/{xi}", _string(xv, "must not contain a NUL byte")
     if "env" in v:
+        n -= 1
         x = v["env"]
         if type(x) is not list:
             return "/env", _type("an array", x)
@@ -312,10 +371,12 @@ def _process(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/env/{xi}", _string(xv, "must not contain a NUL byte")
     if "commandLine" in v:
+        n -= 1
         x = v["commandLine"]
         if type(x) is not str or "\0" in x:
             return "/commandLine", _string(x, "must not contain a NUL byte")
     if "rlimits" in v:
+        n -= 1
         x = v["rlimits"]
         if type(x) is not list:
             return "/rlimits", _type("an array", x)
@@ -324,41 +385,51 @@ def _process(v):
             if bad is not None:
                 return f"/rlimits/{xi}{bad[0]}", bad[1]
     if "apparmorProfile" in v:
+        n -= 1
         x = v["apparmorProfile"]
         if type(x) is not str or "\0" in x:
             return "/apparmorProfile", _string(x, "must not contain a NUL byte")
     if "capabilities" in v:
+        n -= 1
         x = v["capabilities"]
         bad = _capabilities(x)
         if bad is not None:
             return f"/capabilities{bad[0]}", bad[1]
     if "noNewPrivileges" in v:
+        n -= 1
         x = v["noNewPrivileges"]
         if x is not True and x is not False:
             return "/noNewPrivileges", _type("a boolean", x)
     if "oomScoreAdj" in v:
+        n -= 1
         x = v["oomScoreAdj"]
         if type(x) is not int or not -1000 <= x <= 1000:
             return "/oomScoreAdj", _integer(x, -1000, 1000)
     if "scheduler" in v:
+        n -= 1
         x = v["scheduler"]
         bad = _scheduler(x)
         if bad is not None:
             return f"/scheduler{bad[0]}", bad[1]
     if "selinuxLabel" in v:
+        n -= 1
         x = v["selinuxLabel"]
         if type(x) is not str or "\0" in x:
             return "/selinuxLabel", _string(x, "must not contain a NUL byte")
     if "ioPriority" in v:
+        n -= 1
         x = v["ioPriority"]
         bad = _ioPriority(x)
         if bad is not None:
             return f"/ioPriority{bad[0]}", bad[1]
     if "execCPUAffinity" in v:
+        n -= 1
         x = v["execCPUAffinity"]
         bad = _execCPUAffinity(x)
         if bad is not None:
             return f"/execCPUAffinity{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -370,14 +441,15 @@ def _consoleSize(v):
         return "", _missing("height")
     if "width" not in v:
         return "", _missing("width")
-    if "height" in v:
-        x = v["height"]
-        if type(x) is not int or not 0 <= x <= 18446744073709551615:
-            return "/height", _integer(x, 0, 18446744073709551615)
-    if "width" in v:
-        x = v["width"]
-        if type(x) is not int or not 0 <= x <= 18446744073709551615:
-            return "/width", _integer(x, 0, 18446744073709551615)
+    n = len(v) - 2
+    x = v["height"]
+    if type(x) is not int or not 0 <= x <= 18446744073709551615:
+        return "/height", _integer(x, 0, 18446744073709551615)
+    x = v["width"]
+    if type(x) is not int or not 0 <= x <= 18446744073709551615:
+        return "/width", _integer(x, 0, 18446744073709551615)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -385,19 +457,24 @@ def _user(v):
     """config.md#posix-platform-user"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "uid" in v:
+        n -= 1
         x = v["uid"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/uid", _integer(x, 0, 4294967295)
     if "gid" in v:
+        n -= 1
         x = v["gid"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/gid", _integer(x, 0, 4294967295)
     if "umask" in v:
+        n -= 1
         x = v["umask"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/umask", _integer(x, 0, 4294967295)
     if "additionalGids" in v:
+        n -= 1
         x = v["additionalGids"]
         if type(x) is not list:
             return "/additionalGids", _type("an array", x)
@@ -405,9 +482,12 @@ def _user(v):
             if type(xv) is not int or not 0 <= xv <= 4294967295:
                 return f"/additionalGids/{xi}", _integer(xv, 0, 4294967295)
     if "username" in v:
+        n -= 1
         x = v["username"]
         if type(x) is not str or "\0" in x:
             return "/username", _string(x, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -421,18 +501,18 @@ def _rlimit(v):
         return "", _missing("soft")
     if "hard" not in v:
         return "", _missing("hard")
-    if "type" in v:
-        x = v["type"]
-        if type(x) is not str or "\0" in x:
-            return "/type", _string(x, "must not contain a NUL byte")
-    if "soft" in v:
-        x = v["soft"]
-        if type(x) is not int or not 0 <= x <= 18446744073709551615:
-            return "/soft", _integer(x, 0, 18446744073709551615)
-    if "hard" in v:
-        x = v["hard"]
-        if type(x) is not int or not 0 <= x <= 18446744073709551615:
-            return "/hard", _integer(x, 0, 18446744073709551615)
+    n = len(v) - 3
+    x = v["type"]
+    if type(x) is not str or "\0" in x:
+        return "/type", _string(x, "must not contain a NUL byte")
+    x = v["soft"]
+    if type(x) is not int or not 0 <= x <= 18446744073709551615:
+        return "/soft", _integer(x, 0, 18446744073709551615)
+    x = v["hard"]
+    if type(x) is not int or not 0 <= x <= 18446744073709551615:
+        return "/hard", _integer(x, 0, 18446744073709551615)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -440,7 +520,9 @@ def _capabilities(v):
     """config.md#linux-process"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "bounding" in v:
+        n -= 1
         x = v["bounding"]
         if type(x) is not list:
             return "/bounding", _type("an array", x)
@@ -448,6 +530,7 @@ def _capabilities(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/bounding/{xi}", _string(xv, "must not contain a NUL byte")
     if "effective" in v:
+        n -= 1
         x = v["effective"]
         if type(x) is not list:
             return "/effective", _type("an array", x)
@@ -455,6 +538,7 @@ def _capabilities(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/effective/{xi}", _string(xv, "must not contain a NUL byte")
     if "inheritable" in v:
+        n -= 1
         x = v["inheritable"]
         if type(x) is not list:
             return "/inheritable", _type("an array", x)
@@ -462,6 +546,7 @@ def _capabilities(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/inheritable/{xi}", _string(xv, "must not contain a NUL byte")
     if "permitted" in v:
+        n -= 1
         x = v["permitted"]
         if type(x) is not list:
             return "/permitted", _type("an array", x)
@@ -469,12 +554,15 @@ def _capabilities(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/permitted/{xi}", _string(xv, "must not contain a NUL byte")
     if "ambient" in v:
+        n -= 1
         x = v["ambient"]
         if type(x) is not list:
             return "/ambient", _type("an array", x)
         for xi, xv in enumerate(x):
             if type(xv) is not str or "\0" in xv:
                 return f"/ambient/{xi}", _string(xv, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -484,19 +572,22 @@ def _scheduler(v):
         return "", _type("an object", v)
     if "policy" not in v:
         return "", "scheduler policy is required"
-    if "policy" in v:
-        x = v["policy"]
-        if type(x) is not str or x not in _SCHEDULER_POLICY:
-            return "/policy", _one_of(x, _SCHEDULER_POLICY)
+    n = len(v) - 1
+    x = v["policy"]
+    if type(x) is not str or x not in _SCHEDULER_POLICY:
+        return "/policy", _one_of(x, _SCHEDULER_POLICY)
     if "nice" in v:
+        n -= 1
         x = v["nice"]
         if type(x) is not int or not -2147483648 <= x <= 2147483647:
             return "/nice", _integer(x, -2147483648, 2147483647)
     if "priority" in v:
+        n -= 1
         x = v["priority"]
         if type(x) is not int or not -2147483648 <= x <= 2147483647:
             return "/priority", _integer(x, -2147483648, 2147483647)
     if "flags" in v:
+        n -= 1
         x = v["flags"]
         if type(x) is not list:
             return "/flags", _type("an array", x)
@@ -504,17 +595,22 @@ def _scheduler(v):
             if type(xv) is not str or xv not in _SCHEDULER_FLAGS:
                 return f"/flags/{xi}", _one_of(xv, _SCHEDULER_FLAGS)
     if "runtime" in v:
+        n -= 1
         x = v["runtime"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/runtime", _integer(x, 0, 18446744073709551615)
     if "deadline" in v:
+        n -= 1
         x = v["deadline"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/deadline", _integer(x, 0, 18446744073709551615)
     if "period" in v:
+        n -= 1
         x = v["period"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/period", _integer(x, 0, 18446744073709551615)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -524,16 +620,17 @@ def _ioPriority(v):
         return "", _type("an object", v)
     if "class" not in v:
         return "", _missing("class")
-    if "priority" not in v:
-        return "", _missing("priority")
-    if "class" in v:
-        x = v["class"]
-        if type(x) is not str or x not in _IO_PRIORITY_CLASS:
-            return "/class", _one_of(x, _IO_PRIORITY_CLASS)
+    n = len(v) - 1
+    x = v["class"]
+    if type(x) is not str or x not in _IO_PRIORITY_CLASS:
+        return "/class", _one_of(x, _IO_PRIORITY_CLASS)
     if "priority" in v:
+        n -= 1
         x = v["priority"]
         if type(x) is not int or not -2147483648 <= x <= 2147483647:
             return "/priority", _integer(x, -2147483648, 2147483647)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -541,14 +638,19 @@ def _execCPUAffinity(v):
     """config.md#linux-process"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "initial" in v:
+        n -= 1
         x = v["initial"]
         if type(x) is not str or "\0" in x:
             return "/initial", _string(x, "must not contain a NUL byte")
     if "final" in v:
+        n -= 1
         x = v["final"]
         if type(x) is not str or "\0" in x:
             return "/final", _string(x, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -556,7 +658,9 @@ def _hooks(v):
     """config.md#posix-platform-hooks"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "prestart" in v:
+        n -= 1
         x = v["prestart"]
         if type(x) is not list:
             return "/prestart", _type("an array", x)
@@ -565,6 +669,7 @@ def _hooks(v):
             if bad is not None:
                 return f"/prestart/{xi}{bad[0]}", bad[1]
     if "createRuntime" in v:
+        n -= 1
         x = v["createRuntime"]
         if type(x) is not list:
             return "/createRuntime", _type("an array", x)
@@ -573,6 +678,7 @@ def _hooks(v):
             if bad is not None:
                 return f"/createRuntime/{xi}{bad[0]}", bad[1]
     if "createContainer" in v:
+        n -= 1
         x = v["createContainer"]
         if type(x) is not list:
             return "/createContainer", _type("an array", x)
@@ -581,6 +687,7 @@ def _hooks(v):
             if bad is not None:
                 return f"/createContainer/{xi}{bad[0]}", bad[1]
     if "startContainer" in v:
+        n -= 1
         x = v["startContainer"]
         if type(x) is not list:
             return "/startContainer", _type("an array", x)
@@ -589,6 +696,7 @@ def _hooks(v):
             if bad is not None:
                 return f"/startContainer/{xi}{bad[0]}", bad[1]
     if "poststart" in v:
+        n -= 1
         x = v["poststart"]
         if type(x) is not list:
             return "/poststart", _type("an array", x)
@@ -597,6 +705,7 @@ def _hooks(v):
             if bad is not None:
                 return f"/poststart/{xi}{bad[0]}", bad[1]
     if "poststop" in v:
+        n -= 1
         x = v["poststop"]
         if type(x) is not list:
             return "/poststop", _type("an array", x)
@@ -604,6 +713,8 @@ def _hooks(v):
             bad = _hook(xv)
             if bad is not None:
                 return f"/poststop/{xi}{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -613,11 +724,12 @@ def _hook(v):
         return "", _type("an object", v)
     if "path" not in v:
         return "", _missing("path")
-    if "path" in v:
-        x = v["path"]
-        if type(x) is not str or "\0" in x:
-            return "/path", _string(x, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["path"]
+    if type(x) is not str or "\0" in x:
+        return "/path", _string(x, "must not contain a NUL byte")
     if "args" in v:
+        n -= 1
         x = v["args"]
         if type(x) is not list:
             return "/args", _type("an array", x)
@@ -625,6 +737,7 @@ def _hook(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/args/{xi}", _string(xv, "must not contain a NUL byte")
     if "env" in v:
+        n -= 1
         x = v["env"]
         if type(x) is not list:
             return "/env", _type("an array", x)
@@ -632,9 +745,12 @@ def _hook(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/env/{xi}", _string(xv, "must not contain a NUL byte")
     if "timeout" in v:
+        n -= 1
         x = v["timeout"]
         if type(x) is not int or not 1 <= x <= 9223372036854775807:
             return "/timeout", _integer(x, 1, 9223372036854775807)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -642,7 +758,9 @@ def _linux(v):
     """config-linux.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "namespaces" in v:
+        n -= 1
         x = v["namespaces"]
         if type(x) is not list:
             return "/namespaces", _type("an array", x)
@@ -651,6 +769,7 @@ def _linux(v):
             if bad is not None:
                 return f"/namespaces/{xi}{bad[0]}", bad[1]
     if "uidMappings" in v:
+        n -= 1
         x = v["uidMappings"]
         if type(x) is not list:
             return "/uidMappings", _type("an array", x)
@@ -659,6 +778,7 @@ def _linux(v):
             if bad is not None:
                 return f"/uidMappings/{xi}{bad[0]}", bad[1]
     if "gidMappings" in v:
+        n -= 1
         x = v["gidMappings"]
         if type(x) is not list:
             return "/gidMappings", _type("an array", x)
@@ -667,6 +787,7 @@ def _linux(v):
             if bad is not None:
                 return f"/gidMappings/{xi}{bad[0]}", bad[1]
     if "timeOffsets" in v:
+        n -= 1
         x = v["timeOffsets"]
         if type(x) is not dict:
             return "/timeOffsets", _type("an object", x)
@@ -677,6 +798,7 @@ def _linux(v):
             if bad is not None:
                 return f"/timeOffsets{_key(xk)}{bad[0]}", bad[1]
     if "devices" in v:
+        n -= 1
         x = v["devices"]
         if type(x) is not list:
             return "/devices", _type("an array", x)
@@ -685,6 +807,7 @@ def _linux(v):
             if bad is not None:
                 return f"/devices/{xi}{bad[0]}", bad[1]
     if "netDevices" in v:
+        n -= 1
         x = v["netDevices"]
         if type(x) is not dict:
             return "/netDevices", _type("an object", x)
@@ -695,25 +818,30 @@ def _linux(v):
             if bad is not None:
                 return f"/netDevices{_key(xk)}{bad[0]}", bad[1]
     if "cgroupsPath" in v:
+        n -= 1
         x = v["cgroupsPath"]
         if type(x) is not str or "\0" in x:
             return "/cgroupsPath", _string(x, "must not contain a NUL byte")
     if "resources" in v:
+        n -= 1
         x = v["resources"]
         bad = _resources(x)
         if bad is not None:
             return f"/resources{bad[0]}", bad[1]
     if "intelRdt" in v:
+        n -= 1
         x = v["intelRdt"]
         bad = _intelRdt(x)
         if bad is not None:
             return f"/intelRdt{bad[0]}", bad[1]
     if "memoryPolicy" in v:
+        n -= 1
         x = v["memoryPolicy"]
         bad = _memoryPolicy(x)
         if bad is not None:
             return f"/memoryPolicy{bad[0]}", bad[1]
     if "sysctl" in v:
+        n -= 1
         x = v["sysctl"]
         if type(x) is not dict:
             return "/sysctl", _type("an object", x)
@@ -723,15 +851,18 @@ def _linux(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/sysctl{_key(xk)}", _string(xv, "must not contain a NUL byte")
     if "seccomp" in v:
+        n -= 1
         x = v["seccomp"]
         bad = _seccomp(x)
         if bad is not None:
             return f"/seccomp{bad[0]}", bad[1]
     if "rootfsPropagation" in v:
+        n -= 1
         x = v["rootfsPropagation"]
         if type(x) is not str or "\0" in x:
             return "/rootfsPropagation", _string(x, "must not contain a NUL byte")
     if "maskedPaths" in v:
+        n -= 1
         x = v["maskedPaths"]
         if type(x) is not list:
             return "/maskedPaths", _type("an array", x)
@@ -739,6 +870,7 @@ def _linux(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/maskedPaths/{xi}", _string(xv, "must not contain a NUL byte")
     if "readonlyPaths" in v:
+        n -= 1
         x = v["readonlyPaths"]
         if type(x) is not list:
             return "/readonlyPaths", _type("an array", x)
@@ -746,14 +878,18 @@ def _linux(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/readonlyPaths/{xi}", _string(xv, "must not contain a NUL byte")
     if "mountLabel" in v:
+        n -= 1
         x = v["mountLabel"]
         if type(x) is not str or "\0" in x:
             return "/mountLabel", _string(x, "must not contain a NUL byte")
     if "personality" in v:
+        n -= 1
         x = v["personality"]
         bad = _personality(x)
         if bad is not None:
             return f"/personality{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -763,14 +899,17 @@ def _namespace(v):
         return "", _type("an object", v)
     if "type" not in v:
         return "", _missing("type")
-    if "type" in v:
-        x = v["type"]
-        if type(x) is not str or x not in _NAMESPACE_TYPE:
-            return "/type", _one_of(x, _NAMESPACE_TYPE)
+    n = len(v) - 1
+    x = v["type"]
+    if type(x) is not str or x not in _NAMESPACE_TYPE:
+        return "/type", _one_of(x, _NAMESPACE_TYPE)
     if "path" in v:
+        n -= 1
         x = v["path"]
         if type(x) is not str or "\0" in x:
             return "/path", _string(x, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -778,14 +917,19 @@ def _timeOffset(v):
     """config-linux.md#offset-for-time-namespace"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "secs" in v:
+        n -= 1
         x = v["secs"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/secs", _integer(x, -9223372036854775808, 9223372036854775807)
     if "nanosecs" in v:
+        n -= 1
         x = v["nanosecs"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/nanosecs", _integer(x, 0, 4294967295)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -797,34 +941,40 @@ def _device(v):
         return "", _missing("type")
     if "path" not in v:
         return "", _missing("path")
-    if "type" in v:
-        x = v["type"]
-        if type(x) is not str or x not in _DEVICE_TYPE:
-            return "/type", _one_of(x, _DEVICE_TYPE)
-    if "path" in v:
-        x = v["path"]
-        if type(x) is not str or "\0" in x:
-            return "/path", _string(x, "must not contain a NUL byte")
+    n = len(v) - 2
+    x = v["type"]
+    if type(x) is not str or x not in _DEVICE_TYPE:
+        return "/type", _one_of(x, _DEVICE_TYPE)
+    x = v["path"]
+    if type(x) is not str or "\0" in x:
+        return "/path", _string(x, "must not contain a NUL byte")
     if "major" in v:
+        n -= 1
         x = v["major"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/major", _integer(x, -9223372036854775808, 9223372036854775807)
     if "minor" in v:
+        n -= 1
         x = v["minor"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/minor", _integer(x, -9223372036854775808, 9223372036854775807)
     if "fileMode" in v:
+        n -= 1
         x = v["fileMode"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/fileMode", _integer(x, 0, 4294967295)
     if "uid" in v:
+        n -= 1
         x = v["uid"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/uid", _integer(x, 0, 4294967295)
     if "gid" in v:
+        n -= 1
         x = v["gid"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/gid", _integer(x, 0, 4294967295)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -832,10 +982,14 @@ def _netDevice(v):
     """config-linux.md#network-devices"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "name" in v:
+        n -= 1
         x = v["name"]
         if type(x) is not str or "\0" in x:
             return "/name", _string(x, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -843,7 +997,9 @@ def _resources(v):
     """config-linux.md#control-groups"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "devices" in v:
+        n -= 1
         x = v["devices"]
         if type(x) is not list:
             return "/devices", _type("an array", x)
@@ -852,26 +1008,31 @@ def _resources(v):
             if bad is not None:
                 return f"/devices/{xi}{bad[0]}", bad[1]
     if "memory" in v:
+        n -= 1
         x = v["memory"]
         bad = _memory(x)
         if bad is not None:
             return f"/memory{bad[0]}", bad[1]
     if "cpu" in v:
+        n -= 1
         x = v["cpu"]
         bad = _cpu(x)
         if bad is not None:
             return f"/cpu{bad[0]}", bad[1]
     if "pids" in v:
+        n -= 1
         x = v["pids"]
         bad = _pids(x)
         if bad is not None:
             return f"/pids{bad[0]}", bad[1]
     if "blockIO" in v:
+        n -= 1
         x = v["blockIO"]
         bad = _blockIO(x)
         if bad is not None:
             return f"/blockIO{bad[0]}", bad[1]
     if "hugepageLimits" in v:
+        n -= 1
         x = v["hugepageLimits"]
         if type(x) is not list:
             return "/hugepageLimits", _type("an array", x)
@@ -880,11 +1041,13 @@ def _resources(v):
             if bad is not None:
                 return f"/hugepageLimits/{xi}{bad[0]}", bad[1]
     if "network" in v:
+        n -= 1
         x = v["network"]
         bad = _network(x)
         if bad is not None:
             return f"/network{bad[0]}", bad[1]
     if "rdma" in v:
+        n -= 1
         x = v["rdma"]
         if type(x) is not dict:
             return "/rdma", _type("an object", x)
@@ -895,6 +1058,7 @@ def _resources(v):
             if bad is not None:
                 return f"/rdma{_key(xk)}{bad[0]}", bad[1]
     if "unified" in v:
+        n -= 1
         x = v["unified"]
         if type(x) is not dict:
             return "/unified", _type("an object", x)
@@ -903,6 +1067,8 @@ def _resources(v):
                 return "/unified", "keys must not contain a NUL byte"
             if type(xv) is not str or "\0" in xv:
                 return f"/unified{_key(xk)}", _string(xv, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -912,26 +1078,32 @@ def _deviceRule(v):
         return "", _type("an object", v)
     if "allow" not in v:
         return "", _missing("allow")
-    if "allow" in v:
-        x = v["allow"]
-        if x is not True and x is not False:
-            return "/allow", _type("a boolean", x)
+    n = len(v) - 1
+    x = v["allow"]
+    if x is not True and x is not False:
+        return "/allow", _type("a boolean", x)
     if "type" in v:
+        n -= 1
         x = v["type"]
         if type(x) is not str or x not in _DEVICE_RULE_TYPE:
             return "/type", _one_of(x, _DEVICE_RULE_TYPE)
     if "major" in v:
+        n -= 1
         x = v["major"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/major", _integer(x, -9223372036854775808, 9223372036854775807)
     if "minor" in v:
+        n -= 1
         x = v["minor"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/minor", _integer(x, -9223372036854775808, 9223372036854775807)
     if "access" in v:
+        n -= 1
         x = v["access"]
         if type(x) is not str or "\0" in x:
             return "/access", _string(x, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -939,42 +1111,54 @@ def _memory(v):
     """config-linux.md#memory"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "limit" in v:
+        n -= 1
         x = v["limit"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/limit", _integer(x, -9223372036854775808, 9223372036854775807)
     if "reservation" in v:
+        n -= 1
         x = v["reservation"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/reservation", _integer(x, -9223372036854775808, 9223372036854775807)
     if "swap" in v:
+        n -= 1
         x = v["swap"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/swap", _integer(x, -9223372036854775808, 9223372036854775807)
     if "kernel" in v:
+        n -= 1
         x = v["kernel"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/kernel", _integer(x, -9223372036854775808, 9223372036854775807)
     if "kernelTCP" in v:
+        n -= 1
         x = v["kernelTCP"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/kernelTCP", _integer(x, -9223372036854775808, 9223372036854775807)
     if "swappiness" in v:
+        n -= 1
         x = v["swappiness"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/swappiness", _integer(x, 0, 18446744073709551615)
     if "disableOOMKiller" in v:
+        n -= 1
         x = v["disableOOMKiller"]
         if x is not True and x is not False:
             return "/disableOOMKiller", _type("a boolean", x)
     if "useHierarchy" in v:
+        n -= 1
         x = v["useHierarchy"]
         if x is not True and x is not False:
             return "/useHierarchy", _type("a boolean", x)
     if "checkBeforeUpdate" in v:
+        n -= 1
         x = v["checkBeforeUpdate"]
         if x is not True and x is not False:
             return "/checkBeforeUpdate", _type("a boolean", x)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -982,42 +1166,54 @@ def _cpu(v):
     """config-linux.md#cpu"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "shares" in v:
+        n -= 1
         x = v["shares"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/shares", _integer(x, 0, 18446744073709551615)
     if "quota" in v:
+        n -= 1
         x = v["quota"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/quota", _integer(x, -9223372036854775808, 9223372036854775807)
     if "burst" in v:
+        n -= 1
         x = v["burst"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/burst", _integer(x, 0, 18446744073709551615)
     if "period" in v:
+        n -= 1
         x = v["period"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/period", _integer(x, 0, 18446744073709551615)
     if "realtimeRuntime" in v:
+        n -= 1
         x = v["realtimeRuntime"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/realtimeRuntime", _integer(x, -9223372036854775808, 9223372036854775807)
     if "realtimePeriod" in v:
+        n -= 1
         x = v["realtimePeriod"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/realtimePeriod", _integer(x, 0, 18446744073709551615)
     if "cpus" in v:
+        n -= 1
         x = v["cpus"]
         if type(x) is not str or "\0" in x:
             return "/cpus", _string(x, "must not contain a NUL byte")
     if "mems" in v:
+        n -= 1
         x = v["mems"]
         if type(x) is not str or "\0" in x:
             return "/mems", _string(x, "must not contain a NUL byte")
     if "idle" in v:
+        n -= 1
         x = v["idle"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/idle", _integer(x, -9223372036854775808, 9223372036854775807)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1025,10 +1221,14 @@ def _pids(v):
     """config-linux.md#pids"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "limit" in v:
+        n -= 1
         x = v["limit"]
         if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
             return "/limit", _integer(x, -9223372036854775808, 9223372036854775807)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1036,15 +1236,19 @@ def _blockIO(v):
     """config-linux.md#block-io"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "weight" in v:
+        n -= 1
         x = v["weight"]
         if type(x) is not int or not 0 <= x <= 65535:
             return "/weight", _integer(x, 0, 65535)
     if "leafWeight" in v:
+        n -= 1
         x = v["leafWeight"]
         if type(x) is not int or not 0 <= x <= 65535:
             return "/leafWeight", _integer(x, 0, 65535)
     if "weightDevice" in v:
+        n -= 1
         x = v["weightDevice"]
         if type(x) is not list:
             return "/weightDevice", _type("an array", x)
@@ -1053,6 +1257,7 @@ def _blockIO(v):
             if bad is not None:
                 return f"/weightDevice/{xi}{bad[0]}", bad[1]
     if "throttleReadBpsDevice" in v:
+        n -= 1
         x = v["throttleReadBpsDevice"]
         if type(x) is not list:
             return "/throttleReadBpsDevice", _type("an array", x)
@@ -1061,6 +1266,7 @@ def _blockIO(v):
             if bad is not None:
                 return f"/throttleReadBpsDevice/{xi}{bad[0]}", bad[1]
     if "throttleWriteBpsDevice" in v:
+        n -= 1
         x = v["throttleWriteBpsDevice"]
         if type(x) is not list:
             return "/throttleWriteBpsDevice", _type("an array", x)
@@ -1069,6 +1275,7 @@ def _blockIO(v):
             if bad is not None:
                 return f"/throttleWriteBpsDevice/{xi}{bad[0]}", bad[1]
     if "throttleReadIOPSDevice" in v:
+        n -= 1
         x = v["throttleReadIOPSDevice"]
         if type(x) is not list:
             return "/throttleReadIOPSDevice", _type("an array", x)
@@ -1077,6 +1284,7 @@ def _blockIO(v):
             if bad is not None:
                 return f"/throttleReadIOPSDevice/{xi}{bad[0]}", bad[1]
     if "throttleWriteIOPSDevice" in v:
+        n -= 1
         x = v["throttleWriteIOPSDevice"]
         if type(x) is not list:
             return "/throttleWriteIOPSDevice", _type("an array", x)
@@ -1084,6 +1292,8 @@ def _blockIO(v):
             bad = _blockIOThrottle(xv)
             if bad is not None:
                 return f"/throttleWriteIOPSDevice/{xi}{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1095,22 +1305,25 @@ def _blockIOWeight(v):
         return "", _missing("major")
     if "minor" not in v:
         return "", _missing("minor")
-    if "major" in v:
-        x = v["major"]
-        if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
-            return "/major", _integer(x, -9223372036854775808, 9223372036854775807)
-    if "minor" in v:
-        x = v["minor"]
-        if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
-            return "/minor", _integer(x, -9223372036854775808, 9223372036854775807)
+    n = len(v) - 2
+    x = v["major"]
+    if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
+        return "/major", _integer(x, -9223372036854775808, 9223372036854775807)
+    x = v["minor"]
+    if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
+        return "/minor", _integer(x, -9223372036854775808, 9223372036854775807)
     if "weight" in v:
+        n -= 1
         x = v["weight"]
         if type(x) is not int or not 0 <= x <= 65535:
             return "/weight", _integer(x, 0, 65535)
     if "leafWeight" in v:
+        n -= 1
         x = v["leafWeight"]
         if type(x) is not int or not 0 <= x <= 65535:
             return "/leafWeight", _integer(x, 0, 65535)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1124,18 +1337,18 @@ def _blockIOThrottle(v):
         return "", _missing("minor")
     if "rate" not in v:
         return "", _missing("rate")
-    if "major" in v:
-        x = v["major"]
-        if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
-            return "/major", _integer(x, -9223372036854775808, 9223372036854775807)
-    if "minor" in v:
-        x = v["minor"]
-        if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
-            return "/minor", _integer(x, -9223372036854775808, 9223372036854775807)
-    if "rate" in v:
-        x = v["rate"]
-        if type(x) is not int or not 0 <= x <= 18446744073709551615:
-            return "/rate", _integer(x, 0, 18446744073709551615)
+    n = len(v) - 3
+    x = v["major"]
+    if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
+        return "/major", _integer(x, -9223372036854775808, 9223372036854775807)
+    x = v["minor"]
+    if type(x) is not int or not -9223372036854775808 <= x <= 9223372036854775807:
+        return "/minor", _integer(x, -9223372036854775808, 9223372036854775807)
+    x = v["rate"]
+    if type(x) is not int or not 0 <= x <= 18446744073709551615:
+        return "/rate", _integer(x, 0, 18446744073709551615)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1147,14 +1360,15 @@ def _hugepageLimit(v):
         return "", _missing("pageSize")
     if "limit" not in v:
         return "", _missing("limit")
-    if "pageSize" in v:
-        x = v["pageSize"]
-        if type(x) is not str or not _page_size(x):
-            return "/pageSize", _string(x, "must be a size such as 64KB, 2MB or 1GB")
-    if "limit" in v:
-        x = v["limit"]
-        if type(x) is not int or not 0 <= x <= 18446744073709551615:
-            return "/limit", _integer(x, 0, 18446744073709551615)
+    n = len(v) - 2
+    x = v["pageSize"]
+    if type(x) is not str or not _page_size(x):
+        return "/pageSize", _string(x, "must be a size such as 64KB, 2MB or 1GB")
+    x = v["limit"]
+    if type(x) is not int or not 0 <= x <= 18446744073709551615:
+        return "/limit", _integer(x, 0, 18446744073709551615)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1162,11 +1376,14 @@ def _network(v):
     """config-linux.md#network"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "classID" in v:
+        n -= 1
         x = v["classID"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/classID", _integer(x, 0, 4294967295)
     if "priorities" in v:
+        n -= 1
         x = v["priorities"]
         if type(x) is not list:
             return "/priorities", _type("an array", x)
@@ -1174,6 +1391,8 @@ def _network(v):
             bad = _interfacePriority(xv)
             if bad is not None:
                 return f"/priorities/{xi}{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1185,14 +1404,15 @@ def _interfacePriority(v):
         return "", _missing("name")
     if "priority" not in v:
         return "", _missing("priority")
-    if "name" in v:
-        x = v["name"]
-        if type(x) is not str or "\0" in x:
-            return "/name", _string(x, "must not contain a NUL byte")
-    if "priority" in v:
-        x = v["priority"]
-        if type(x) is not int or not 0 <= x <= 4294967295:
-            return "/priority", _integer(x, 0, 4294967295)
+    n = len(v) - 2
+    x = v["name"]
+    if type(x) is not str or "\0" in x:
+        return "/name", _string(x, "must not contain a NUL byte")
+    x = v["priority"]
+    if type(x) is not int or not 0 <= x <= 4294967295:
+        return "/priority", _integer(x, 0, 4294967295)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1200,14 +1420,19 @@ def _rdmaLimit(v):
     """config-linux.md#rdma"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "hcaHandles" in v:
+        n -= 1
         x = v["hcaHandles"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/hcaHandles", _integer(x, 0, 4294967295)
     if "hcaObjects" in v:
+        n -= 1
         x = v["hcaObjects"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/hcaObjects", _integer(x, 0, 4294967295)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1215,11 +1440,14 @@ def _intelRdt(v):
     """config-linux.md#intelrdt"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "closID" in v:
+        n -= 1
         x = v["closID"]
         if type(x) is not str or "\0" in x:
             return "/closID", _string(x, "must not contain a NUL byte")
     if "schemata" in v:
+        n -= 1
         x = v["schemata"]
         if type(x) is not list:
             return "/schemata", _type("an array", x)
@@ -1227,17 +1455,22 @@ def _intelRdt(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/schemata/{xi}", _string(xv, "must not contain a NUL byte")
     if "l3CacheSchema" in v:
+        n -= 1
         x = v["l3CacheSchema"]
         if type(x) is not str or "\0" in x:
             return "/l3CacheSchema", _string(x, "must not contain a NUL byte")
     if "memBwSchema" in v:
+        n -= 1
         x = v["memBwSchema"]
         if type(x) is not str or "\0" in x:
             return "/memBwSchema", _string(x, "must not contain a NUL byte")
     if "enableMonitoring" in v:
+        n -= 1
         x = v["enableMonitoring"]
         if x is not True and x is not False:
             return "/enableMonitoring", _type("a boolean", x)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1247,21 +1480,25 @@ def _memoryPolicy(v):
         return "", _type("an object", v)
     if "mode" not in v:
         return "", _missing("mode")
-    if "mode" in v:
-        x = v["mode"]
-        if type(x) is not str or x not in _MEMORY_POLICY_MODE:
-            return "/mode", _one_of(x, _MEMORY_POLICY_MODE)
+    n = len(v) - 1
+    x = v["mode"]
+    if type(x) is not str or x not in _MEMORY_POLICY_MODE:
+        return "/mode", _one_of(x, _MEMORY_POLICY_MODE)
     if "nodes" in v:
+        n -= 1
         x = v["nodes"]
         if type(x) is not str or "\0" in x:
             return "/nodes", _string(x, "must not contain a NUL byte")
     if "flags" in v:
+        n -= 1
         x = v["flags"]
         if type(x) is not list:
             return "/flags", _type("an array", x)
         for xi, xv in enumerate(x):
             if type(xv) is not str or xv not in _MEMORY_POLICY_FLAGS:
                 return f"/flags/{xi}", _one_of(xv, _MEMORY_POLICY_FLAGS)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1271,15 +1508,17 @@ def _seccomp(v):
         return "", _type("an object", v)
     if "defaultAction" not in v:
         return "", _missing("defaultAction")
-    if "defaultAction" in v:
-        x = v["defaultAction"]
-        if type(x) is not str or x not in _SECCOMP_DEFAULT_ACTION:
-            return "/defaultAction", _one_of(x, _SECCOMP_DEFAULT_ACTION)
+    n = len(v) - 1
+    x = v["defaultAction"]
+    if type(x) is not str or x not in _SECCOMP_DEFAULT_ACTION:
+        return "/defaultAction", _one_of(x, _SECCOMP_DEFAULT_ACTION)
     if "defaultErrnoRet" in v:
+        n -= 1
         x = v["defaultErrnoRet"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/defaultErrnoRet", _integer(x, 0, 4294967295)
     if "architectures" in v:
+        n -= 1
         x = v["architectures"]
         if type(x) is not list:
             return "/architectures", _type("an array", x)
@@ -1287,6 +1526,7 @@ def _seccomp(v):
             if type(xv) is not str or xv not in _SECCOMP_ARCHITECTURES:
                 return f"/architectures/{xi}", _one_of(xv, _SECCOMP_ARCHITECTURES)
     if "flags" in v:
+        n -= 1
         x = v["flags"]
         if type(x) is not list:
             return "/flags", _type("an array", x)
@@ -1294,14 +1534,17 @@ def _seccomp(v):
             if type(xv) is not str or xv not in _SECCOMP_FLAGS:
                 return f"/flags/{xi}", _one_of(xv, _SECCOMP_FLAGS)
     if "listenerPath" in v:
+        n -= 1
         x = v["listenerPath"]
         if type(x) is not str or "\0" in x:
             return "/listenerPath", _string(x, "must not contain a NUL byte")
     if "listenerMetadata" in v:
+        n -= 1
         x = v["listenerMetadata"]
         if type(x) is not str or "\0" in x:
             return "/listenerMetadata", _string(x, "must not contain a NUL byte")
     if "syscalls" in v:
+        n -= 1
         x = v["syscalls"]
         if type(x) is not list:
             return "/syscalls", _type("an array", x)
@@ -1309,6 +1552,8 @@ def _seccomp(v):
             bad = _syscall(xv)
             if bad is not None:
                 return f"/syscalls/{xi}{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1320,24 +1565,25 @@ def _syscall(v):
         return "", _missing("names")
     if "action" not in v:
         return "", _missing("action")
-    if "names" in v:
-        x = v["names"]
-        if type(x) is not list:
-            return "/names", _type("an array", x)
-        if not x:
-            return "/names", "must not be empty"
-        for xi, xv in enumerate(x):
-            if type(xv) is not str or "\0" in xv:
-                return f"/names/{xi}", _string(xv, "must not contain a NUL byte")
-    if "action" in v:
-        x = v["action"]
-        if type(x) is not str or x not in _SYSCALL_ACTION:
-            return "/action", _one_of(x, _SYSCALL_ACTION)
+    n = len(v) - 2
+    x = v["names"]
+    if type(x) is not list:
+        return "/names", _type("an array", x)
+    if not x:
+        return "/names", "must not be empty"
+    for xi, xv in enumerate(x):
+        if type(xv) is not str or "\0" in xv:
+            return f"/names/{xi}", _string(xv, "must not contain a NUL byte")
+    x = v["action"]
+    if type(x) is not str or x not in _SYSCALL_ACTION:
+        return "/action", _one_of(x, _SYSCALL_ACTION)
     if "errnoRet" in v:
+        n -= 1
         x = v["errnoRet"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/errnoRet", _integer(x, 0, 4294967295)
     if "args" in v:
+        n -= 1
         x = v["args"]
         if type(x) is not list:
             return "/args", _type("an array", x)
@@ -1345,6 +1591,8 @@ def _syscall(v):
             bad = _syscallArg(xv)
             if bad is not None:
                 return f"/args/{xi}{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1358,22 +1606,23 @@ def _syscallArg(v):
         return "", _missing("value")
     if "op" not in v:
         return "", _missing("op")
-    if "index" in v:
-        x = v["index"]
-        if type(x) is not int or not 0 <= x <= 4294967295:
-            return "/index", _integer(x, 0, 4294967295)
-    if "value" in v:
-        x = v["value"]
-        if type(x) is not int or not 0 <= x <= 18446744073709551615:
-            return "/value", _integer(x, 0, 18446744073709551615)
+    n = len(v) - 3
+    x = v["index"]
+    if type(x) is not int or not 0 <= x <= 4294967295:
+        return "/index", _integer(x, 0, 4294967295)
+    x = v["value"]
+    if type(x) is not int or not 0 <= x <= 18446744073709551615:
+        return "/value", _integer(x, 0, 18446744073709551615)
     if "valueTwo" in v:
+        n -= 1
         x = v["valueTwo"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/valueTwo", _integer(x, 0, 18446744073709551615)
-    if "op" in v:
-        x = v["op"]
-        if type(x) is not str or x not in _SYSCALL_ARG_OP:
-            return "/op", _one_of(x, _SYSCALL_ARG_OP)
+    x = v["op"]
+    if type(x) is not str or x not in _SYSCALL_ARG_OP:
+        return "/op", _one_of(x, _SYSCALL_ARG_OP)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1383,17 +1632,20 @@ def _personality(v):
         return "", _type("an object", v)
     if "domain" not in v:
         return "", _missing("domain")
-    if "domain" in v:
-        x = v["domain"]
-        if type(x) is not str or x not in _PERSONALITY_DOMAIN:
-            return "/domain", _one_of(x, _PERSONALITY_DOMAIN)
+    n = len(v) - 1
+    x = v["domain"]
+    if type(x) is not str or x not in _PERSONALITY_DOMAIN:
+        return "/domain", _one_of(x, _PERSONALITY_DOMAIN)
     if "flags" in v:
+        n -= 1
         x = v["flags"]
         if type(x) is not list:
             return "/flags", _type("an array", x)
         for xi, xv in enumerate(x):
             if type(xv) is not str or "\0" in xv:
                 return f"/flags/{xi}", _string(xv, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1403,26 +1655,31 @@ def _vm(v):
         return "", _type("an object", v)
     if "kernel" not in v:
         return "", _missing("kernel")
+    n = len(v) - 1
     if "hypervisor" in v:
+        n -= 1
         x = v["hypervisor"]
         bad = _hypervisor(x)
         if bad is not None:
             return f"/hypervisor{bad[0]}", bad[1]
-    if "kernel" in v:
-        x = v["kernel"]
-        bad = _kernel(x)
-        if bad is not None:
-            return f"/kernel{bad[0]}", bad[1]
+    x = v["kernel"]
+    bad = _kernel(x)
+    if bad is not None:
+        return f"/kernel{bad[0]}", bad[1]
     if "image" in v:
+        n -= 1
         x = v["image"]
         bad = _image(x)
         if bad is not None:
             return f"/image{bad[0]}", bad[1]
     if "hwConfig" in v:
+        n -= 1
         x = v["hwConfig"]
         bad = _hwConfig(x)
         if bad is not None:
             return f"/hwConfig{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1432,17 +1689,20 @@ def _hypervisor(v):
         return "", _type("an object", v)
     if "path" not in v:
         return "", _missing("path")
-    if "path" in v:
-        x = v["path"]
-        if type(x) is not str or "\0" in x:
-            return "/path", _string(x, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["path"]
+    if type(x) is not str or "\0" in x:
+        return "/path", _string(x, "must not contain a NUL byte")
     if "parameters" in v:
+        n -= 1
         x = v["parameters"]
         if type(x) is not list:
             return "/parameters", _type("an array", x)
         for xi, xv in enumerate(x):
             if type(xv) is not str or "\0" in xv:
                 return f"/parameters/{xi}", _string(xv, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1452,11 +1712,12 @@ def _kernel(v):
         return "", _type("an object", v)
     if "path" not in v:
         return "", _missing("path")
-    if "path" in v:
-        x = v["path"]
-        if type(x) is not str or "\0" in x:
-            return "/path", _string(x, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["path"]
+    if type(x) is not str or "\0" in x:
+        return "/path", _string(x, "must not contain a NUL byte")
     if "parameters" in v:
+        n -= 1
         x = v["parameters"]
         if type(x) is not list:
             return "/parameters", _type("an array", x)
@@ -1464,9 +1725,12 @@ def _kernel(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/parameters/{xi}", _string(xv, "must not contain a NUL byte")
     if "initrd" in v:
+        n -= 1
         x = v["initrd"]
         if type(x) is not str or "\0" in x:
             return "/initrd", _string(x, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1478,14 +1742,15 @@ def _image(v):
         return "", _missing("path")
     if "format" not in v:
         return "", _missing("format")
-    if "path" in v:
-        x = v["path"]
-        if type(x) is not str or "\0" in x:
-            return "/path", _string(x, "must not contain a NUL byte")
-    if "format" in v:
-        x = v["format"]
-        if type(x) is not str or x not in _IMAGE_FORMAT:
-            return "/format", _one_of(x, _IMAGE_FORMAT)
+    n = len(v) - 2
+    x = v["path"]
+    if type(x) is not str or "\0" in x:
+        return "/path", _string(x, "must not contain a NUL byte")
+    x = v["format"]
+    if type(x) is not str or x not in _IMAGE_FORMAT:
+        return "/format", _one_of(x, _IMAGE_FORMAT)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1493,19 +1758,24 @@ def _hwConfig(v):
     """config-vm.md#hwconfig-object"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "deviceTree" in v:
+        n -= 1
         x = v["deviceTree"]
         if type(x) is not str or "\0" in x:
             return "/deviceTree", _string(x, "must not contain a NUL byte")
     if "vcpus" in v:
+        n -= 1
         x = v["vcpus"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/vcpus", _integer(x, 0, 4294967295)
     if "memory" in v:
+        n -= 1
         x = v["memory"]
         if type(x) is not int or not 0 <= x <= 18446744073709551615:
             return "/memory", _integer(x, 0, 18446744073709551615)
     if "dtdevs" in v:
+        n -= 1
         x = v["dtdevs"]
         if type(x) is not list:
             return "/dtdevs", _type("an array", x)
@@ -1513,6 +1783,7 @@ def _hwConfig(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/dtdevs/{xi}", _string(xv, "must not contain a NUL byte")
     if "iomems" in v:
+        n -= 1
         x = v["iomems"]
         if type(x) is not list:
             return "/iomems", _type("an array", x)
@@ -1523,12 +1794,15 @@ def _hwConfig(v):
                 if "\0" in xvk:
                     return f"/iomems/{xi}", "keys must not contain a NUL byte"
     if "irqs" in v:
+        n -= 1
         x = v["irqs"]
         if type(x) is not list:
             return "/irqs", _type("an array", x)
         for xi, xv in enumerate(x):
             if type(xv) is not int or not 0 <= xv <= 4294967295:
                 return f"/irqs/{xi}", _integer(xv, 0, 4294967295)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1538,16 +1812,17 @@ def _windows(v):
         return "", _type("an object", v)
     if "layerFolders" not in v:
         return "", _missing("layerFolders")
-    if "layerFolders" in v:
-        x = v["layerFolders"]
-        if type(x) is not list:
-            return "/layerFolders", _type("an array", x)
-        if not x:
-            return "/layerFolders", "must not be empty"
-        for xi, xv in enumerate(x):
-            if type(xv) is not str or "\0" in xv:
-                return f"/layerFolders/{xi}", _string(xv, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["layerFolders"]
+    if type(x) is not list:
+        return "/layerFolders", _type("an array", x)
+    if not x:
+        return "/layerFolders", "must not be empty"
+    for xi, xv in enumerate(x):
+        if type(xv) is not str or "\0" in xv:
+            return f"/layerFolders/{xi}", _string(xv, "must not contain a NUL byte")
     if "devices" in v:
+        n -= 1
         x = v["devices"]
         if type(x) is not list:
             return "/devices", _type("an array", x)
@@ -1558,6 +1833,7 @@ def _windows(v):
                 if "\0" in xvk:
                     return f"/devices/{xi}", "keys must not contain a NUL byte"
     if "resources" in v:
+        n -= 1
         x = v["resources"]
         if type(x) is not dict:
             return "/resources", _type("an object", x)
@@ -1565,6 +1841,7 @@ def _windows(v):
             if "\0" in xk:
                 return "/resources", "keys must not contain a NUL byte"
     if "credentialSpec" in v:
+        n -= 1
         x = v["credentialSpec"]
         if type(x) is not dict:
             return "/credentialSpec", _type("an object", x)
@@ -1572,14 +1849,17 @@ def _windows(v):
             if "\0" in xk:
                 return "/credentialSpec", "keys must not contain a NUL byte"
     if "servicing" in v:
+        n -= 1
         x = v["servicing"]
         if x is not True and x is not False:
             return "/servicing", _type("a boolean", x)
     if "ignoreFlushesDuringBoot" in v:
+        n -= 1
         x = v["ignoreFlushesDuringBoot"]
         if x is not True and x is not False:
             return "/ignoreFlushesDuringBoot", _type("a boolean", x)
     if "hyperv" in v:
+        n -= 1
         x = v["hyperv"]
         if type(x) is not dict:
             return "/hyperv", _type("an object", x)
@@ -1587,12 +1867,15 @@ def _windows(v):
             if "\0" in xk:
                 return "/hyperv", "keys must not contain a NUL byte"
     if "network" in v:
+        n -= 1
         x = v["network"]
         if type(x) is not dict:
             return "/network", _type("an object", x)
         for xk, xv in x.items():
             if "\0" in xk:
                 return "/network", "keys must not contain a NUL byte"
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1600,19 +1883,24 @@ def _solaris(v):
     """config-solaris.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "milestone" in v:
+        n -= 1
         x = v["milestone"]
         if type(x) is not str or "\0" in x:
             return "/milestone", _string(x, "must not contain a NUL byte")
     if "limitpriv" in v:
+        n -= 1
         x = v["limitpriv"]
         if type(x) is not str or "\0" in x:
             return "/limitpriv", _string(x, "must not contain a NUL byte")
     if "maxShmMemory" in v:
+        n -= 1
         x = v["maxShmMemory"]
         if type(x) is not str or "\0" in x:
             return "/maxShmMemory", _string(x, "must not contain a NUL byte")
     if "cappedCPU" in v:
+        n -= 1
         x = v["cappedCPU"]
         if type(x) is not dict:
             return "/cappedCPU", _type("an object", x)
@@ -1620,6 +1908,7 @@ def _solaris(v):
             if "\0" in xk:
                 return "/cappedCPU", "keys must not contain a NUL byte"
     if "cappedMemory" in v:
+        n -= 1
         x = v["cappedMemory"]
         if type(x) is not dict:
             return "/cappedMemory", _type("an object", x)
@@ -1627,6 +1916,7 @@ def _solaris(v):
             if "\0" in xk:
                 return "/cappedMemory", "keys must not contain a NUL byte"
     if "anet" in v:
+        n -= 1
         x = v["anet"]
         if type(x) is not list:
             return "/anet", _type("an array", x)
@@ -1636,6 +1926,8 @@ def _solaris(v):
             for xvk, xvv in xv.items():
                 if "\0" in xvk:
                     return f"/anet/{xi}", "keys must not contain a NUL byte"
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1643,7 +1935,9 @@ def _zos(v):
     """config-zos.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "namespaces" in v:
+        n -= 1
         x = v["namespaces"]
         if type(x) is not list:
             return "/namespaces", _type("an array", x)
@@ -1651,6 +1945,8 @@ def _zos(v):
             bad = _namespaces(xv)
             if bad is not None:
                 return f"/namespaces/{xi}{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1660,14 +1956,17 @@ def _namespaces(v):
         return "", _type("an object", v)
     if "type" not in v:
         return "", _missing("type")
-    if "type" in v:
-        x = v["type"]
-        if type(x) is not str or x not in _NAMESPACES_TYPE:
-            return "/type", _one_of(x, _NAMESPACES_TYPE)
+    n = len(v) - 1
+    x = v["type"]
+    if type(x) is not str or x not in _NAMESPACES_TYPE:
+        return "/type", _one_of(x, _NAMESPACES_TYPE)
     if "path" in v:
+        n -= 1
         x = v["path"]
         if type(x) is not str or "\0" in x:
             return "/path", _string(x, "must not contain a NUL byte")
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1675,7 +1974,9 @@ def _freebsd(v):
     """config-freebsd.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "devices" in v:
+        n -= 1
         x = v["devices"]
         if type(x) is not list:
             return "/devices", _type("an array", x)
@@ -1684,10 +1985,13 @@ def _freebsd(v):
             if bad is not None:
                 return f"/devices/{xi}{bad[0]}", bad[1]
     if "jail" in v:
+        n -= 1
         x = v["jail"]
         bad = _jail(x)
         if bad is not None:
             return f"/jail{bad[0]}", bad[1]
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1697,14 +2001,17 @@ def _devices(v):
         return "", _type("an object", v)
     if "path" not in v:
         return "", _missing("path")
-    if "path" in v:
-        x = v["path"]
-        if type(x) is not str or "\0" in x:
-            return "/path", _string(x, "must not contain a NUL byte")
+    n = len(v) - 1
+    x = v["path"]
+    if type(x) is not str or "\0" in x:
+        return "/path", _string(x, "must not contain a NUL byte")
     if "mode" in v:
+        n -= 1
         x = v["mode"]
         if type(x) is not int or not 0 <= x <= 4294967295:
             return "/mode", _integer(x, 0, 4294967295)
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
 
 
@@ -1712,19 +2019,24 @@ def _jail(v):
     """config-freebsd.md#jail"""
     if type(v) is not dict:
         return "", _type("an object", v)
+    n = len(v)
     if "parent" in v:
+        n -= 1
         x = v["parent"]
         if type(x) is not str or "\0" in x:
             return "/parent", _string(x, "must not contain a NUL byte")
     if "host" in v:
+        n -= 1
         x = v["host"]
         if type(x) is not str or x not in _JAIL_HOST:
             return "/host", _one_of(x, _JAIL_HOST)
     if "ip4" in v:
+        n -= 1
         x = v["ip4"]
         if type(x) is not str or x not in _JAIL_IP4:
             return "/ip4", _one_of(x, _JAIL_IP4)
     if "ip4Addr" in v:
+        n -= 1
         x = v["ip4Addr"]
         if type(x) is not list:
             return "/ip4Addr", _type("an array", x)
@@ -1732,10 +2044,12 @@ def _jail(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/ip4Addr/{xi}", _string(xv, "must not contain a NUL byte")
     if "ip6" in v:
+        n -= 1
         x = v["ip6"]
         if type(x) is not str or x not in _JAIL_IP4:
             return "/ip6", _one_of(x, _JAIL_IP4)
     if "ip6Addr" in v:
+        n -= 1
         x = v["ip6Addr"]
         if type(x) is not list:
             return "/ip6Addr", _type("an array", x)
@@ -1743,14 +2057,17 @@ def _jail(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/ip6Addr/{xi}", _string(xv, "must not contain a NUL byte")
     if "vnet" in v:
+        n -= 1
         x = v["vnet"]
         if type(x) is not str or x not in _JAIL_HOST:
             return "/vnet", _one_of(x, _JAIL_HOST)
     if "interface" in v:
+        n -= 1
         x = v["interface"]
         if type(x) is not str or "\0" in x:
             return "/interface", _string(x, "must not contain a NUL byte")
     if "vnetInterfaces" in v:
+        n -= 1
         x = v["vnetInterfaces"]
         if type(x) is not list:
             return "/vnetInterfaces", _type("an array", x)
@@ -1758,31 +2075,33 @@ def _jail(v):
             if type(xv) is not str or "\0" in xv:
                 return f"/vnetInterfaces/{xi}", _string(xv, "must not contain a NUL byte")
     if "sysvmsg" in v:
+        n -= 1
         x = v["sysvmsg"]
         if type(x) is not str or x not in _JAIL_IP4:
             return "/sysvmsg", _one_of(x, _JAIL_IP4)
     if "sysvsem" in v:
+        n -= 1
         x = v["sysvsem"]
         if type(x) is not str or x not in _JAIL_IP4:
             return "/sysvsem", _one_of(x, _JAIL_IP4)
     if "sysvshm" in v:
+        n -= 1
         x = v["sysvshm"]
         if type(x) is not str or x not in _JAIL_IP4:
             return "/sysvshm", _one_of(x, _JAIL_IP4)
     if "enforceStatfs" in v:
+        n -= 1
         x = v["enforceStatfs"]
         if type(x) is not int or not 0 <= x <= 255:
             return "/enforceStatfs", _integer(x, 0, 255)
     if "allow" in v:
+        n -= 1
         x = v["allow"]
         if type(x) is not dict:
             return "/allow", _type("an object", x)
         for xk, xv in x.items():
             if "\0" in xk:
                 return "/allow", "keys must not contain a NUL byte"
+    if n:  # so many keys are none of these
+        return "", UNKNOWN
     return None
-
-
-check = _config
-check_process = _process
-check_resources = _resources

@@ -13,12 +13,12 @@ from ..errors import Error, from_oserror
 from .unixsock import Address
 
 NAME = b"/dev/pts/0"  # a container's devpts is new, and its terminal the first in it
-_NO_TERMINAL = "cannot allocate tty if runc will detach without setting console socket"
-_NO_USE = "cannot use console socket if runc will not detach or allocate tty"
+_NO_TERMINAL = "cannot allocate tty if pyrunc will detach without setting console socket"
+_NO_USE = "cannot use console socket if pyrunc will not detach or allocate tty"
 
 
 def check_stdio(terminal, detach, console_socket):
-    """Refuse combinations that make no sense, in runc's words (callers match them). Pure."""
+    """Refuse combinations that make no sense, in runc's words but for its name. Pure."""
     if terminal and detach and not console_socket:
         raise Error(_NO_TERMINAL, hint="give --console-socket, or set process.terminal to false",
                     pointer="/process/terminal")

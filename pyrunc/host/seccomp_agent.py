@@ -10,9 +10,9 @@ import sys
 
 from pyrunc import jsonio
 from pyrunc.errors import Error
+from pyrunc.host.unixsock import Address
 
 TIMEOUT = 10.0  # an agent that doesn't even accept must not hang create for good
-SUN_PATH = 107
 
 
 def send(listener_path, notify_fd, process):
@@ -39,23 +39,11 @@ def _deliver(path, data, fd):
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         sock.settimeout(TIMEOUT)
-        _connect(sock, path.encode("utf-8", "surrogateescape"))
+        with Address(path) as name:
+            sock.connect(name)
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
         sent = sock.sendmsg([data], [rights])
         if sent < len(data):  # of nothing, it would fail where the agent has what it wants and is gone
             sock.sendall(data[sent:])
     finally:
         sock.close()
-
-
-def _connect(sock, path):
-    """connect(2), also to a path that is longer than sun_path: through a descriptor of its directory."""
-    if len(path) <= SUN_PATH:
-        sock.connect(path)
-        return
-    directory, _, name = path.rpartition(b"/")
-    at = posix.open(directory or b"/", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    try:
-        sock.connect(b"/proc/self/fd/%d/%s" % (at, name))
-    finally:
-        posix.close(at)

@@ -1,6 +1,6 @@
 """Addresses of AF_UNIX sockets: abstract ones, and paths longer than sun_path's 108 bytes (unix(7)).
 
-Called by console (--console-socket, --pidfd-socket) and notify (NOTIFY_SOCKET).
+Called by console (--console-socket, --pidfd-socket), notify (NOTIFY_SOCKET) and seccomp_agent (listenerPath).
 """
 
 import posix

@@ -29,9 +29,14 @@ def _memory(memory):
 
 
 def _cpu(cpu):
-    for name, file in (("realtimePeriod", "cpu.rt_period_us"), ("realtimeRuntime", "cpu.rt_runtime_us")):
-        if cpu.get(name):
-            yield Write("cpu", file, str(cpu[name]), f"/cpu/{name}")
+    period, runtime = cpu.get("realtimePeriod"), cpu.get("realtimeRuntime")
+    if period:  # not below the runtime in force: before the new one or, if refused, after
+        first = Write("cpu", "cpu.rt_period_us", str(period), "/cpu/realtimePeriod", (EINVAL,) if runtime else ())
+        yield first
+    if runtime:
+        yield Write("cpu", "cpu.rt_runtime_us", str(runtime), "/cpu/realtimeRuntime")
+        if period:
+            yield Write("cpu", "cpu.rt_period_us", str(period), "/cpu/realtimePeriod", instead=first)
     if cpu.get("idle") is not None:
         yield Write("cpu", "cpu.idle", str(cpu["idle"]), "/cpu/idle")
     if cpu.get("shares") and not cpu.get("idle"):

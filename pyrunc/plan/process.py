@@ -80,7 +80,7 @@ def _terminal(plan, process, with_console):
 
 def environment(process, request):
     """env, the last of two equal names winning, in the place of the first; plus what the runtime hands on."""
-    env = [entry for entry in process.get("env", []) if entry != "HOME="]  # an empty one is none, as with runc
+    env = list(process.get("env", []))
     if request.get("listen_fds"):
         env += [f"LISTEN_FDS={request['listen_fds']}", "LISTEN_PID=1"]
     if request.get("notify"):
@@ -88,6 +88,8 @@ def environment(process, request):
     last = {}
     for entry in env:
         last[entry.partition("=")[0]] = entry
+    if last.get("HOME") == "HOME=":  # an empty one is none, as with runc
+        del last["HOME"]
     return list(last.values())
 
 

@@ -169,7 +169,7 @@ def _idmap(plan, mount, ns, facts):
         plan.add("H", "IDMAP", (mount.slot, "ns-user"), (int(mount.options.ridmap),))
         return
     else:
-        raise Error(f"{mount.at}: idmap without mappings needs a user namespace to take them from", pointer=mount.at)
+        raise Error(f"config.json: {mount.at}: idmap without mappings needs a user namespace to take them from", pointer=mount.at)
     userns = f"{mount.slot}-userns"
     plan.add("H", "USERNS", (userns,), (id_map(maps[0]), id_map(maps[1])))
     plan.add("H", "IDMAP", (mount.slot, userns), (int(mount.options.ridmap),))

@@ -2,6 +2,7 @@
 
 import posix
 
+from ..config.names import RLIMITS
 from ..errors import Error
 from .optable import STEPS, TREE_RECURSIVE
 
@@ -11,7 +12,8 @@ STEP_WORDS = {
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
     "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
 }
-EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, EINVAL, ENOTDIR, EMFILE, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 22, 20, 24, 28, 40
+EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EBUSY, EXDEV, ENOTDIR = 1, 2, 3, 11, 13, 16, 18, 20
+EISDIR, EINVAL, EMFILE, ENOSPC, ELOOP = 21, 22, 24, 28, 40
 CLONE_NEWPID = 0x20000000
 
 
@@ -72,6 +74,19 @@ TOO_MANY = {
     "I": "raise the limit of open files (ulimit -n)",
 }
 
+# of update and create: what the kernel says in a number, by the file's last part
+_IDLE = "a group with cpu.idle 1 has no shares"
+_BANDWIDTH = "a period is 1000 to 1000000, a quota 1000 at least, in microseconds; a group has no more than those above it"
+LIMIT_HINTS = {
+    ("memory.limit_in_bytes", EBUSY): "more than that is in use, and could not be reclaimed",
+    ("memory.memsw.limit_in_bytes", EBUSY): "more than that is in use, and could not be reclaimed",
+    ("cpu.shares", EINVAL): _IDLE, ("cpu.weight", EINVAL): _IDLE,
+    ("cpu.cfs_quota_us", EINVAL): _BANDWIDTH, ("cpu.cfs_period_us", EINVAL): _BANDWIDTH, ("cpu.max", EINVAL): _BANDWIDTH,
+    ("cpu.rt_period_us", EINVAL): "a period is not below the realtime runtime in force",
+    ("cpuset.cpus", EACCES): "the groups above have other CPUs", ("cpuset.mems", EACCES): "the groups above have other memory nodes",
+}
+
+
 # mount_too_revealing() of fs/namespace.c, and who may mount a procfs at all; by whether the pid namespace is a new one
 PROC_HINTS = {
     False: "a procfs can only be mounted by the owner of its pid namespace: make a new one, or bind the host's (rbind /proc)",
@@ -123,7 +138,17 @@ def _attach(op, errno, step):
 def _cwd(op, errno, step):
     if errno == EXDEV:
         return "current working directory is outside of container mount namespace root -- possible container breakout"
-    return f"chdir: {posix.strerror(errno).lower()}"
+    where = f' to "/{op.args[0]}"'.replace('"/."', '"/"') if op.name == "CHDIR" else ""
+    return f"chdir{where}: {posix.strerror(errno).lower()}"
+
+
+def rlimit(resource):
+    """The name of a number of getrlimit(2)."""
+    return next((name for name, number in RLIMITS.items() if number == resource), f"limit {resource}")
+
+
+def _rlimit(op, errno, step):
+    return f"setrlimit {rlimit(op.args[0])} to {op.args[1]}, {op.args[2]}: {posix.strerror(errno).lower()}"
 
 
 def _sysctl(op, errno, step):
@@ -165,4 +190,5 @@ def _join(op, errno, step):
 SPECIAL = {
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
     "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
+    "RLIMIT": _rlimit,
 }

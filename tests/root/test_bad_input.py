@@ -8,9 +8,11 @@ fixture `host` that the host is as before.
 import glob
 import json
 import os
+import resource
+import subprocess
 
 import pytest
-from kit.bundle import Link, add_mounts, bind, mount, userns, without_mount
+from kit.bundle import File, Link, add_mounts, bind, mount, userns, without_mount
 
 known_bad = pytest.mark.runc_known_bad
 LENIENT = known_bad("accepts it")
@@ -625,3 +627,100 @@ def test_a_negative_count_of_preserved_descriptors_is_refused(rt, host, up):
     container = rt.container()
     container.create("--preserve-fds", "-1").failed("--preserve-fds -1")
     assert not (rt.root / container.id).exists()
+
+
+# --- keys
+
+def other_case(config):
+    config["root"]["readOnly"] = config["root"].pop("readonly") or True
+    config["process"]["NoNewPrivileges"] = config["process"].pop("noNewPrivileges")
+    config["linux"]["MaskedPaths"] = [*config["linux"].pop("maskedPaths"), "/etc/passwd"]
+
+
+def test_keys_in_another_case_hold_in_run_start_and_exec(rt, host):
+    """As by runc's decoder; nothing is said of them but in the log."""
+    script = "touch /x 2>/dev/null && echo writable; grep NoNewPrivs /proc/self/status; wc -c < /etc/passwd"
+    expected = "NoNewPrivs:\t1\n0\n"
+    container = rt.container(other_case, {"process": {"args": ["sh", "-c", script]}})
+    assert container.run(log=False).ok().out == expected
+    assert container.running.result(0).err == ""
+    up = rt.container(other_case, {"process": {"args": ["/bin/probe", "sleep"]}}).up()
+    result = up.exec("sh", "-c", script).ok()
+    assert (result.out, result.err) == (expected, "")
+
+
+@TEXT
+def test_keys_in_another_case_and_misspelt_ones_are_warned_of_once(rt, host):
+    container = rt.container(other_case, {"process": {"args": ["/bin/true"], "capabilites": {}}, "linux": {"future": 1}})
+    warnings = [entry["msg"] for entry in container.run().ok().log if entry["level"] == "warning"]
+    assert len(warnings) == 2 and [words in warnings[0] for words in ("/root/readOnly: did you mean readonly?", "/linux/MaskedPaths")]
+    assert "/process/capabilites: did you mean capabilities?" in warnings[1] and "future" not in "".join(warnings)
+    said = rt.call("validate", "--bundle", container.bundle.path)
+    assert said.code == 1 and "/root/readOnly: did you mean readonly?" in said.out and "/process/capabilites" in said.out
+
+
+# --- words
+
+@TEXT
+@pytest.mark.parametrize(("data", "words"), [
+    (b"#!/bin/sh\r\n", 'no such file or directory: it needs the interpreter "/bin/sh\\r", which is not in the root file system, for its '
+                       'first line ends in CR LF'),
+    (b"#!/usr/bin/nope\n", 'no such file or directory: it needs the interpreter "/usr/bin/nope"'),
+    (b"\x7fELF\2\1\1" + bytes(9) + b"\3\0\xf3\0" + bytes(44), "exec format error: it is a program for riscv64, and this machine is "),
+    (b"", "exec format error: it is an empty file"),
+], ids=["dos", "interpreter", "machine", "empty"])
+@pytest.mark.parametrize("name", ["/bin/program", "program"])
+def test_why_a_program_cannot_be_executed_is_said_by_run_start_and_exec(rt, host, data, words, name):
+    rootfs = {"bin/program": File(data, 0o755)}
+    container = rt.container({"process": {"args": [name]}}, rootfs=rootfs)
+    container.run().failed(f'exec: "{name}": {words}')
+    rt.assert_nothing_left(within=1)
+    container.create().ok()
+    container.start().failed(f'exec: "{name}": {words}')
+    container.delete("-f").ok()
+    up = rt.container({"process": {"args": ["/bin/probe", "sleep"]}}, rootfs=rootfs).up()
+    up.exec(name).failed(f'exec: "{name}": {words}', code=255)
+
+
+@TEXT
+def test_a_startcontainer_hook_that_cannot_be_executed_is_explained_too(rt, host):
+    container = rt.container({"hooks": {"startContainer": [{"path": "/bin/hook"}]}}, rootfs={"bin/hook": File("#!/none\n", 0o755)})
+    container.run().failed('/bin/hook: no such file or directory: it needs the interpreter "/none"')
+
+
+@TEXT
+def test_limits_directories_and_files_are_named(rt, host):
+    container = rt.container({"process": {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 1 << 40}]}})  # above fs.nr_open
+    container.run().failed("/process/rlimits: setrlimit RLIMIT_NOFILE to 10, 1099511627776: operation not permitted")
+    rt.container({"process": {"cwd": "/etc/passwd"}}).run().failed("/process/cwd", '"/etc/passwd": not a directory')
+    container = rt.container({"annotations": {"a": "x" * 2000}})
+    container.run(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))).failed(
+        f"write {container.directory}/config.json: file too large")
+
+
+@TEXT
+@pytest.mark.parametrize("verb", ["list", "state", "features"])
+def test_a_full_device_as_standard_output_is_named(rt, verb):
+    up = rt.container({"process": {"args": ["/bin/probe", "sleep"]}}).up()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([rt.binary, "--root", rt.root, verb, *([up.id] if verb == "state" else [])], stdout=full, stderr=subprocess.PIPE,
+                              text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "write standard output: no space left on device\n")
+
+
+@TEXT
+def test_too_little_memory_is_no_internal_error(rt, host):
+    """Wherever it runs out, once the interpreter itself has enough: each limit ends in success, or in one line."""
+    def limited(kilobytes):
+        return lambda: resource.setrlimit(resource.RLIMIT_AS, (kilobytes << 10, kilobytes << 10))
+    enough = next(kilobytes for kilobytes in range(8 << 10, 64 << 10, 128)
+                  if rt.call("--version", preexec=limited(kilobytes), log=False).code == 0)
+    said = set()
+    for kilobytes in range(enough + 128, enough + (4 << 10), 128):
+        container = rt.container({"process": {"args": ["/bin/true"]}})
+        result = container.run(preexec=limited(kilobytes))
+        assert result.code == 0 or len(result.err.splitlines()) in (1, 2), result
+        assert "internal error" not in result.err and "Traceback" not in result.err, result
+        said.add(result.err.split("\n")[0])
+        container.delete("-f")
+    assert [line for line in said if "out of memory" in line or "cannot load" in line], said

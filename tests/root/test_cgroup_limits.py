@@ -238,6 +238,72 @@ def test_cpu_limits_are_updated_one_at_a_time(rt):
     assert now() == "20000 50000"
 
 
+def v1_files(box, controller, *names):
+    path, _ = limits.group(box, controller)
+    return [int((path / name).read_text()) for name in names]
+
+
+@pytest.mark.parametrize("first, steps", [
+    ((64, 100), [("--memory-swap", "200m", (64, 200)), ("--memory", "150m", (150, 200)), ("--memory-swap", "150m", (150, 150))]),
+    ((64, None), [("--memory-swap", "100m", (64, 100)), ("--memory", "32m", (32, 100))]),
+    ((64, 64), [("--memory=300m", "--memory-swap=400m", (300, 400)), ("--memory=30m", "--memory-swap=40m", (30, 40)),
+                ("--memory=0", "--memory-swap=50m", (30, 50))]),
+])
+def test_memory_and_swap_move_up_and_down_alone_and_together(rt, first, steps):
+    limit, swap = first
+    box = rt.container(resources(memory={"limit": limit << 20, **({"swap": swap << 20} if swap else {})}), SLEEP).up()
+    for *args, expected in steps:
+        rt.call("update", *args, box.id).ok()
+        if limits.group(box, "memory")[1]:
+            assert v1_files(box, "memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes") == [mib << 20 for mib in expected]
+        else:
+            assert limits.read(box, "memory.max") == str(expected[0] << 20)
+            assert limits.read(box, "memory.swap.max") == str((expected[1] - expected[0]) << 20)
+
+
+@pytest.mark.runc_known_bad("leaves it to the kernel, which says invalid argument")
+@pytest.mark.parametrize("args, words, hint", [
+    (("--memory", "200m"), "/memory/swap: memory+swap limit should be >= memory limit", "memory.swap is in force already"),
+    (("--memory-swap", "32m"), "/memory/swap: memory+swap limit should be >= memory limit", ""),
+    (("--cpu-quota", "3000"), "/cpu/burst: burst must not be above quota", "cpu.burst is in force already"),
+    (("--cpu-burst", "60000"), "/cpu/burst: burst must not be above quota", ""),
+])
+def test_an_update_is_judged_with_what_holds(rt, args, words, hint):
+    box = rt.container(resources(memory={"limit": 64 << 20, "swap": 100 << 20}, cpu={"quota": 50000, "burst": 4000}), SLEEP).up()
+    before = limits.everything(json.loads((box.directory / "state.json").read_text())["cgroup_paths"])
+    rt.call("update", "--pids-limit", "77", box.id).ok()  # after which the burst still holds
+    result = rt.call("update", *args, box.id)
+    result.failed(words)
+    assert hint in result.err
+    after = limits.everything(json.loads((box.directory / "state.json").read_text())["cgroup_paths"])
+    assert {name for name in after if after[name] != before[name]} == {"pids.max"}
+
+
+@pytest.mark.skipif(not Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists(), reason="no realtime groups: they need cgroup v1")
+def test_realtime_periods_move_up_and_down(rt):
+    """The kernel takes no period below the runtime in force, and no runtime above the period in force."""
+    files = "cpu.rt_period_us", "cpu.rt_runtime_us"
+    box = rt.container(resources(cpu={"realtimePeriod": 100000, "realtimeRuntime": 900}), SLEEP).up()
+    for period, runtime in ((500, 4), (100000, 900), (200000, 500), (400, 3)):
+        rt.call("update", "--cpu-rt-period", str(period), "--cpu-rt-runtime", str(runtime), box.id).ok()
+        assert v1_files(box, "cpu", *files) == [period, runtime]
+    result = rt.call("update", "--cpu-rt-period", "2", box.id)
+    result.failed("/cpu/realtimePeriod")
+    assert "hint: a period is not below the realtime runtime in force" in result.err
+
+
+def test_resources_come_through_a_pipe(rt):
+    box = rt.container(SLEEP).up()
+    read, write = os.pipe()
+    os.write(write, b'{"pids": {"limit": 55}}')
+    os.close(write)
+    try:
+        rt.call("update", "-r", f"/dev/fd/{read}", box.id, pass_fds=(read,)).ok()
+    finally:
+        os.close(read)
+    assert limits.read(box, "pids.max") == "55"
+
+
 def test_update_from_a_file_and_from_stdin(rt, tmp_path):
     box = rt.container(SLEEP).up()
     file = tmp_path / "r.json"

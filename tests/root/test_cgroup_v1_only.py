@@ -45,6 +45,22 @@ def test_a_life_on_v1(rt):
     rt.assert_nothing_left()
 
 
+def test_cpusets_above_that_others_have_made_without_cpus_get_some(rt):
+    box = rt.container({"linux": {"cgroupsPath": f"/{rt.token}-empty/deep/er/box"}}, shell("cat /proc/self/cgroup"))
+    top = Path(f"/sys/fs/cgroup/cpuset/{rt.token}-empty")
+    (top / "deep").mkdir(parents=True)
+    assert (top / "cpuset.cpus").read_text() == "\n"
+    try:
+        assert f"/{rt.token}-empty/deep/er/box" in box.run().ok().out
+        assert (top / "deep/cpuset.cpus").read_text() == Path("/sys/fs/cgroup/cpuset/cpuset.cpus").read_text()
+    finally:
+        for kind in os.listdir("/sys/fs/cgroup"):
+            for path in ("/deep/er", "/deep", ""):
+                group = Path(f"/sys/fs/cgroup/{kind}/{rt.token}-empty{path}")
+                if group.is_dir():
+                    group.rmdir()
+
+
 def test_children_that_outlive_init_in_a_shared_pid_namespace_are_killed(rt):
     def shared(config):
         config["linux"]["namespaces"] = [ns for ns in config["linux"]["namespaces"] if ns["type"] != "pid"]

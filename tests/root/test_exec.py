@@ -1,11 +1,13 @@
 """exec, beyond what test_process.py has of it: namespaces in every combination, cgroups, process.json, states, leaks."""
 
+import contextlib
 import ctypes
 import json
 import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -341,6 +343,44 @@ def test_personality_and_memory_policy_are_the_containers(rt):
         assert seen["personality"] == 8 and seen["mempolicy"] & 0xff == 2 and seen["mempolicy_nodes"] == 1
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_process_comes_through_a_pipe(rt, up, late):
+    """As the shell's <(...) has it; also of a writer that begins after the reader, with more than a pipe holds."""
+    text = json.dumps({"args": ["/bin/probe"], "cwd": "/", "env": ["A=" + "x" * 100_000]}).encode()
+    read, write = os.pipe()
+
+    def fill():
+        with contextlib.suppress(BrokenPipeError), open(write, "wb") as pipe:
+            pipe.write(text)
+    writer = threading.Timer(0.5 if late else 0, fill)
+    writer.start()
+    try:
+        seen = rt.call("exec", "--process", f"/dev/fd/{read}", up.id, pass_fds=(read,)).ok().json()
+    finally:
+        os.close(read)
+        writer.join()
+    assert len([entry for entry in seen["env"] if entry.startswith("A=")][0]) == 100_002
+
+
+@known_bad("waits for ever")
+def test_a_fifo_that_nobody_writes_to_does_not_hang(rt, up):
+    os.mkfifo(rt.base / "fifo")
+    rt.call("exec", "--process", rt.base / "fifo", up.id, timeout=30).failed("fifo: nothing was written to the pipe for 10 seconds", code=255)
+
+
+@known_bad("names the file of the caller")
+def test_what_is_wrong_in_a_process_file_is_said_of_process_json(rt, up):
+    """The name that a caller has given it is gone when the message is read."""
+    for document, words in (({"cwd": "x", "args": ["/bin/probe"]}, "/cwd: Cwd must be an absolute path"),
+                            ({"cwd": "/nowhere", "args": ["/bin/probe"], "user": {"uid": 65534}}, "/cwd: "),
+                            ({"cwd": "/", "args": []}, "/args: args must not be empty")):
+        (rt.base / "runc-process123").write_text(json.dumps(document))
+        result = rt.call("exec", "--process", rt.base / "runc-process123", up.id)
+        result.failed(f"process.json: {words}", code=255)
+        assert "runc-process123" not in result.err
+    rt.call("exec", "--process", rt.base / "missing", up.id).failed(f"{rt.base}/missing: no such file or directory", code=255)
+
+
 def test_a_process_file_ignores_the_options_for_the_template(rt, up):
     (rt.base / "process.json").write_text(json.dumps({"args": ["/bin/probe", "own"], "cwd": "/", "env": ["A=1"]}))
     options = ("-p", rt.base / "process.json", "-e", "B=2", "-u", "5", "--cwd", "/tmp", "--cap", "CAP_CHOWN", "--no-new-privs")
@@ -351,7 +391,7 @@ def test_a_process_file_ignores_the_options_for_the_template(rt, up):
 
 @known_bad("has other words")
 @pytest.mark.parametrize("document, words", [
-    ({"cwd": "/none"}, "process.json: /cwd: chdir: no such file or directory"),
+    ({"cwd": "/none"}, "process.json: /cwd: chdir to \"/none\": no such file or directory"),
     ({"args": ["nonesuch"]}, 'process.json: /args/0: exec: "nonesuch": executable file not found in $PATH'),
     ({"args": ["/bin/true", "x" * 140_000]}, 'process.json: /args: exec: "/bin/true": argument list too long'),
     ({"execCPUAffinity": {"initial": "8000"}}, "process.json: /execCPUAffinity/initial: sched_setaffinity: invalid argument"),
@@ -400,6 +440,7 @@ def test_an_initial_affinity_alone_stays(rt):
 
 def test_an_empty_home_is_none(up):
     assert "HOME=/root" in up.exec("/bin/probe", options=("-e", "HOME=")).ok().json()["env"]
+    assert "HOME=/root" in up.exec("/bin/probe", options=("-e", "HOME=/x", "-e", "HOME=")).ok().json()["env"]
 
 
 # --- security

@@ -113,6 +113,8 @@ def test_ignored_child_signals_do_not_break_the_waits(pyrunc, bundle, tmp_path):
 
 @pytest.mark.parametrize(("words", "code", "message", "heading"), (
     (["foo"], 3, "No help topic for 'foo'", ""),
+    (["crate"], 3, "No help topic for 'crate': did you mean create?", ""),
+    (["help", "udpate"], 3, "No help topic for 'udpate': did you mean update?", ""),
     (["create"], 1, 'pyrunc: "create" requires exactly 1 argument(s)', "Incorrect Usage.\n"),
     (["exec"], 1, 'pyrunc: "exec" requires a minimum of', "Incorrect Usage.\n"),
     (["create", "--foo", "x"], 1, "flag provided but not defined: -foo", "Incorrect Usage: flag provided"),

@@ -81,6 +81,12 @@ def test_home_comes_from_the_containers_passwd_when_it_is_not_given(rt, uid, hom
     assert f"HOME={home}" in rt.container(process(user={"uid": uid})).probe()["env"]
 
 
+@pytest.mark.parametrize("env, home", [(["HOME=/x", "HOME="], "/root"), (["HOME=", "HOME=/x"], "/x"), (["HOME="], "/root")])
+def test_of_two_homes_the_last_one_wins_and_an_empty_one_is_none(rt, env, home):
+    seen = rt.container(process(env=["A=1", *env])).probe()["env"]
+    assert [entry for entry in seen if entry.startswith("HOME=")] == [f"HOME={home}"]
+
+
 def test_home_is_left_alone_when_it_is_given(rt):
     seen = rt.container(process(env=["PATH=/bin", "HOME=/given"])).probe()
     assert [line for line in seen["env"] if line.startswith("HOME=")] == ["HOME=/given"]
@@ -268,6 +274,7 @@ def test_the_io_priority_is_set(rt):
 
 @known_bad("1.1 does not know ioPriority")
 def test_an_io_priority_above_7_is_refused(rt):
+    assert rt.container(process(ioPriority={"class": "IOPRIO_CLASS_BE"})).probe()["ioprio"] == 2 << 13
     rt.container(process(ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 8})).create().failed(
         "invalid ioPriority.Priority: 8")
 

@@ -18,7 +18,7 @@ class Agent(threading.Thread):
         super().__init__(daemon=True)
         self.errno, self.message, self.stray = errno, None, None
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(str(path))
+        self.socket.bind("\0" + path[1:] if str(path).startswith("@") else str(path))
         self.socket.listen()
         self.socket.settimeout(20)
 
@@ -51,6 +51,14 @@ def test_a_notification_of_the_container_is_answered_by_the_agent(rt):
     assert "Protocol error" in result.err
     assert agent.message["fds"] == ["seccompFd"] and agent.message["metadata"] == "m" and agent.stray == []
     assert agent.message["state"]["status"] == "creating" and agent.message["pid"] == agent.message["state"]["pid"] > 1
+
+
+def test_an_agent_may_have_an_abstract_name(rt):
+    agent = Agent(f"@{rt.token}-agent", 71)
+    agent.start()
+    result = rt.container(profile(f"@{rt.token}-agent"), {"process": {"args": ["/bin/mkdir", "/tmp/x"]}}).run()
+    agent.join(20)
+    assert "Protocol error" in result.err
 
 
 def test_exec_hands_over_a_listener_of_its_own_and_says_running(rt):

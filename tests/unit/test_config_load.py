@@ -169,18 +169,18 @@ def test_a_process_file_is_checked_like_the_process_of_a_config(tmp_path):
         path.write_text(content)
         with pytest.raises(Error) as caught:
             load.load_process(str(path))
-        assert caught.value.message == f"{path}: {message}"
+        assert caught.value.message == f"process.json: {message}"
 
 
 def test_a_resources_file_is_checked_like_the_resources_of_a_config(tmp_path):
     path = tmp_path / "resources.json"
     path.write_text('{"memory": {"limit": 1048576}, "pids": {"limit": 0}}')
-    assert load.load_resources(str(path)) == {"memory": {"limit": 1048576}, "pids": {"limit": 0}}
+    assert load.load_resources(str(path)) == ({"memory": {"limit": 1048576}, "pids": {"limit": 0}}, str(path))
     for content, message in (('{"pids": {"limit": "9"}}', "/pids/limit: must be an integer, not a string"),
                              ('{"cpu": {"idle": 7}}', "/cpu/idle: idle must be 0 or 1")):
         path.write_text(content)
         with pytest.raises(Error) as caught:
-            load.load_resources(str(path))
+            load.check_resources(*load.load_resources(str(path)))
         assert caught.value.message == f"{path}: {message}"
 
 

@@ -273,6 +273,8 @@ CASES = [
      "SCMP_ACT_NOTIFY cannot be used for the write syscall"),
     (("/linux/seccomp", {**SECCOMP, "syscalls": [{**RULE, "action": "SCMP_ACT_NOTIFY"}]}), "/linux/seccomp",
      "seccomp listenerPath is not set"),
+    (("/linux/seccomp", {**SECCOMP, "listenerPath": "@" + "s" * 108}), "/linux/seccomp/listenerPath",
+     "an abstract name is longer than 107 bytes"),
     (("/linux/seccomp", {**SECCOMP, "listenerPath": "s"}), "/linux/seccomp/listenerPath",
      'listenerPath "s" must be absolute'),
     (("/linux/seccomp", {**SECCOMP, "listenerMetadata": "x"}), "/linux/seccomp/listenerMetadata",
@@ -324,7 +326,7 @@ def test_the_fault_is_found_at_its_place_in_these_words_and_alone(changes, point
 
 
 ACCEPTED = [
-    (), NO_NS, USERNS,
+    (), NO_NS, USERNS, ("/process/ioPriority", {"class": "IOPRIO_CLASS_BE"}), ("/linux/seccomp", {**SECCOMP, "listenerPath": "@" + "s" * 107}),
     ("/ociVersion", "1.0.0-rc.1+build.5", "/annotations", {"a": "", "bundle": "x"}),
     ("/root/path", "/" + "x" * 4094),
     ("/linux", ..., "/hostname", "", "/root/readonly", False),

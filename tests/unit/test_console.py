@@ -73,9 +73,9 @@ def read_until(fd, text, timeout=20):
 def test_the_stdio_matrix_is_runcs(terminal, detach, sock):
     expected = None
     if terminal and detach and not sock:
-        expected = "cannot allocate tty if runc will detach without setting console socket"
+        expected = "cannot allocate tty if pyrunc will detach without setting console socket"
     if sock and not (terminal and detach):
-        expected = "cannot use console socket if runc will not detach or allocate tty"
+        expected = "cannot use console socket if pyrunc will not detach or allocate tty"
     try:
         console.check_stdio(terminal, detach, sock)
         got = None

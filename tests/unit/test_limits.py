@@ -78,7 +78,8 @@ def test_writes_to_the_cgroup2_tree(member, value, expected):
     ("cpu", {"shares": 512, "quota": -1}, [
         ("cgroup:cpu,cpuacct", "cpu.shares", "512"), ("cgroup:cpu,cpuacct", "cpu.cfs_quota_us", "-1")]),
     ("cpu", {"realtimeRuntime": 5, "realtimePeriod": 9}, [
-        ("cgroup:cpu,cpuacct", "cpu.rt_period_us", "9"), ("cgroup:cpu,cpuacct", "cpu.rt_runtime_us", "5")]),
+        ("cgroup:cpu,cpuacct", "cpu.rt_period_us", "9"), ("cgroup:cpu,cpuacct", "cpu.rt_runtime_us", "5"),
+        ("cgroup:cpu,cpuacct", "cpu.rt_period_us", "9")]),
     ("cpu", {"cpus": "1"}, [("cgroup:cpuset", "cpuset.cpus", "1")]),
     ("pids", {"limit": 9}, [("cgroup:pids", "pids.max", "9")]),
     ("blockIO", {"weight": 20, "throttleWriteBpsDevice": [{"major": 8, "minor": 0, "rate": 3}]}, [
@@ -201,12 +202,18 @@ def test_every_flag_names_its_property():
         "memory": {"limit": 1 << 20, "reservation": 2 << 20, "swap": 3 << 20}}
 
 
+FULL = {"cpu": {"burst": 1, "cpus": "0", "mems": "0", "idle": 1, "shares": 9}, "pids": {"limit": 4}, "unified": {"a.b": "1"}}
+
+
 @pytest.mark.parametrize("saved, wanted, expected", [
     ({"memory": {"limit": 5, "swap": 7}}, {"memory": {"limit": -1}}, {"memory": {"limit": -1, "swap": 0}}),
     ({"memory": {"limit": 5, "swap": 7}}, {"memory": {"limit": 6}}, {"memory": {"limit": 6, "swap": 7}}),
+    ({"memory": {"limit": 5}}, {"memory": {"swap": 7}}, {"memory": {"limit": 5, "swap": 7}}),
+    ({"memory": {"limit": 5, "swap": 7, "reservation": 3}}, {"memory": {"limit": 0, "swap": 0, "reservation": 0}},
+     {"memory": {"limit": 5, "swap": 7, "reservation": 3}}),
     ({"cpu": {"quota": 5, "period": 7}}, {"cpu": {"quota": 6}}, {"cpu": {"quota": 6, "period": 7}}),
-    ({"cpu": {"burst": 1, "cpus": "0", "mems": "0", "idle": 1, "shares": 9}, "pids": {"limit": 4}, "unified": {"a.b": "1"}},
-     {"memory": {"limit": 5}}, {"cpu": {"shares": 9}, "memory": {"limit": 5}}),
+    (FULL, {"memory": {"limit": 5}}, {**FULL, "memory": {"limit": 5}}),
+    ({"unified": {"a.b": "1", "c.d": "2"}}, {"unified": {"c.d": "3"}}, {"unified": {"a.b": "1", "c.d": "3"}}),
     ({"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}, {"major": 8, "minor": 1, "rate": 2}]}},
      {"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 1, "rate": 3}]}},
      {"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}, {"major": 8, "minor": 1, "rate": 3}]}}),
@@ -214,6 +221,45 @@ def test_every_flag_names_its_property():
 ])
 def test_merging(saved, wanted, expected):
     assert update.merged(saved, wanted) == expected
+
+
+@pytest.mark.parametrize("wanted, expected", [
+    ({"memory": {"limit": 5}}, {"cpu": {"shares": 9}, "memory": {"limit": 5}}),
+    ({"cpu": {"burst": 2}, "unified": {"c.d": "3"}}, {"cpu": {"burst": 2, "shares": 9}, "unified": {"c.d": "3"}}),
+    ({"pids": {"limit": 0}}, {"cpu": {"shares": 9}, "pids": {"limit": 0}}),
+])
+def test_what_others_may_have_changed_since_is_not_written_again(wanted, expected):
+    assert update.written(update.merged(FULL, wanted), wanted) == expected
+
+
+@pytest.mark.parametrize("saved, wanted, expected", [
+    ({"limit": 64}, {"swap": 100}, [("memory.swap.max", "36"), ("memory.max", "64")]),
+    ({"limit": 64, "swap": 100}, {"limit": 80}, [("memory.swap.max", "20"), ("memory.max", "80")]),
+    ({"limit": 64, "swap": 100}, {"limit": 200, "swap": 300}, [("memory.swap.max", "100"), ("memory.max", "200")]),
+    ({"limit": 200, "swap": 300}, {"limit": 64, "swap": 100}, [("memory.swap.max", "36"), ("memory.max", "64")]),
+    ({"limit": 64, "swap": 100}, {"swap": -1}, [("memory.swap.max", "max"), ("memory.max", "64")]),
+    ({"limit": 64, "swap": 100}, {"limit": -1}, [("memory.swap.max", "max"), ("memory.max", "max")]),
+    ({}, {"swap": -1}, [("memory.swap.max", "max")]),
+])
+def test_cgroup2_counts_swap_alone_by_the_limit_that_holds(saved, wanted, expected):
+    wanted = {"memory": wanted}
+    resources = update.written(update.merged({"memory": saved}, wanted), wanted)
+    assert written(resources) == expected
+
+
+@pytest.mark.parametrize("saved, wanted, pointer", [
+    ({"memory": {"limit": 64, "swap": 100}}, {"memory": {"limit": 200}}, "/memory/swap"),
+    ({"memory": {"limit": 64, "swap": 100}}, {"memory": {"swap": 50}}, "/memory/swap"),
+    ({}, {"memory": {"swap": 50}}, "/memory/swap"),
+    ({"cpu": {"quota": 5000, "burst": 4000}}, {"cpu": {"quota": 3000}}, "/cpu/burst"),
+    ({"cpu": {"quota": 5000}}, {"cpu": {"burst": 6000}}, "/cpu/burst"),
+])
+def test_an_update_is_judged_with_the_limits_that_hold(saved, wanted, pointer):
+    with pytest.raises(Error) as caught:
+        update.judge(saved, wanted, "update")
+    assert caught.value.pointer == pointer
+    member, name = pointer[1:].split("/")
+    assert (caught.value.hint is None) == (name in wanted[member])
 
 
 @pytest.mark.parametrize("on_v1, gone", [(True, ["memory.kernel"]), (False, ["memory.kernel", "memory.kernelTCP"])])

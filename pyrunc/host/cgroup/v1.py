@@ -40,7 +40,7 @@ class Hierarchy(Cgroup):
             _make(top, self.relative, made)
             if _has(self.path, "cpuset.cpus"):
                 for path in made if self.relative in made else [*made, self.relative]:
-                    _inherit_cpuset(f"{top}/{path}")
+                    _inherit_cpuset(top, f"{top}/{path}")
         except OSError as err:
             raise self._error("create", err) from None
 
@@ -136,14 +136,18 @@ def _has(path, file):
         return False
 
 
-def _inherit_cpuset(path):
-    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some."""
-    parent = posix.open(path.rpartition("/")[0], DIR)
+def _inherit_cpuset(top, path):
+    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some. One above, that others have made, may have
+    none either: no group below it could then."""
+    above = path.rpartition("/")[0]
+    parent = posix.open(above, DIR)
     child = -1
     try:
         child = posix.open(path, DIR)
         for file in ("cpuset.cpus", "cpuset.mems"):
             if not _read(child, file).strip():
+                if above != top and not _read(parent, file).strip():
+                    _inherit_cpuset(top, above)
                 _write(child, file, _read(parent, file).strip())
     finally:
         for fd in (parent, child):
