@@ -43,6 +43,9 @@ struct init {
 	GAP(path)
 	uint8_t buf[4096] __attribute__((aligned(8))); /* scratch of one op, never kept across ops */
 	GAP(buf)
+	uint8_t stack[2][16384] __attribute__((aligned(16))); /* of a hook before its execve, and of the courier: see born */
+	GAP(stack)
+	struct { struct record rec; int fd, up; } courier; /* of a filter's listener, see op_talk.c */
 };
 
 typedef int op_fn(struct init *in, struct plan_op *op);
@@ -79,6 +82,15 @@ extern const uint32_t op_count;
 int plan_run(struct init *in);
 void end_slots(struct init *in, const struct plan_op *op);
 void say(struct init *in, uint32_t seq, int err);
+
+/*
+ * born.c: clone(2) with a stack of its own for a child that shares our memory: it runs run(arg), which never returns.
+ * The call is the one of old, with the same meaning in every filter that lets a process fork.
+ */
+#define born(flags, stack, run, arg) born_on((flags), (stack) + sizeof(stack), (run), (arg))
+long born_on(unsigned long flags, void *top, void (*run)(void *), void *arg);
+__attribute__((noreturn)) void die(int code);
+void start_courier(struct init *in);
 
 /* path.c: every path below a root slot */
 #define ROOT_RESOLVE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)

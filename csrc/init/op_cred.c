@@ -290,6 +290,8 @@ int op_SECCOMP(struct init *in, struct plan_op *op)
 
 	prog.len = (uint16_t)(arg_len(in, op->arg[0]) / 8);
 	prog.filter = arg_blob(in, op->arg[0]);
+	if (op->arg[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+		start_courier(in);
 	ret = (int)SYS3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->arg[1], &prog);
 	if (ret >= 0 && (op->arg[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER))
 		produce(in, op, 0, ret);

@@ -8,13 +8,15 @@
 #include <linux/wait.h>
 #include "init.h"
 
+struct disposition { void (*handler)(int); unsigned long flags; void (*restorer)(void); unsigned long mask; };
+
 /*
  * SIGRESET: CPython ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across execve, so all 64
  * dispositions and the mask are put back first of all (security.md 8).
  */
 int op_SIGRESET(struct init *in, struct plan_op *op)
 {
-	struct { void (*handler)(int); unsigned long flags; void (*restorer)(void); unsigned long mask; } dfl = { 0 };
+	struct disposition dfl = { 0 };
 	unsigned long none = 0;
 	int sig;
 
@@ -22,6 +24,39 @@ int op_SIGRESET(struct init *in, struct plan_op *op)
 		SYS4(__NR_rt_sigaction, sig, &dfl, 0, 8); /* SIGKILL and SIGSTOP refuse: nothing to reset */
 	(void)in, (void)op;
 	return (int)SYS4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, 8);
+}
+
+static void never(void)
+{
+	die(255);
+}
+
+static void end_by(int sig)
+{
+	die(128 + sig);
+}
+
+/*
+ * SIGEND: the kernel keeps from pid 1 of a pid namespace every signal that it has not asked for. Init at the gate is one,
+ * and what would end any process shall end it: so it asks, and ends with the status that a shell gives such an end. What
+ * is ignored, stops or continues by default stays as it is; execve puts all of it back. No handler returns, so there is
+ * nothing to restore, but without a restorer x86-64 delivers none.
+ */
+int op_SIGEND(struct init *in, struct plan_op *op)
+{
+	static const uint8_t others[] = { SIGKILL, SIGSTOP, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH };
+	struct disposition end = { end_by, 0x04000000 /* SA_RESTORER */, never, ~0ul };
+	uint32_t sig, i;
+	long ret = 0;
+
+	(void)in, (void)op;
+	for (sig = 1; sig <= 64 && ret == 0; sig++) {
+		for (i = 0; i < sizeof others && others[i] != sig; i++)
+			;
+		if (i == sizeof others)
+			ret = SYS4(__NR_rt_sigaction, sig, &end, 0, 8);
+	}
+	return (int)ret;
 }
 
 /*

@@ -1,6 +1,4 @@
 /* The conversation with the supervisor, the gate, hooks, and the last op of all. */
-#include <linux/close_range.h>
-#include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/time_types.h>
 #include <linux/wait.h>
@@ -57,6 +55,46 @@ static int receive(struct init *in, struct plan_op *op, uint32_t seq)
 	return rec.err ? rec.err : got == want ? 0 : -ECONNRESET;
 }
 
+/* The answer without descriptors. */
+static int await_answer(struct init *in, struct plan_op *op)
+{
+	struct record rec;
+	long n;
+
+	in->step = STEP_READ;
+	do
+		n = SYS3(__NR_read, in->sync, &rec, sizeof rec);
+	while (n == -EINTR);
+	return n < 0 ? (int)n : n != sizeof rec || rec.seq != op->arg[0] ? -ECONNRESET : rec.err;
+}
+
+/*
+ * The courier: a thread of ours, made before the filter and so free of it. The listener of a filter leaves init by
+ * sendmsg(2); a filter that asks its agent about that call would hold init before the agent can hear of it.
+ */
+static void courier(void *arg)
+{
+	struct init *in = arg;
+	struct __kernel_timespec time = { .tv_nsec = 20000 };
+	int fd, ret;
+
+	while ((fd = __atomic_load_n(&in->courier.fd, __ATOMIC_ACQUIRE)) < 0)
+		SYS2(__NR_nanosleep, &time, 0);
+	ret = send_with(in, &in->courier.rec, fd);
+	if (ret < 0)
+		say(in, SAY_FAIL, ret);
+	for (;;)
+		SYS1(__NR_exit, 0);
+}
+
+/* Where there can be no thread (a pids limit of one), init sends for itself. */
+void start_courier(struct init *in)
+{
+	in->courier.fd = -1;
+	in->courier.up = born(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, in->stack[1],
+			      courier, in) > 0;
+}
+
 /* SYNC: "I am here"; the supervisor does what *its* plan says for this number and answers. With nothing to hand over
  * or receive it is one write and one read, which is all a seccomp filter may have left us. */
 int op_SYNC(struct init *in, struct plan_op *op)
@@ -68,15 +106,15 @@ int op_SYNC(struct init *in, struct plan_op *op)
 	if (fd < 0 && op->slot[1] == NO_SLOT) {
 		in->step = STEP_WRITE;
 		n = SYS3(__NR_write, in->sync, &rec, sizeof rec);
-		if (n != sizeof rec)
-			return n < 0 ? (int)n : -EIO;
-		in->step = STEP_READ;
-		do
-			n = SYS3(__NR_read, in->sync, &rec, sizeof rec);
-		while (n == -EINTR);
-		return n < 0 ? (int)n : n != sizeof rec || rec.seq != op->arg[0] ? -ECONNRESET : rec.err;
+		return n == sizeof rec ? await_answer(in, op) : n < 0 ? (int)n : -EIO;
 	}
 	in->step = STEP_WRITE;
+	if (in->courier.up) {
+		in->courier.rec = rec;
+		__atomic_store_n(&in->courier.fd, fd, __ATOMIC_RELEASE);
+		in->courier.up = 0;
+		return await_answer(in, op);
+	}
 	n = send_with(in, &rec, fd);
 	if (n < 0)
 		return (int)n;
@@ -104,82 +142,132 @@ int op_GATE(struct init *in, struct plan_op *op)
 	return n < 0 ? (int)n : n == 1 ? 0 : -ECONNRESET;
 }
 
-/* --- HOOK --- */
-
-static void hook_child(struct init *in, struct plan_op *op, int *pipe)
+/* What HOME has found, behind the environment's last entry: the vec has room for one more, see place_vecs. */
+static void add_home(struct init *in, char **env)
 {
-	int state = slot(in, op, 1), ret = 0;
-
-	/* stdin: the state, from its start for every hook; output goes where the supervisor can read it afterwards */
-	SYS3(__NR_lseek, state, 0, 0);
-	SYS3(__NR_dup3, state, 0, 0);
-	if (op->slot[2] != NO_SLOT)
-		SYS3(__NR_dup3, slot(in, op, 2), 1, 0);
-	if (op->slot[3] != NO_SLOT)
-		SYS3(__NR_dup3, slot(in, op, 3), 2, 0);
-	SYS3(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC); /* what the caller preserves is the process's, not a hook's */
-	if (op->slot[0] != NO_SLOT)
-		ret = (int)SYS1(__NR_fchdir, slot(in, op, 0));
-	if (ret == 0)
-		ret = (int)SYS3(__NR_execve, arg_str(in, op->arg[0]), arg_vec(in, op->arg[1]), arg_vec(in, op->arg[2]));
-	SYS3(__NR_write, pipe[1], &ret, sizeof ret);
-	for (;;)
-		SYS1(__NR_exit_group, 127);
+	while (*env)
+		env++;
+	if (in->home[0])
+		*env = in->home;
 }
 
-static int hook_wait(struct init *in, int pid, int pidfd, uint32_t seconds)
+/* --- HOOK --- */
+
+struct hook { struct init *in; struct plan_op *op; int error; };
+
+static long put_on(int fd, int std)
 {
-	struct __kernel_timespec limit = { .tv_sec = seconds };
-	struct pollfd poll = { .fd = pidfd, .events = POLLIN };
-	int status = 0, timed_out = 0;
+	long ret = SYS3(__NR_dup3, fd, std, 0);
+
+#ifdef __NR_dup2 /* a filter may know the older one only */
+	if (ret < 0)
+		ret = SYS2(__NR_dup2, fd, std);
+#endif
+	return ret;
+}
+
+/* stdin: the state, from its start for every hook; output goes where the supervisor can read it afterwards. */
+static long hook_stdio(struct init *in, struct plan_op *op)
+{
+	long ret = SYS3(__NR_lseek, slot(in, op, 1), 0, 0);
+	int i;
+
+	for (i = 0; i < 3 && ret >= 0; i++)
+		if (op->slot[i + 1] != NO_SLOT)
+			ret = put_on(slot(in, op, i + 1), i);
+	return ret;
+}
+
+static void hook_child(void *arg)
+{
+	struct hook *hook = arg;
+	struct init *in = hook->in;
+	struct plan_op *op = hook->op;
+	char **env = arg_vec(in, op->arg[2]);
+	long ret = hook_stdio(in, op);
+	int fd;
+
+	for (fd = 3; fd < in->base; fd++) /* what the caller preserves is the process's, not a hook's */
+		close_fd(fd);
+	if (op->arg[4])
+		add_home(in, env);
+	if (ret >= 0 && op->slot[0] != NO_SLOT)
+		ret = SYS1(__NR_fchdir, slot(in, op, 0));
+	if (ret >= 0)
+		ret = SYS3(__NR_execve, arg_str(in, op->arg[0]), arg_vec(in, op->arg[1]), env);
+	hook->error = (int)ret;
+	die(127);
+}
+
+/* 5 ms, by the first call of those that sleep which the filter allows. Without any, we spin until the time is up. */
+static void nap(void)
+{
+	struct __kernel_timespec time = { .tv_nsec = 5000000 };
+
+	if (SYS2(__NR_nanosleep, &time, 0) < 0 && SYS4(__NR_clock_nanosleep, 1 /* CLOCK_MONOTONIC */, 0, &time, 0) < 0)
+		SYS5(__NR_ppoll, 0, 0, &time, 0, 8);
+}
+
+/* The hook's status when it ends within `seconds`: 1. 0 when it does not, -errno. */
+static int ended_in_time(int pid, int *status, uint32_t seconds)
+{
+	struct __kernel_timespec start, now;
+	long n, ret = SYS2(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, &start);
+
+	while (ret == 0) {
+		n = SYS4(__NR_wait4, pid, status, WNOHANG, 0);
+		if (n && n != -EINTR)
+			return n < 0 ? (int)n : 1;
+		ret = SYS2(__NR_clock_gettime, 1, &now);
+		if (ret == 0 && (now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec >= seconds * 1000000000ll)
+			return 0;
+		nap();
+	}
+	return (int)ret;
+}
+
+static int hook_wait(struct init *in, int pid, uint32_t seconds)
+{
+	int status = 0, ret = seconds ? ended_in_time(pid, &status, seconds) : 0;
 	long n;
 
-	do
-		n = SYS5(__NR_ppoll, &poll, 1, seconds ? &limit : 0, 0, 8);
-	while (n == -EINTR);
-	if (n == 0) {
-		timed_out = 1;
-		SYS4(__NR_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+	in->step = STEP_FORK;
+	if (ret < 0 || (seconds && ret == 0)) {
+		in->step = ret < 0 ? STEP_FORK : STEP_TIMEOUT;
+		ret = ret < 0 ? ret : -ETIMEDOUT;
+		if (SYS2(__NR_kill, pid, SIGKILL) < 0) /* our own end is near, which in a pid namespace of ours is its end too */
+			return ret;
 	}
 	do
-		n = SYS4(__NR_wait4, pid, &status, 0, 0);
+		n = ret > 0 ? pid : SYS4(__NR_wait4, pid, &status, 0, 0);
 	while (n == -EINTR);
-	if (timed_out) {
-		in->step = STEP_TIMEOUT;
-		return -ETIMEDOUT;
-	}
-	if (status == 0)
-		return 0;
+	if (ret < 0)
+		return ret;
+	if (n < 0 || status == 0)
+		return n < 0 ? (int)n : 0;
 	in->step = status & 0x7f ? STEP_SIGNALLED : STEP_EXIT;
 	return -(status & 0x7f ? status & 0x7f : status >> 8 & 0xff);
 }
 
-/* HOOK: createContainer (before the root changes) and startContainer (after the gate, as the process itself). */
+/*
+ * HOOK: createContainer (before the root changes) and startContainer (after the gate, as the process itself). The latter
+ * runs under the container's filter: so it is started and waited for by calls that old libcs make, and the child, which
+ * holds us until it has become the hook or has ended, says through our memory why it has not.
+ */
 int op_HOOK(struct init *in, struct plan_op *op)
 {
-	int pipe[2], pidfd = -1, ret, failed = 0;
-	struct clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD };
+	struct hook hook = { in, op, 0 };
+	int ret;
 	long pid;
 
 	in->step = STEP_FORK;
-	ret = (int)SYS2(__NR_pipe2, pipe, O_CLOEXEC);
-	if (ret < 0)
-		return ret;
-	pid = SYS2(__NR_clone3, &args, CLONE_ARGS_SIZE_VER0);
-	if (pid == 0)
-		hook_child(in, op, pipe);
-	close_fd(pipe[1]);
-	if (pid < 0) {
-		close_fd(pipe[0]);
+	pid = born(CLONE_VM | CLONE_VFORK | SIGCHLD, in->stack[0], hook_child, &hook);
+	if (pid < 0)
 		return (int)pid;
-	}
-	SYS3(__NR_read, pipe[0], &failed, sizeof failed);
-	close_fd(pipe[0]);
-	ret = hook_wait(in, (int)pid, pidfd, op->arg[3]);
-	close_fd(pidfd);
-	if (failed) {
+	ret = hook_wait(in, (int)pid, op->arg[3]);
+	if (hook.error) {
 		in->step = STEP_EXEC;
-		return failed;
+		return hook.error;
 	}
 	return ret;
 }
@@ -190,14 +278,10 @@ int op_HOOK(struct init *in, struct plan_op *op)
  */
 int op_EXEC(struct init *in, struct plan_op *op)
 {
-	char **argv = arg_vec(in, op->arg[0]), **envp = arg_vec(in, op->arg[1]), **end = envp;
+	char **argv = arg_vec(in, op->arg[0]), **envp = arg_vec(in, op->arg[1]);
 
 	say(in, SAY_EXEC, 0);
-	if (in->home[0]) {
-		while (*end)
-			end++;
-		end[0] = in->home; /* the vec has room for one more, see place_vecs */
-	}
+	add_home(in, envp);
 	in->step = STEP_EXEC;
 	return (int)SYS3(__NR_execve, in->exec_path, argv, envp);
 }

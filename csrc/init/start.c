@@ -73,10 +73,7 @@ void start_c(long *stack);
 
 __attribute__((noreturn, used)) void start_c(long *stack)
 {
-	int code = init_main(stack);
-
-	for (;;)
-		SYS1(__NR_exit_group, code);
+	die(init_main(stack));
 }
 
 #if defined(__x86_64__)

@@ -109,6 +109,15 @@ def _signals_come_first(plan):
         yield first.index, f"{first.name} before SIGRESET"
 
 
+def _signals_end_a_waiting_init(plan):
+    """create and run: init, which may be pid 1, asks for what would end it, while it still may; exec makes no pid 1."""
+    names = [op.name for op in plan.child_ops()]
+    if any([op.name == "CREATED" for op in plan.ops]):
+        after = min([names.index(name) for name in ("SECCOMP", "GATE", "EXEC") if name in names])
+        if "SIGEND" not in names[:after]:
+            yield plan.ops[-1].index, "no SIGEND before the filter and the gate"
+
+
 def _a_unit_comes_first(plan):
     """Where systemd makes the group, the process is not born into it: it enters before it does anything of its own."""
     for op in plan.ops:
@@ -237,7 +246,8 @@ def _what_is_handed_over_is_used(plan):
 
 RULES = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
-    _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _a_unit_comes_first, _seccomp_order,
+    _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _signals_end_a_waiting_init,
+    _a_unit_comes_first, _seccomp_order,
     _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks,
     _first_process_forks_init, _nothing_of_the_hosts_crosses_the_fork, _what_is_handed_over_is_used,
 )

@@ -7,7 +7,7 @@ request: id, bundle (absolute), rootless (cgroups may be done without), cgroup (
          cgroup_v1 ([[controllers, mount point, path], ...]), unit (of systemd: that makes the group; see scope.py), bpf
          ((bytes, flags, listener) or None),
          gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
-         listen_fds, notify, pidfd_socket
+         listen_fds, notify, pidfd_socket, environ (the runtime's environment: that of hooks without one)
 """
 
 from ..config import sysctl
@@ -63,7 +63,7 @@ def compile(config, facts, request):
         from . import netdev
 
         netdev.move(plan, linux["netDevices"])
-    hooks.setup(plan, config)
+    hooks.setup(plan, config, request.get("environ", []))
     rootfs.change_root(plan, config, ns, request.get("no_pivot"))
     _system(plan, config, request, ns, mounts, own_dev)
     _process(plan, config, facts, request, ns)
@@ -240,6 +240,7 @@ def _process(plan, config, facts, request, ns):
     env = process.environment(proc, request)
     rlimits(plan, proc)
     process.scheduling(plan, proc, linux)
+    plan.add("I", "SIGEND", source="default: signals")
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
     gated, hooked = request.get("gate"), hooks.listed(config, "startContainer")

@@ -1,5 +1,8 @@
 """Hooks: who runs which, when, and what they get. config.md#posix-platform-hooks."""
 
+from .process import environment
+
+LONGEST = (1 << 32) - 1  # seconds: 136 years
 KINDS_AT_SETUP = ("prestart", "createRuntime")
 
 
@@ -7,7 +10,7 @@ def listed(config, kind):
     return config.get("hooks", {}).get(kind) or []
 
 
-def setup(plan, config):
+def setup(plan, config, environ):
     """SYNC: the host runs prestart and createRuntime in its namespaces; init gets the state for createContainer."""
     inside = listed(config, "createContainer")
     kinds = [kind for kind in KINDS_AT_SETUP if listed(config, kind)]
@@ -21,7 +24,7 @@ def setup(plan, config):
         plan.add("H", "STATE_JSON", ("hook-state",), ("created",), source="/hooks/createContainer")
         for i, hook in enumerate(inside):
             plan.source = f"/hooks/createContainer/{i}"
-            plan.add("I", "HOOK", ("root", "hook-state", "hook-out", "hook-err"), _args(hook, None))
+            plan.add("I", "HOOK", ("root", "hook-state", "hook-out", "hook-err"), _args(hook, environ, False))
 
 
 def outputs(plan, config):
@@ -35,9 +38,12 @@ def start_container(plan, config):
     """After the gate, as the process itself would run: its credentials, its filter; its environment unless it has one."""
     for i, hook in enumerate(listed(config, "startContainer")):
         plan.source = f"/hooks/startContainer/{i}"
-        env = config["process"].get("env", [])
-        plan.add("I", "HOOK", (None, "start-state", None, None), _args(hook, env))
+        plan.add("I", "HOOK", (None, "start-state", None, None), _args(hook, environment(config["process"], {}), True))
 
 
-def _args(hook, env):
-    return hook["path"], hook.get("args") or [hook["path"]], hook.get("env", env or []), hook.get("timeout", 0)
+def _args(hook, environ, home):
+    """The array `env` is the environment, an empty one too. Without it a hook has `environ`, and with `home` what op HOME has found."""
+    env = hook.get("env")
+    own = env is not None
+    return (hook["path"], hook.get("args") or [hook["path"]], env if own else environ,
+            min(hook.get("timeout", 0), LONGEST), int(home and not own))

@@ -59,14 +59,15 @@ OPS = {
     "SETID": (52, "I", "cred", (), (("uid", "u32"), ("gid", "u32")), 0),
     "CAPS": (53, "I", "cred", (), (("masks", "blob"),), 1),
     "AMBIENT": (54, "I", "cred", (), (("caps", "u64"),), 1),
-    "VERIFY_CWD": (55, "I", "cred", (), (), 0),
-    "LOOKUP": (56, "I", "cred", (("root", "root", 0),), (("candidates", "vec"),), 0),
-    "SEAL": (57, "I", "cred", (("keep", "any", 0), ("also", "any", 0), ("third", "any", 0)), (("first", "u32"),), 0),
-    "SECCOMP": (58, "I", "cred", (("notify", "notify", 1),), (("filter", "blob"), ("flags", "u32")), 0),
-    "SYNC": (59, "MI", "any", (("send", "any", 0), ("got", "any", 2)), (("seq", "u32"),), 1),
-    "GATE": (60, "I", "gate", (("gate", "gate", 0),), (), 1),
-    "HOOK": (61, "I", "any", (("cwd", "root", 0), ("state", "memfd", 0), ("out", "memfd", 0), ("err", "memfd", 0)), (("path", "str"), ("argv", "vec"), ("env", "vec"), ("timeout", "u32")), 1),
-    "EXEC": (62, "I", "exec", (("status", "status", 0),), (("argv", "vec"), ("env", "vec")), 1),
+    "SIGEND": (55, "I", "cred", (), (), 0),
+    "VERIFY_CWD": (56, "I", "cred", (), (), 0),
+    "LOOKUP": (57, "I", "cred", (("root", "root", 0),), (("candidates", "vec"),), 0),
+    "SEAL": (58, "I", "cred", (("keep", "any", 0), ("also", "any", 0), ("third", "any", 0)), (("first", "u32"),), 0),
+    "SECCOMP": (59, "I", "cred", (("notify", "notify", 1),), (("filter", "blob"), ("flags", "u32")), 0),
+    "SYNC": (60, "MI", "any", (("send", "any", 0), ("got", "any", 2)), (("seq", "u32"),), 1),
+    "GATE": (61, "I", "gate", (("gate", "gate", 0),), (), 1),
+    "HOOK": (62, "I", "any", (("cwd", "root", 0), ("state", "memfd", 0), ("out", "memfd", 0), ("err", "memfd", 0)), (("path", "str"), ("argv", "vec"), ("env", "vec"), ("timeout", "u32"), ("home", "u32")), 1),
+    "EXEC": (63, "I", "exec", (("status", "status", 0),), (("argv", "vec"), ("env", "vec")), 1),
 }
 
 STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir", "notproc")

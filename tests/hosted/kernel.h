@@ -37,7 +37,7 @@ extern struct kernel {
 	uint8_t open[FDS];
 	/* its own */
 	uint8_t served[FDS];
-	int next_fd, depth, links;
+	int next_fd, depth, links, seconds;
 	uint32_t seq;
 	void *plan, *areas[AREAS];
 } k;
