@@ -198,7 +198,7 @@ static int left_ms(int64_t deadline)
  * own, which would allow killing its children too, makes it a background job of the caller's terminal (SIGTTOU where
  * it sets a mode, no ^C for it).
  */
-static int follow(int pidfd, struct stream streams[2], int timeout_seconds)
+static int follow(int pidfd, struct stream streams[2], uint32_t timeout_seconds)
 {
 	int64_t deadline = timeout_seconds > 0 ? now_ms() + (int64_t)timeout_seconds * 1000 : -1;
 	int killed = 0;
@@ -234,7 +234,7 @@ static int read_end(const int pipe_fds[2])
 }
 
 int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd,
-			 int timeout_seconds, struct hook_report *r)
+			 uint32_t timeout_seconds, struct hook_report *r)
 {
 	int out[2] = {-1, -1}, err[2] = {-1, -1}, pidfd = -1, pid, result;
 	memset(r, 0, sizeof(*r));

@@ -29,9 +29,15 @@ class Foreground:
         self.tty = console.host_terminal()
         self.saved = console.attach(self.tty, master)
 
+    def until(self, supervisor, fd):
+        """Pass signals and the terminal on until `fd` is readable. The wait status of a process that has ended, else None."""
+        if self.status is None:
+            self.status = kernel_tty.wait(self.sigfd, supervisor.pidfd, supervisor.pid, self.master, self.tty, self.subreaper, fd)
+        return self.status
+
     def wait(self, supervisor, proxy=None):
         """Exit code as a shell has it: the process's status, or 128 + the signal that killed it."""
-        status, oom = None, supervisor.oom
+        status, oom = self.status, supervisor.oom
         while status is None:
             ready = proxy.fileno() if proxy else -1
             extra = kernel_tty.watch(oom.file, ready) if oom and oom.seen else ready

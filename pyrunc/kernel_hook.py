@@ -21,7 +21,7 @@ def run(path, argv, env, stdin=-1, cwd=None, timeout=0):
     strings = [[ffi.new("char[]", encode(text)) for text in texts] for texts in (argv, env)]
     vectors = [ffi.new("char *[]", [*texts, ffi.NULL]) for texts in strings]
     directory = ffi.NULL if cwd is None else encode(cwd)
-    ret = lib.hook_run(encode(path), vectors[0], vectors[1], stdin, directory, timeout, report)
+    ret = lib.hook_run(encode(path), vectors[0], vectors[1], stdin, directory, min(timeout, (1 << 32) - 1), report)
     if ret < 0:
         what = f"chdir {cwd}" if report.step else f"fork/exec {path}"
         raise OSError(-ret, posix.strerror(-ret), what)

@@ -3,18 +3,24 @@
 Called by supervise (the first two, at a SYNC) and lifecycle (the others). createContainer and startContainer run in the
 container's namespaces: init runs them (op HOOK), here is only the state they get.
 
-As runc: in the order listed, argv and env exactly as given, cwd ours unless said otherwise, the state on stdin, killed
-when the timeout is over, and then the hook itself only. Unlike runc we don't wait for what a hook left running with our
-pipes open, and stdin is a sealed memfd, so that a hook which reads neither all nor any of it makes no difference.
+As runc: in the order listed, argv and env exactly as given (without `env`: ours), cwd ours unless said otherwise, the state
+on stdin, killed when the timeout is over, and then the hook itself only. Unlike runc we don't wait for what a hook left
+running with our pipes open, and stdin is a sealed memfd, so that a hook which reads neither all nor any of it makes no
+difference.
 """
 
 from _signal import strsignal
-from posix import close
+from posix import close, environ
 
 from .. import kernel, kernel_hook
 from ..errors import Error
 from ..jsonio import dumps, shown
 from ..state import OCI_VERSION
+
+
+def environment():
+    """Ours, which is that of a hook without `env`: it may find its helpers along our PATH. A list of `KEY=value`."""
+    return [(name + b"=" + value).decode("utf-8", "surrogateescape") for name, value in environ.items()]
 
 
 def state_for(container_id, status, pid, bundle, annotations=None):
@@ -52,7 +58,8 @@ def _run_one(kind, index, hook, text, cwd):
         # one for each hook: they would share its offset, and a hook may leave a reader behind
         stdin = kernel.memfd("pyrunc:state", text)
         try:
-            result = kernel_hook.run(path, hook.get("args") or [path], hook.get("env", ()), stdin, cwd, timeout)
+            env = hook.get("env")
+            result = kernel_hook.run(path, hook.get("args") or [path], environment() if env is None else env, stdin, cwd, timeout)
         finally:
             close(stdin)
         reason = failure(*result, timeout)  # type: ignore[call-arg]  # result is a row of four

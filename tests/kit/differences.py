@@ -302,13 +302,12 @@ ALLOWED = [
     Allowed("cgroups above the container's", "left behind", when=lambda d: d.ours == [] and all(
         line.startswith("cgroup ") for line in d.theirs)),
     Allowed("a group twice in exec", r"exec\.(groups|status\.Groups)", peer="runc-new", when=twice),
-    Allowed("hooks without env", r"hook\.(prestart|createRuntime|poststart|poststop)\.\d\.env",
-            when=lambda d: d.ours == [] and "PATH" in d.theirs[0]),
+    Allowed("createContainer hooks without env", r"hook\.createContainer\.\d\.env",
+            when=lambda d: d.theirs == [] and any(entry.startswith("PATH=") for entry in d.ours)),
     Allowed("umask above 0777", r"verb (create|run|exec\d)", when=umask_too_wide),
     Allowed("exec in a container at its pids limit", r"verb exec\d", when=lambda d: d.theirs[1] is None and d.ours == [255, "other"]
             and d.config["linux"]["resources"].get("pids", {}).get("limit") == 0),
-    Allowed("startContainer hooks without env", r"hook\.startContainer\.\d\.env",
-            when=lambda d: d.theirs[-1].startswith("HOME=") and d.ours in ([], d.theirs[:-1])),
+    Allowed("startContainer hooks whose env is empty", r"hook\.startContainer\.\d\.env", when=lambda d: d.theirs and d.ours == []),
     Allowed("startContainer hook or execve fails", r"verb (start|run)", when=lambda d: d.ours[0] == 1 and d.theirs[1] is None
             and any(hook["path"] in ("/none", "/bin/false") or may_not_fork(d) for hook in d.config.get("hooks", {}).get("startContainer", ()))),
     Allowed("device rule of a default node that the config lists", r"verb (create|run)|try\.device:.*", when=listed_default_node),

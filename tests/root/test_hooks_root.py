@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from kit.bundle import File, namespaces
+from kit.bundle import File, Node, namespaces
 from kit.runtime import alive, wait_until
 
 known_bad = pytest.mark.runc_known_bad
@@ -125,12 +125,178 @@ def test_a_hook_gets_its_env_and_nothing_else(rt, hooks):
         assert lines == {"A=1", "B=two words"}, kind
 
 
-@known_bad("passes its own environment on")
-def test_a_hook_without_env_has_an_empty_environment(rt, hooks):
+@known_bad("createContainer hooks have none")
+def test_a_hook_without_env_has_the_runtimes(rt, hooks):
     container = rt.container(EXITED, {"hooks": {kind: [hooks.script(kind)] for kind in OUTSIDE}})
-    container.run(env={"SECRET": "x"}).ok()
+    container.run(env={"MINE": "x", "PATH": "/usr/bin:/bin"}).ok()
+    for kind in OUTSIDE:
+        assert {"MINE=x", "PATH=/usr/bin:/bin"} <= set(hooks.note(kind, "env").split("\n")), kind
+
+
+def test_a_hook_whose_env_is_empty_has_none(rt, hooks):
+    container = rt.container(EXITED, {"hooks": {kind: [hooks.script(kind) | {"env": []}] for kind in OUTSIDE}})
+    container.run(env={"MINE": "x"}).ok()
     for kind in OUTSIDE:
         assert hooks.note(kind, "env").strip() == "", kind
+
+
+def test_the_environment_of_start_and_delete_is_that_of_their_hooks(rt, hooks):
+    container = rt.container(SLEEP, {"hooks": {kind: [hooks.script(kind)] for kind in ("createRuntime", "poststart", "poststop")}})
+    container.create(env={"MINE": "create"}).ok()
+    container.start(env={"MINE": "start"}).ok()
+    container.delete("-f", env={"MINE": "delete"}).ok()
+    for kind, mine in (("createRuntime", "create"), ("poststart", "start"), ("poststop", "delete")):
+        assert f"MINE={mine}" in hooks.note(kind, "env").split("\n"), kind
+
+
+@pytest.mark.parametrize("env, expected", [
+    (None, {"PATH=/bin", "MINE=2", "HOME=/home/user"}), ([], set()), (["A=1"], {"A=1"})], ids=("absent", "empty", "own"))
+def test_a_startcontainer_hook_has_the_processs_environment_with_home(rt, env, expected):
+    hook = {"path": "/bin/cat", "args": ["cat", "/proc/self/environ"], **({} if env is None else {"env": env})}
+    container = rt.container({"hooks": {"startContainer": [hook]}}, {"process": {
+        "args": ["/bin/true"], "env": ["PATH=/bin", "MINE=1", "MINE=2"], "user": {"uid": 5, "gid": 5}}},
+        rootfs={"etc/passwd": "user:x:5:5::/home/user:/bin/sh\n"})
+    assert set(container.run().ok().out.split("\0")) - {""} == expected
+
+
+@pytest.mark.parametrize("seconds", (1 << 32, (1 << 32) + 1, (1 << 63) - 1))
+def test_a_timeout_of_more_than_32_bits_is_long(rt, hooks, seconds):
+    patch, rootfs = inside("sleep 1.2; echo startContainer >> /log")
+    patch["hooks"]["startContainer"][0]["timeout"] = seconds
+    patch["hooks"].update({kind: [hooks.script(kind, "sleep 1.2") | {"timeout": seconds}] for kind in ("createRuntime", "createContainer")})
+    container = rt.container(EXITED, patch, rootfs=rootfs)
+    container.run().ok()
+    assert hooks.log() == ["createRuntime", "createContainer"] and (container.rootfs / "log").exists()
+
+
+def test_a_failing_hook_inside_does_not_report_the_output_of_another_kind(rt, hooks):
+    patch, rootfs = inside("exit 3")
+    patch["hooks"]["createContainer"] = [hooks.script("createContainer", "echo of-another")]
+    result = rt.container(EXITED, patch, rootfs=rootfs).run()
+    result.failed("startContainer hook #0: exit status 3")
+    assert "of-another" not in result.err
+
+
+# --- hooks under the container's filter
+
+NEWER = ("clone3", "close_range", "dup3", "pipe2", "ppoll", "nanosleep", "clock_nanosleep", "pidfd_send_signal", "pidfd_open",
+         "execveat", "waitid", "fork", "vfork", "mmap", "rt_sigreturn")
+OLD = ("read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask ioctl access pipe "
+       "select dup dup2 nanosleep getpid clone fork vfork execve exit wait4 kill uname fcntl getcwd chdir fchdir readlink getuid "
+       "getgid geteuid getegid setuid setgid getppid arch_prctl clock_gettime exit_group set_tid_address prctl capset rt_sigreturn "
+       "getdents64 sendfile newfstatat openat set_robust_list rseq prlimit64 getrandom statx faccessat").split()
+PROFILES = {
+    "clone3 is unknown, as Docker's profile answers": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]},
+    "what is newer is not permitted": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": [name for name in NEWER if name != "mmap"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]},
+    "only an old libc's calls are allowed": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": OLD, "action": "SCMP_ACT_ALLOW"}]},
+}
+
+
+@pytest.mark.parametrize("nnp", (True, False))
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("timeout", (None, 20))
+def test_startcontainer_hooks_run_under_a_filter_that_knows_only_older_calls(rt, profile, nnp, timeout):
+    more = {} if timeout is None else {"timeout": timeout}
+    hooks = [{"path": "/bin/cat", "args": ["cat"], **more}, {"path": "/bin/echo", "args": ["echo", "second"], **more}]
+    container = rt.container(EXITED, {"process": {"noNewPrivileges": nnp}, "linux": {"seccomp": PROFILES[profile]},
+                                      "hooks": {"startContainer": hooks}})
+    out = container.run().ok().out
+    assert json.loads(out.removesuffix("second\n"))["status"] == "created"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_hook_that_runs_too_long_under_such_a_filter_is_ended(rt, profile):
+    hooks = [{"path": "/bin/cat", "args": ["cat", "/fifo"], "timeout": 1}]
+    container = rt.container(EXITED, {"linux": {"seccomp": PROFILES[profile]}, "hooks": {"startContainer": hooks}},
+                             rootfs={"fifo": Node("p")})
+    result = container.run()
+    result.failed("hook ran past specified timeout of 1.0s")
+    assert 1 <= result.seconds < 5
+    rt.assert_nothing_left()
+
+
+@pytest.mark.parametrize("verb", ("run", "start"))
+def test_what_init_calls_under_the_filter_is_what_the_table_says(rt, verb):
+    """pyrunc/plan/sealed.py, against strace."""
+    from pyrunc.plan import sealed
+
+    trace = rt.base / "trace"
+    container = rt.container(EXITED, {"process": {"noNewPrivileges": False}, "linux": {"seccomp": PROFILES[next(iter(PROFILES))]},
+                                      "hooks": {"startContainer": [{"path": "/bin/true"}, {"path": "/bin/true", "timeout": 9}]}})
+    wrap = ("strace", "-f", "-q", "-o", trace)
+    if verb == "run":
+        container.run(wrap=wrap).ok()
+    else:
+        creating = rt.spawn("create", "--bundle", container.bundle.path, container.id, wrap=wrap)
+        wait_until(lambda: container.state().code == 0 and container.status == "created")
+        container.start().ok()
+        creating.wait().ok()
+    calls, counted = {}, set()  # of init from the filter on, and of the children that it makes, up to their execve
+    for line in trace.read_text().splitlines():
+        pid, _, rest = line.partition(" ")
+        name = rest.strip().removeprefix("<... ").replace("(", " ").partition(" ")[0]
+        if "SECCOMP_SET_MODE_FILTER" in rest and rest.endswith("= 0"):
+            counted.add(pid)
+        elif pid in counted or (counted and pid not in calls):
+            counted.add(pid)
+            calls.setdefault(pid, set()).add(name)
+            if name == "execve":
+                counted.discard(pid)
+        else:
+            calls.setdefault(pid, set())
+    ops = ("CAPS", "AMBIENT", "SYNC", "HOOK", "EXEC", *(("GATE",) if verb == "start" else ()))
+    told = {call.strip("[]") for op in ops for call in sealed.CALLS[op]}
+    seen = set().union(*calls.values()) - {"---", "+++", "restart_syscall"}
+    assert seen <= told
+    assert {"clone", "wait4", "capset", "prctl", "read", "write", "execve", "dup3", "lseek"} <= seen
+
+
+# --- output of hooks inside, and a terminal
+
+def on_a_terminal(rt, container, *more):
+    """Foreground run on a pty: (exit code, all that is shown)."""
+    master, slave = os.openpty()
+    running = container.spawn_run(*more, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+    os.close(master)
+    return running.wait().code, shown.decode()
+
+
+@pytest.mark.parametrize("lines", (1, 5000))
+@pytest.mark.parametrize("status", (0, 3))
+def test_the_output_of_a_startcontainer_hook_is_shown_on_the_terminal(rt, lines, status):
+    patch, rootfs = inside(f"i=0; while [ $i -lt {lines} ]; do echo line $i; i=$((i+1)); done; echo last >&2; exit {status}")
+    container = rt.container(EXITED, {"process": {"terminal": True}}, patch, rootfs=rootfs)
+    code, shown = on_a_terminal(rt, container)
+    assert code == (1 if status else 0)
+    assert [line for line in shown.splitlines() if line.startswith("line")] == [f"line {i}" for i in range(lines)]
+    assert "last" in shown
+    if status:
+        assert "startContainer hook #0: exit status 3" in shown
+
+
+def test_an_interrupt_ends_a_startcontainer_hook_that_hangs(rt):
+    patch, rootfs = inside("echo here; sleep 60")
+    container = rt.container(EXITED, patch, rootfs=rootfs)
+    running = container.spawn_run()
+    wait_until(lambda: "here" in running.output())
+    running.popen.terminate()
+    result = running.wait(10)
+    result.failed("died during its setup (exit status 143)")
+    rt.assert_nothing_left()
 
 
 def test_a_startcontainer_hook_without_env_has_the_programs(rt):
@@ -359,3 +525,9 @@ def test_a_hook_may_move_a_network_device_before_the_program_runs(rt, hooks):
     container = rt.container(namespaces("pid", "network", "ipc", "uts", "mount"), {"hooks": {"createRuntime": [hook]}},
                              {"process": {"args": ["/bin/cat", "/proc/sys/net/ipv4/ip_default_ttl"]}})
     assert container.run().ok().out == "77\n"
+
+
+def test_what_a_failing_hook_has_written_is_one_line_that_no_terminal_obeys(rt, hooks):
+    hook = hooks.script("createContainer", "printf 'a\\nb\\033[2Jc\\r'; exit 3")
+    result = rt.container(EXITED, {"hooks": {"createContainer": [hook]}}).create()
+    result.failed("exit status 3, stdout: a b\\x1b[2Jc, stderr: ")

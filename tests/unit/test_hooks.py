@@ -77,13 +77,14 @@ def test_env_is_exactly_what_the_hook_lists(tmp_path):
     assert (wstatus, out[0]) == (0, b"A=1\nB=x y\n")
 
 
-def test_without_env_it_is_empty_and_without_args_argv_is_the_path(tmp_path):
+def test_without_env_it_is_ours_and_without_args_argv_is_the_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(hooks, "environ", {b"A": b"1", b"B": b"x \xff"})
     script = tmp_path / "hook"
     script.write_text(f"#!/bin/sh\ntr '\\0' '\\n' < /proc/$$/environ > {tmp_path}/env\necho $0 $# > {tmp_path}/argv\n")
     script.chmod(0o755)
     hooks.run("poststart", [{"path": str(script)}], STATE)
     assert (tmp_path / "argv").read_text() == f"{script} 0\n"
-    assert (tmp_path / "env").read_text() == ""
+    assert b"A=1\nB=x \xff\n" in (tmp_path / "env").read_bytes()
 
 
 def test_argv_0_may_differ_from_the_path(tmp_path):
