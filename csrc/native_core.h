@@ -24,6 +24,6 @@ int k_getrlimit(int pid, int resource, uint64_t out[2]);
 int k_flock(int fd, int exclusive, int wait_ms);
 int k_unlock(int fd);
 int k_wait_pid(int pidfd, int timeout_ms);
-int k_read_timeout(int fd, uint8_t *buf, size_t len, int timeout_ms);
+int k_wait_any(const int *fds, int n, int timeout_ms);
 int k_subreaper(int on);
 int k_nstype(int fd);

@@ -15,6 +15,9 @@ const char *k_seccomp_why(void);
 /* libseccomp's token of an architecture given by its libseccomp name, 0 if it doesn't know it. */
 uint32_t k_seccomp_arch(const char *name);
 
+/* The name of a native system call, or -ENOENT. */
+int k_seccomp_syscall(int nr, char *name, int size);
+
 /* Compile the profile that pyrunc/seccomp/profile.py flattened; returns a memfd holding an array of struct sock_filter. */
 int k_seccomp_compile(const unsigned char *flat, uint32_t len, struct k_seccomp_result *result);
 

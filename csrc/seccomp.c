@@ -53,6 +53,7 @@ static struct {
 	int (*syscall_resolve_name_arch)(uint32_t token, const char *name);
 	int (*rule_add_array)(void *ctx, uint32_t action, int nr, unsigned int count, const struct scmp_arg_cmp *args);
 	int (*export_bpf)(void *ctx, int fd);
+	char *(*syscall_resolve_num_arch)(uint32_t token, int nr);
 } lib;
 
 static const char *why = "";
@@ -69,6 +70,7 @@ static const struct symbol SYMBOLS[] = {
 	{(void **)&lib.syscall_resolve_name_arch, "seccomp_syscall_resolve_name_arch"},
 	{(void **)&lib.rule_add_array, "seccomp_rule_add_array"},
 	{(void **)&lib.export_bpf, "seccomp_export_bpf"},
+	{(void **)&lib.syscall_resolve_num_arch, "seccomp_syscall_resolve_num_arch"},
 };
 
 static int open_library(void)
@@ -95,6 +97,16 @@ const char *k_seccomp_why(void)
 uint32_t k_seccomp_arch(const char *name)
 {
 	return open_library() < 0 ? 0 : lib.arch_resolve_name(name);
+}
+
+int k_seccomp_syscall(int nr, char *name, int size)
+{
+	char *found = open_library() < 0 ? NULL : lib.syscall_resolve_num_arch(lib.arch_native(), nr);
+	int known = found && strlen(found) < (size_t)size;
+	if (known)
+		strcpy(name, found);
+	free(found);
+	return known ? 0 : -ENOENT;
 }
 
 /* --- reading the flat buffer --- */

@@ -69,7 +69,22 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
 	return ret_errno(n);
 }
 
-/* 0 at the end of file, 1 with a record, -errno. Descriptors beyond four cannot be: our child sends at most one. */
+/* The descriptors of one SCM_RIGHTS: the room that we give takes four, and what is beyond is no message of ours. */
+static int take_fds(struct message *out, struct cmsghdr *c)
+{
+	int n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)), fd, i;
+
+	for (i = 0; i < n; i++) {
+		memcpy(&fd, CMSG_DATA(c) + (size_t)i * sizeof fd, sizeof fd);
+		if (out->nfds < 4)
+			out->fd[out->nfds++] = fd;
+		else
+			close(fd);
+	}
+	return n <= 4;
+}
+
+/* 0 at the end of file, 1 with a record, -errno: EPROTO for what is longer, shorter or holds more than a record of init's. */
 int k_recv(int sock, struct message *out)
 {
 	struct iovec iov = { &out->record, sizeof out->record };
@@ -77,6 +92,7 @@ int k_recv(int sock, struct message *out)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
 			      .msg_controllen = sizeof control.buf };
 	struct cmsghdr *c;
+	int whole = 1;
 	ssize_t n;
 
 	out->nfds = 0;
@@ -88,8 +104,7 @@ int k_recv(int sock, struct message *out)
 		return errno == ECONNRESET ? 0 : -errno;
 	for (c = CMSG_FIRSTHDR(&msg); c && n; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-			out->nfds = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-			memcpy(out->fd, CMSG_DATA(c), out->nfds * sizeof(int));
+			whole &= take_fds(out, c);
 		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
 			struct ucred cred;
 
@@ -97,9 +112,11 @@ int k_recv(int sock, struct message *out)
 			out->pid = cred.pid;
 		}
 	}
-	if (n == 0)
-		return 0;
-	return n == sizeof out->record ? 1 : -EPROTO;
+	if (n == sizeof out->record && whole && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return 1;
+	while (out->nfds)
+		close(out->fd[--out->nfds]);
+	return n == 0 ? 0 : -EPROTO;
 }
 
 int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
@@ -316,14 +333,22 @@ int k_wait_pid(int pidfd, int timeout_ms)
 	return poll_in(pidfd, timeout_ms);
 }
 
-/* Bytes read, 0 at the end of file, -ETIMEDOUT. */
-int k_read_timeout(int fd, uint8_t *buf, size_t len, int timeout_ms)
+/* Waits until one of up to 8 descriptors has something to say (an error counts). A bit for each that has; 0 on timeout. */
+int k_wait_any(const int *fds, int n, int timeout_ms)
 {
-	int ret = poll_in(fd, timeout_ms);
+	struct pollfd set[8];
+	int i, found = 0, ret;
 
-	if (ret <= 0)
-		return ret < 0 ? ret : -ETIMEDOUT;
-	return ret_errno(read(fd, buf, len));
+	if (n > 8)
+		return -EINVAL;
+	for (i = 0; i < n; i++)
+		set[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
+	do
+		ret = poll(set, (nfds_t)n, timeout_ms);
+	while (ret < 0 && errno == EINTR);
+	for (i = 0; ret > 0 && i < n; i++)
+		found |= set[i].revents ? 1 << i : 0;
+	return ret < 0 ? -errno : found;
 }
 
 /* The CLONE_NEW* flag of a namespace's descriptor. The link text of a bind-mounted one is just its path. */

@@ -155,10 +155,10 @@ def wait_exit(pidfd, timeout_ms=-1):
     return check(lib.k_wait_pid(pidfd, timeout_ms), "poll pidfd") > 0
 
 
-def read_timeout(fd, size, timeout_ms=-1):
-    """read(2) once there is something; b"" at the end of file. OSError ETIMEDOUT."""
-    buf = ffi.new("uint8_t[]", size)
-    return bytes(ffi.buffer(buf, check(lib.k_read_timeout(fd, buf, size, timeout_ms), "read")))
+def wait_any(fds, timeout_ms):
+    """poll(2) for input, an end or an error on up to 8 descriptors; those of them that have it, [] on timeout."""
+    found = check(lib.k_wait_any(ffi.new("int[]", fds), len(fds), timeout_ms), "poll")
+    return [fd for place, fd in enumerate(fds) if found >> place & 1]
 
 
 def subreaper(on):

@@ -35,6 +35,14 @@ def arch_token(name):
     return lib.k_seccomp_arch(name.encode("ascii"))
 
 
+def syscall_name(number):
+    """The name of a native system call, or `system call N` where libseccomp does not know it."""
+    name = ffi.new("char[]", 64)
+    if lib.k_seccomp_syscall(number, name, 64) < 0:
+        return f"system call {number}"
+    return ffi.string(name).decode("ascii")
+
+
 def compile(flat):
     """BPF (bytes) of a flattened profile, and {architecture token: highest syscall number the profile names}."""
     result = ffi.new("struct k_seccomp_result *")

@@ -8,6 +8,7 @@ import posix
 from . import facts, kernel, log, state, supervise
 from .config import load
 from .errors import Error
+from .host import init
 from .host.cgroup.group import Group
 from .host.cgroup.v2 import GONE
 from .host.console import check_stdio
@@ -15,7 +16,7 @@ from .paths import clean
 from .plan import create as compiler
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
-ENXIO, ENOENT, EBADF, ENOSYS = 6, 2, 9, 38
+ENXIO, ENOENT, EBADF, EAGAIN, ENOSYS = 6, 2, 9, 11, 38
 S_IFDIR, S_IFMT = 0o040000, 0o170000
 RESERVE = 1 << 20
 LOCK_MS = 10000
@@ -89,7 +90,7 @@ class Making:
             "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "cgroup_v1": v1,
             "unit": unit, "bpf": bpf, "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
             "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds(), globals_["inherited"]),
-            "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")),
+            "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")), "environ": _environ(self.config),
             "pidfd_socket": options.get("pidfd-socket"),
         }
 
@@ -166,6 +167,15 @@ class Making:
 REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket")
 _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt"), ("PID", "pid"), ("USER", "user"),
              ("UTS", "uts"))
+
+
+def _environ(config):
+    """What createContainer hooks without `env` get, as those that the host runs."""
+    if not config.get("hooks", {}).get("createContainer"):
+        return []
+    from .host import hooks
+
+    return hooks.environment()
 
 
 def _load(bundle, need_process):
@@ -400,47 +410,128 @@ def start(container):
         }.get(status, f"cannot start a container in the {status} state"))
     if not container.config()["process"].get("args"):
         raise Error("cannot start a container without a process: config.json has none", pointer="/process")
-    proxy = notify_proxy(container)
+    proxy, pidfd = notify_proxy(container), container.open_pidfd()
     results = container.open_fifo(state.STATUS_FIFO, posix.O_RDONLY)
     try:
+        _drain(results)  # init says nothing before the gate: this is not its word
+        before, gate = _glance(container)[0], _open_gate(container)
         try:
-            gate = container.open_fifo(state.FIFO, posix.O_WRONLY)
-        except OSError as err:
-            if err.errno != ENXIO:
-                raise
-            raise Error("cannot start a container that has stopped") from None
-        posix.write(gate, b"0")
-        posix.close(gate)
-        posix.unlink(state.FIFO, dir_fd=container.dirfd)
-        _await_exec(container, results)
+            _await_exec(container, pidfd, gate, results, before)
+        finally:
+            posix.close(gate)
         if proxy:
             wait_ready(container, proxy)
     finally:
         posix.close(results)
 
 
-def _await_exec(container, results):
-    said = False
+def _open_gate(container):
+    """Let init go; the fifo, of which it closes its end when it does."""
+    try:
+        gate = container.open_fifo(state.FIFO, posix.O_WRONLY)
+    except OSError as err:
+        if err.errno != ENXIO:
+            raise
+        if not container.alive():
+            raise Error("cannot start a container that has stopped") from None
+        posix.unlink(state.FIFO, dir_fd=container.dirfd)  # somebody inside has let it go
+        raise Error("cannot start an already running container") from None
+    try:
+        posix.write(gate, b"0")
+    except OSError as err:  # EAGAIN: somebody inside has filled it
+        if err.errno != EAGAIN:
+            posix.close(gate)
+            raise Error("cannot start a container that has stopped") from None
+    posix.unlink(state.FIFO, dir_fd=container.dirfd)
+    return gate
+
+
+def _await_exec(container, pidfd, gate, results, before):
+    """Until init has executed the process, or has ended.
+
+    A process that exec has put into the container can, with CAP_SYS_PTRACE, open the fifos of init: take the byte from the gate,
+    forge a record, take one away, hold the status fifo open. So a record only words the reason of an end that the kernel
+    tells; and that init has executed is known by its name, which only execve changes.
+    """
+    watch, said, reason, heard, silent = [pidfd, results], False, None, 0, 0
     while True:
-        record = kernel.read_timeout(results, 16)
-        if not record:
-            if not said:
-                raise Error("container init died before it could execute the process")
+        slice_ms = SLICE_MS if results in watch else 1  # it has said its last, so the end is near
+        ready = kernel.wait_any(watch, slice_ms)
+        if results in ready:
+            heard, record = heard + 1, _read_record(results)
+            if not record or heard == RECORDS_MAX:
+                watch.remove(results)
+            said = said or record[:4] == SAY_EXEC.to_bytes(4, "little")
+            if record[:4] == SAY_FAIL.to_bytes(4, "little") and len(record) == 16:
+                reason = record
+        name, ends = _glance(container)
+        if name not in (before, None):
             return
-        seq, index, step = [int.from_bytes(record[i:i + 4], "little") for i in (0, 4, 12)]
-        if seq == SAY_FAIL:
-            err = -int.from_bytes(record[8:12], "little", signed=True)
-            raise _worded(container, index, err, step)
-        said = seq == SAY_EXEC
+        if ends and results not in ready:
+            if name == before or reason or not said:
+                raise _reason(container, reason)
+            return
+        silent += 0 if ready else slice_ms
+        if said and not reason and results not in watch and silent >= SLICE_MS:
+            return  # a program of init's own name
+        if silent and silent % init.PATIENCE_MS == 0:
+            error = _too_long(container, gate, said and silent < EXECVE_MS)
+            if error:
+                try:
+                    kill_and_wait(container, pidfd)
+                except Error:  # one that it waits for in turn, its own or a hung call of the kernel's, is outside of our power
+                    pass
+                raise error
 
 
-def _worded(container, index, err, step):
-    """The plan that init runs is compiled again from what create was given: the same inputs, the same plan."""
+SLICE_MS = 100  # how long an execve that nothing tells of goes unnoticed
+EXECVE_MS = 60000  # how long one may take, from a file system that is far away
+RECORDS_MAX = 8  # more than init has to say
+
+
+def _glance(container):
+    return init.glance(container.pid(), container.data["init_process_start"])
+
+
+def _too_long(container, gate, executes):
+    """The Error of an init that has been silent for init.PATIENCE_MS, or None if that is its right: it executes, or has left
+    the gate and runs one of the administrator's hooks, which ends by its time-out if it has one."""
+    config = container.config()
+    call = init.held(container.pid()) if config.get("linux", {}).get("seccomp") else ""
+    if call:
+        return init.held_error(config, call)
+    if executes or (kernel.wait_any([gate], 0) and config.get("hooks", {}).get("startContainer")):
+        return None
+    return Error(f"container init has not answered for {init.PATIENCE_MS // 1000} seconds: it is stopped, traced, or robbed of the "
+                 "word to go on", "it has been killed: create the container again")
+
+
+def _drain(results):
+    for _ in range(RECORDS_MAX):
+        if len(_read_record(results, 65536)) < 65536:
+            return
+
+
+def _read_record(results, size=16):
+    try:
+        return posix.read(results, size)
+    except OSError:  # EAGAIN: somebody else has taken it
+        return b"?"
+
+
+def _reason(container, record):
+    """Why init has ended. The plan that it runs is compiled again from what create was given: the same inputs, the same plan."""
     plan = recompile(container)
-    ops = plan.child_ops()
+    if record is None:
+        status = state.zombie_status(container.pid(), container.data.get("init_process_start"))
+        if init.killed_by_filter(status):
+            return supervise.death(plan, status)
+        return Error("container init died before it could execute the process")
+    index, err, step = [int.from_bytes(record[i:i + 4], "little", signed=i == 8) for i in (4, 8, 12)]
+    ops, errno = plan.child_ops(), supervise.words.errno_of(err)
     if index >= len(ops):
-        return Error(f"init failed: {posix.strerror(err)}")
-    return supervise.worded(plan, ops[index], err, step, container.data["rootfs"])
+        return Error(f"init failed: {posix.strerror(errno).lower()}")
+    return supervise.worded(plan, ops[index], errno, step, container.data["rootfs"])
 
 
 def recompile(container):

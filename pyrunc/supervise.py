@@ -10,7 +10,8 @@ import posix
 from . import kernel, log
 from .config.names import NAMESPACES
 from .errors import Error, from_oserror
-from .plan import words
+from .host import init
+from .plan import sealed, words
 from .plan.encode import encode
 from .plan.limits import inverse
 from .plan.optable import SAY_EXEC, SAY_FAIL
@@ -21,10 +22,20 @@ EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, EMFILE, ENOSPC, EROFS = 1, 2, 8, 
 RLIMIT_NOFILE, SIGKILL = 7, 9
 
 
+AT_THE_GATE_MS = 100  # a filter that refuses close(2) keeps init from telling us
+
 HINTS = {
     EMFILE: words.TOO_MANY["I"],
     ("SPAWN", EAGAIN): "the pids limit of the container's cgroup, or of its user, is reached",
     ("SPAWN", EBUSY): "the cgroup has given controllers to groups below it, so it takes no processes: exec --cgroup names one that does",
+}
+
+
+PTMX = posix.makedev(5, 2)
+# What init hands over at a SYNC, and the proof that it is that.
+GENUINE = {
+    "notify": lambda fd: posix.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify",
+    "master": lambda fd: posix.fstat(fd).st_rdev == PTMX,
 }
 
 
@@ -37,7 +48,8 @@ class Supervisor:
     """
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
-                 "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring", "last")
+                 "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring", "last",
+                 "listener", "handed", "status", "name")
 
     def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
         self.plan = plan
@@ -59,6 +71,10 @@ class Supervisor:
         self.refused = set()  # indexes of H ops whose errno the plan tolerates: what comes instead is done then
         self.missing = set()  # slots that such an op has left empty: what is to be done to them is left out
         self.last = _last_uses(plan)
+        self.listener = any([op.name == "AGENT" for op in plan.ops])  # the filter has an agent, by whom init may be held
+        self.handed = False  # the agent has it
+        self.name = None  # that of init's image, which execve changes
+        self.status = None  # of init, once it has been waited for
         self.restoring = False  # update: what was in a file before goes on `undo`
 
     # --- the walk ---
@@ -71,6 +87,7 @@ class Supervisor:
                 continue
             for op in ops if turn is None else [turn, *ops]:
                 self.act(op)
+        self._at_the_gate()
 
     def act(self, op):
         """One host op; its OSError becomes one line that names the property."""
@@ -99,21 +116,34 @@ class Supervisor:
 
     def _serve(self, sync, ops):
         """Answer a SYNC when the host's ops for it are done. The plan says which comes next; anything else ends the child."""
-        message = self._next()
-        seq, _, _, _, pid, fds = message
+        seq, _, _, _, pid, fds = self._next()
         if seq != sync.args[0] or len(fds) != (1 if sync.slots[0] else 0):
             raise Error("init is out of step with its plan")
         if sync.role == "I":
             self._adopt(pid)
-        else:
-            self.pid = pid
         if fds:
+            if not GENUINE[sync.slots[0]](fds[0]):
+                raise Error(f"init has handed over something else than its {sync.slots[0]} descriptor")
             self.fds[sync.slots[0]] = fds[0]
         for op in ops:
             self.act(op)
+        if sync.args[0] == self.plan.syncs:  # the last: it may execute
+            self.name = init.name(self.pid)
         given = sync.produced()
         kernel.send(self.sock, seq, 0, [self.fds[slot] for slot in given])
         self.let_go(_answered(sync, ops), given)
+
+    def _at_the_gate(self):
+        """A filter may end init, or have it fail, before it waits at the gate; when it gets there, it closes the socket."""
+        names = {op.name for op in self.plan.ops}
+        if not {"SECCOMP", "GATE"} <= names:
+            return
+        if self.listener or kernel.wait_any([self.sock], AT_THE_GATE_MS):
+            message = self._receive()
+            if message is not None:
+                raise self._failed(message)
+            if init.glance(self.pid)[1]:
+                raise self._died()
 
     def let_go(self, index, slots):
         """Close those that the host has no use of after the op at `index`: our descriptors of trees would keep mounts alive for as
@@ -124,26 +154,41 @@ class Supervisor:
 
     def _next(self):
         """The next record; a failure, or an end without one, raises."""
-        message = kernel.receive(self.sock)
+        message = self._receive()
         if message is None:
             raise self._died()
         if message[0] == SAY_FAIL:
-            self.pid = message[4] or self.pid  # it may not have spoken before; unwind has to wait for it
+            self.pid = message[4]  # it may not have spoken before; unwind has to wait for it
             raise self._failed(message)
+        return message
+
+    def _receive(self, hooks=False):
+        """A record of the first process or of init, None at the end. Who else has got hold of the socket (in a pid namespace
+        that is shared, with CAP_SYS_PTRACE) is told from them by the kernel: it says who speaks, and they are our children.
+
+        Init is waited for as long as the kernel's calls and its hooks take; but not for an agent that holds it."""
+        while self.listener and not kernel.wait_any([self.sock], init.PATIENCE_MS):
+            call = init.held(self.pid)
+            if call or (call is None and self.handed and not hooks):
+                raise init.held_error(self.config, call)
+        message = kernel.receive(self.sock)
+        if message is not None and message[4] != self.pid and init.parent(message[4]) != posix.getpid():
+            raise Error("a process that is not init speaks on its socket")
         return message
 
     def _failed(self, message):
         _, index, err, step, _, _ = message
+        errno = words.errno_of(err)
         if self.ops is None or index >= len(self.ops):
-            return Error(f"init could not load its plan: {posix.strerror(-err).lower()}", errno=-err)
+            return Error(f"init could not load its plan: {posix.strerror(errno).lower()}", errno=errno)
         op = self.ops[index]
-        error = worded(self.plan, op, -err, step, self.container.data["rootfs"])
-        if op.name in ("UNSHARE", "TREE", "BECOME") and -err in (EPERM, EACCES, ENOSPC):
+        error = worded(self.plan, op, errno, step, self.container.data["rootfs"])
+        if op.name in ("UNSHARE", "TREE", "BECOME") and errno in (EPERM, EACCES, ENOSPC):
             from .host import idmap
 
             error.hint = idmap.forbidden() or error.hint
-        if op.name == "HOOK" and "hook-out" in self.fds:
-            out, err_text = [_written(self.fds[slot]) for slot in ("hook-out", "hook-err")]
+        if op.name == "HOOK" and op.slots[2]:
+            out, err_text = [_written(self.fds[slot]) for slot in op.slots[2:]]
             error.message += f", stdout: {out}, stderr: {err_text}"
         return error
 
@@ -151,23 +196,46 @@ class Supervisor:
         group = self.container.cgroup() if self.created else None  # exec: an earlier death is not this one
         if self.oom.killed(SIGKILL) if self.oom else group is not None and group.oom_kills():
             return Error("container init was OOM-killed (memory limit too low?)", pointer="/linux/resources/memory/limit")
-        return Error("container init died during its setup (killed)")
+        return death(self.plan, self._wait())
 
-    def await_exec(self):
-        """run: after the last SYNC, the end of file that follows SAY_EXEC is execve having succeeded."""
-        said = False
+    def _wait(self):
+        """The wait status of init, whose socket has come to its end; None if it lives on."""
+        if self.status is None and self.pidfd >= 0 and kernel.wait_exit(self.pidfd, init.PATIENCE_MS):
+            try:
+                pid, status = posix.waitpid(self.pid, posix.WNOHANG)
+                self.status = status if pid else None
+            except OSError:
+                pass
+        return self.status
+
+    def await_exec(self, front=None):
+        """run: after the last SYNC, the end of file that follows SAY_EXEC is execve having succeeded.
+
+        front: passes output and signals on meanwhile: a startContainer hook may fill a terminal, or have to be ended."""
+        said, hooks = False, any([op.name == "HOOK" and not op.slots[2] for op in self.plan.ops])
         while True:
-            message = kernel.receive(self.sock)
-            if message is None:
+            if front and hooks and not self.listener:
+                self.status = front.until(self, self.sock)
+            message = self._receive(hooks)
+            if message is None and said and self._executed():
                 posix.close(self.sock)
                 self.sock = -1
-                if not said:
-                    raise self._died()
                 self._settle()
                 return
-            if message[0] == SAY_FAIL:
-                raise self._failed(message)
+            if message is None or message[0] == SAY_FAIL:
+                if front and hooks:  # what one has left on the terminal is copied at its end
+                    self.status = front.until(self, -1)
+                raise self._died() if message is None else self._failed(message)
             said = message[0] == SAY_EXEC
+
+    def _executed(self):
+        """The end of file is execve's, which closes the socket just before it gives the process its new name, or init's."""
+        for _ in range(100):  # a program may have the name of init's image, too
+            if self.status is not None or init.name(self.pid) != self.name:
+                break
+            if kernel.wait_exit(self.pidfd, 1):
+                return init.name(self.pid) != self.name
+        return True
 
     def _settle(self):
         """Nothing is taken back any more: let go of what only that needed, or a namespace would outlive its container."""
@@ -199,7 +267,7 @@ class Supervisor:
         _close(self.sock)
         _close(self.pidfd)
         self.sock = self.pidfd = -1
-        for pid in {self.first, self.pid}:
+        for pid in {self.first, self.pid if self.status is None else 0}:
             if pid:
                 try:
                     posix.kill(pid, 9)
@@ -248,11 +316,30 @@ def worded(plan, op, errno, step, rootfs):
     return error
 
 
+def death(plan, status):
+    """The Error of an init that has ended without a word. status: its wait status, None if it is not known."""
+    filtered = any([op.name == "SECCOMP" for op in plan.ops])
+    if filtered and init.killed_by_filter(status):
+        return Error(f"{plan.place('/linux/seccomp')}: container init was killed by its seccomp filter (bad system call)",
+                     hint=sealed.hint(plan), pointer="/linux/seccomp")
+    if filtered and status == FAILED:
+        return Error(f"{plan.place('/linux/seccomp')}: container init failed and could not say why (exit status 255)",
+                     hint=sealed.hint(plan), pointer="/linux/seccomp")
+    if status in (None, SIGKILL):
+        return Error("container init died during its setup (killed)")
+    from .host.hooks import status_text
+
+    return Error(f"container init died during its setup ({status_text(status)})")
+
+
+FAILED = 255 << 8  # the wait status of an init that has failed: it has said why, if it could
+
+
 def _written(memfd):
-    """The end of what a hook has written, as one line."""
+    """The end of what a hook has written, as one line that no terminal obeys."""
     size = posix.fstat(memfd).st_size
-    data = posix.pread(memfd, 4096, max(0, size - 4096))
-    return data.decode("utf-8", "replace").strip().replace("\n", " ")
+    text = posix.pread(memfd, 4096, max(0, size - 4096)).decode("utf-8", "replace").strip().replace("\n", " ")
+    return "".join([c if c.isprintable() else repr(c)[1:-1] for c in text])
 
 
 def _reap(pid):
@@ -646,6 +733,7 @@ def _agent(sup, op):
     else:  # exec: the state is the container's
         state = _state(sup, "running", sup.container.data["init_process_pid"])
     seccomp_agent.send(path, sup.fds.pop("notify"), {"pid": sup.pid, "metadata": metadata, "state": state})
+    sup.handed = True
 
 
 def _pidfd(sup, op):

@@ -13,6 +13,7 @@ from ..errors import Error, from_oserror
 from .unixsock import Address
 
 NAME = b"/dev/pts/0"  # a container's devpts is new, and its terminal the first in it
+TIMEOUT = 10.0  # seconds for who serves such a socket to take a connection, or a message: it must not hold us for good
 _NO_TERMINAL = "cannot allocate tty if pyrunc will detach without setting console socket"
 _NO_USE = "cannot use console socket if pyrunc will not detach or allocate tty"
 
@@ -35,8 +36,10 @@ def connect(path):
 
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
+        sock.settimeout(TIMEOUT)
         with Address(path) as name:
             sock.connect(name)
+        sock.settimeout(None)
     except OSError as err:
         sock.close()
         raise from_oserror(err, f"dial unix {path}") from None
@@ -53,6 +56,7 @@ def send(sock, fd, name=NAME):
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, sock)
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, byteorder))
     try:
+        connection.settimeout(TIMEOUT)
         connection.sendmsg([name], [rights], _socket.MSG_NOSIGNAL)
     except OSError as err:
         raise from_oserror(err, f"send {name.decode('utf-8', 'replace')}") from None

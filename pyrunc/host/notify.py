@@ -29,6 +29,8 @@ HOST_DIR = "notify"  # in the container's state directory
 SOCKET = "notify.sock"
 CONTAINER_DIR = "/run/notify"
 CONTAINER_SOCKET = "/run/notify/notify.sock"
+MESSAGES = 64  # read at a time
+SEND_SECONDS = 10.0  # how long systemd may leave a message unread, where its queue is full
 BARRIER_MS = 30000  # how long systemd may take to have read what was sent before
 
 
@@ -101,7 +103,7 @@ class Proxy:
 
     def _ready(self, pid):
         """Read all messages up to one that says READY=, and pass that on. Whether there was one."""
-        while True:
+        for _ in range(MESSAGES):  # the rest at the next call: who has us in his loop has other things to do
             try:
                 message = self._inside.recv(4096, _socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -111,6 +113,7 @@ class Proxy:
                     _send(self._host, line + b"\n")
                     _send(self._host, b"MAINPID=%d\n" % pid)
                     return True
+        return False
 
 
 def open_proxy(host_socket, dirfd):
@@ -127,6 +130,7 @@ def open_proxy(host_socket, dirfd):
 def _connect(path):
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
+        sock.settimeout(SEND_SECONDS)
         with Address(path) as name:
             sock.connect(name)
     except OSError as err:

@@ -4,6 +4,7 @@ import posix
 
 from ..config.names import RLIMITS
 from ..errors import Error
+from . import sealed
 from .optable import STEPS, TREE_RECURSIVE
 
 STEP_WORDS = {
@@ -15,6 +16,14 @@ STEP_WORDS = {
 EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EBUSY, EXDEV, ENOTDIR = 1, 2, 3, 11, 13, 16, 18, 20
 EISDIR, EINVAL, EMFILE, ENOSPC, ELOOP = 21, 22, 24, 28, 40
 CLONE_NEWPID = 0x20000000
+
+
+EPROTO, MAX_ERRNO = 71, 4095
+
+
+def errno_of(err):
+    """The errno of a record's `err`, -1 to -4095; EPROTO for what is none: a process in the container can forge a record."""
+    return -err if -MAX_ERRNO <= err < 0 else EPROTO
 
 
 def error(plan, op, errno, step):
@@ -42,7 +51,22 @@ def subject(op):
     return op.name.lower()
 
 
+def filtered(plan, op, errno):
+    """Whether the filter, loaded before this op, may be what has answered so: it knows that errno."""
+    for other in plan.ops:
+        if other.name == "SECCOMP" and other.index < op.index:
+            code = other.args[0]
+            returns = [code[at + 4:at + 8] for at in range(0, len(code), 8) if code[at] == RET]
+            return (RET_ERRNO << 16 | errno).to_bytes(4, "little") in returns
+    return False
+
+
+RET, RET_ERRNO = 6, 5  # BPF_RET|BPF_K; SECCOMP_RET_ERRNO, its high half
+
+
 def hint(plan, op, errno):
+    if filtered(plan, op, errno):
+        return f"the container's seccomp filter is in force by then: it has to allow {sealed.needed(op.name)}"
     if op.name in ("FSMOUNT", "ATTACH") and errno == EPERM:
         if op.name == "FSMOUNT" and op.args[0] == "proc":
             return PROC_HINTS[_has_new_pid(plan)]

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import shutil
+import socket
 import subprocess
 import termios
 from pathlib import Path
@@ -547,3 +548,17 @@ def test_a_rootfs_that_is_not_the_users_is_read_all_the_same(rt):
 def test_file_modes_of_a_foreign_owner_hold(rt):
     container = rt.container(maps(BOTH), {"process": {"args": ["/bin/cat", "/secret"]}}, rootfs={"/secret": File("x", 0o600, UID, UID)})
     assert container.run().ok().out == "x"
+
+
+def test_the_listener_of_a_filter_that_asks_about_sendmsg_reaches_its_agent(rt):
+    path = rt.base / "agent.sock"
+    agent = socket.socket(socket.AF_UNIX)
+    agent.bind(str(path))
+    path.chmod(0o666)
+    agent.listen()
+    agent.settimeout(20)
+    rt.container({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(path), "syscalls": [
+        {"names": ["sendmsg", "recvmsg"], "action": "SCMP_ACT_NOTIFY"}]}}}, {"process": {"args": ["/bin/true"]}}).run().ok()
+    peer, _ = agent.accept()
+    _, fds, _, _ = socket.recv_fds(peer, 1 << 16, 4)
+    assert os.readlink(f"/proc/self/fd/{fds[0]}") == "anon_inode:seccomp notify"
