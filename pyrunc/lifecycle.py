@@ -14,7 +14,6 @@ from .host.cgroup.v2 import GONE
 from .host.console import check_stdio
 from .paths import clean
 from .plan import create as compiler
-from .plan import words
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
 ENXIO, ENOENT, EBADF, EAGAIN, ENOSYS = 6, 2, 9, 11, 38
@@ -529,7 +528,7 @@ def _reason(container, record):
             return supervise.death(plan, status)
         return Error("container init died before it could execute the process")
     index, err, step = [int.from_bytes(record[i:i + 4], "little", signed=i == 8) for i in (4, 8, 12)]
-    ops, errno = plan.child_ops(), words.errno_of(err)
+    ops, errno = plan.child_ops(), supervise.words.errno_of(err)
     if index >= len(ops):
         return Error(f"init failed: {posix.strerror(errno).lower()}")
     return supervise.worded(plan, ops[index], errno, step, container.data["rootfs"])

@@ -48,6 +48,7 @@ def use_after(plan, name, op, slot):
 
 MUTATIONS = {
     "signals_come_first": lambda: drop(plan_of("default"), "SIGRESET"),
+    "signals_end_a_waiting_init": lambda: drop(plan_of("default"), "SIGEND"),
     "a_unit_comes_first": lambda: move_first(plan_of("systemd"), "SETSID"),
     "dumpable_brackets_the_maps": lambda: drop(plan_of("user-namespace"), "DUMPABLE", 2),
     "paths_are_relative": lambda: change(plan_of("default"), "ATTACH", 0, "/proc"),
