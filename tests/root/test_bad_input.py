@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import resource
+import signal
 import subprocess
 
 import pytest
@@ -719,6 +720,10 @@ def test_too_little_memory_is_no_internal_error(rt, host):
     for kilobytes in range(enough + 128, enough + (4 << 10), 128):
         container = rt.container({"process": {"args": ["/bin/true"]}})
         result = container.run(preexec=limited(kilobytes))
+        if result.code == -signal.SIGSEGV:  # CPython and its extensions do not check all they allocate
+            assert result.err == "", result
+            container.delete("-f")
+            continue
         assert result.code == 0 or len(result.err.splitlines()) in (1, 2), result
         assert "internal error" not in result.err and "Traceback" not in result.err, result
         said.add(result.err.split("\n")[0])
