@@ -20,11 +20,22 @@ int op_SLAVE(struct init *in, struct plan_op *op)
 	return (int)SYS5(__NR_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof attr);
 }
 
+/* TREE: a bind source; with a root slot one that an earlier mount of the container brings, looked up below the root. */
 int op_TREE(struct init *in, struct plan_op *op)
 {
-	int dir = op->slot[1] == NO_SLOT ? AT_FDCWD : slot(in, op, 1);
-	int fd = tree_open(dir, arg_str(in, op->arg[0]), op->arg[1], op->arg[2], op->arg[3], op->arg[4], &in->step);
+	const char *path = arg_str(in, op->arg[0]);
+	int from = AT_FDCWD, fd;
 
+	if (op->slot[1] != NO_SLOT) {
+		in->step = STEP_OPEN;
+		from = open_in(slot(in, op, 1), path, O_PATH, ROOT_RESOLVE);
+		if (from < 0)
+			return from;
+		path = "";
+	}
+	fd = tree_open(from, path, op->arg[1], op->arg[2], op->arg[3], op->arg[4], op->arg[5], &in->step);
+	if (from != AT_FDCWD)
+		close_fd(from);
 	if (fd >= 0)
 		produce(in, op, 0, fd);
 	return fd;
@@ -104,7 +115,10 @@ int op_FSMOUNT(struct init *in, struct plan_op *op)
 
 int op_SETATTR(struct init *in, struct plan_op *op)
 {
-	return tree_setattr(slot(in, op, 0), op->arg[0], op->arg[1], op->arg[2], (int)op->arg[3]);
+	int tree = slot(in, op, 0);
+	int ret = tree_setattr(tree, 0, 0, op->arg[3], (op->arg[0] & TREE_ATTR_REC) != 0);
+
+	return ret < 0 ? ret : tree_attr(tree, op->arg[0], op->arg[1], op->arg[2], op->arg[4], &in->step);
 }
 
 static int move_to(struct init *in, int tree, int target)

@@ -15,6 +15,7 @@ ATTR_NOATIME = 0x00000010
 ATTR_STRICTATIME = 0x00000020
 ATTR_NODIRATIME = 0x00000080
 ATTR_NOSYMFOLLOW = 0x00200000
+LOCKABLE = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC  # with the access times: mount_namespaces(7)
 ATTR_ALL = (ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC | ATTR_ATIME | ATTR_NODIRATIME | ATTR_NOSYMFOLLOW)
 
 # mount(2) propagation types
@@ -206,3 +207,8 @@ def bind_attrs(options):
     if not (options.attr_clr & ATTR_ATIME or options.attr_set & ATTR_NODIRATIME):
         clear &= ~(ATTR_ATIME | ATTR_NODIRATIME)
     return options.attr_set, clear
+
+
+def explicit(options):
+    """The lockable flags whose opposites the options name: a user namespace that insists on one of them is an error."""
+    return options.attr_clr & LOCKABLE

@@ -165,7 +165,7 @@ def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
     rootfs.acquire(plan, role, config, mounts, request, facts, ns)
     devices.acquire(plan, role, config, by_bind)
     if request.get("notify"):
-        plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19), source="NOTIFY_SOCKET")
+        plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19, 0), source="NOTIFY_SOCKET")
 
 
 def _spawn(plan, config, request, ns):

@@ -18,9 +18,9 @@ OPS = {
     "LOOPBACK": (11, "I", "ns", (), (), 0),
     "BECOME": (12, "MI", "ns", (), (("uid", "u32"), ("gid", "u32")), 0),
     "SLAVE": (13, "MI", "fs", (), (("propagation", "u32"),), 0),
-    "TREE": (14, "MI", "any", (("tree", "tree", 1), ("host", "hostroot", 0)), (("path", "str"), ("flags", "u32"), ("set", "u32"), ("clear", "u32"), ("propagation", "u32")), 0),
+    "TREE": (14, "MI", "any", (("tree", "tree", 1), ("root", "root", 0)), (("path", "str"), ("flags", "u32"), ("set", "u32"), ("clear", "u32"), ("propagation", "u32"), ("explicit", "u32")), 0),
     "FSMOUNT": (15, "MI", "fs", (("tree", "tree", 1), ("root", "root", 0)), (("type", "str"), ("data", "vec"), ("attr", "u32"), ("like", "str")), 0),
-    "SETATTR": (16, "MI", "any", (("tree", "tree", 0),), (("set", "u32"), ("clear", "u32"), ("propagation", "u32"), ("recursive", "u32")), 0),
+    "SETATTR": (16, "MI", "any", (("tree", "tree", 0),), (("flags", "u32"), ("set", "u32"), ("clear", "u32"), ("propagation", "u32"), ("explicit", "u32")), 0),
     "ROOT": (17, "I", "fs", (("tree", "tree", 0), ("root", "root", 1)), (("path", "str"),), 0),
     "OPENROOT": (18, "I", "fs", (("root", "root", 1),), (), 0),
     "NEWPROC": (19, "I", "fs", (("proc", "proc", 1),), (), 0),
@@ -69,7 +69,7 @@ OPS = {
     "EXEC": (62, "I", "exec", (("status", "status", 0),), (("argv", "vec"), ("env", "vec")), 1),
 }
 
-STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir", "notproc")
+STEPS = ("none", "load", "open", "create", "clone", "move", "attr", "fsopen", "fsconfig", "fscreate", "fsmount", "stat", "verify", "read", "write", "unlink", "chown", "chmod", "ioctl", "dup", "fork", "exec", "timeout", "exit", "signalled", "umount", "chdir", "peer", "notfound", "symlink", "notdir", "notproc", "locked")
 
 PLAN_MAGIC = 1314214480
 PLAN_VERSION = 4
@@ -85,3 +85,4 @@ ATTACH_PROC = 16
 TREE_RECURSIVE = 1
 TREE_NOFOLLOW = 2
 TREE_ATTR_REC = 4
+TREE_KEEP = 8

@@ -11,7 +11,8 @@ from ..config import mountopts
 from ..errors import Error
 from ..paths import clean
 from .optable import (
-    ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_NOFOLLOW, TREE_RECURSIVE,
+    ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_KEEP, TREE_NOFOLLOW,
+    TREE_RECURSIVE,
 )
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
@@ -87,9 +88,9 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
     root = join(request["bundle"], config["root"]["path"])
     plan.source = "/root/path"
     if ns.private("mount"):
-        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE))
+        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE, 0))
         if config.get("linux", {}).get("rootfsPropagation") not in FOLLOWING:
-            plan.add(role, "SETATTR", ("rootfs",), (0, 0, mountopts.MS_PRIVATE, 0))
+            propagate(plan, role, "rootfs", mountopts.MS_PRIVATE)
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,))
     fresh, early, inside = False, 0, in_user_namespace(ns, facts)
@@ -131,25 +132,41 @@ def _acquire_sys(plan, role, mount, base):
     """The host's /sys, for where a fresh one is refused: the network namespace, or all of /sys being visible, decides.
     Read-only to the last mount in it: among them are the host's cgroups (CVE-2023-25809)."""
     mount.fallback = f"{mount.slot}-host"
-    plan.add(role, "TREE", (mount.fallback,), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base))
+    plan.add(role, "TREE", (mount.fallback,), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base, 0))
 
 
 def _bind(plan, role, mount, base, request, ns, facts):
     opts, source = mount.options, join(request["bundle"], mount.entry.get("source", ""))
     set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
     flags = TREE_RECURSIVE if opts.recursive else 0
-    plan.add(role, "TREE", (mount.slot,), (source, flags, set_, clear, base))
+    if role == "H" and in_user_namespace(ns, facts):
+        flags |= TREE_KEEP
+    opened = None
+    if flags & TREE_KEEP and opts.recursive and (opts.rec_attr_set or opts.rec_attr_clr):
+        opened = f"{mount.slot}-source"
+        plan.add("H", "SOURCE", (opened,), (source, opts.rec_attr_set, opts.rec_attr_clr))
+    plan.add(role, "TREE", (mount.slot, opened), (source, flags, set_, clear, base, mountopts.explicit(opts)))
     _idmap(plan, mount, ns, facts)
-    _adjust(plan, role, mount)
+    _adjust(plan, role, mount, flags & TREE_KEEP)
 
 
-def _adjust(plan, role, mount):
+def _adjust(plan, role, mount, keep):
     """Recursive flags, then propagation, each on the detached tree, in the order of the options."""
     opts = mount.options
     if opts.rec_attr_set or opts.rec_attr_clr:
-        plan.add(role, "SETATTR", (mount.slot,), (opts.rec_attr_set, opts.rec_attr_clr, 0, 1))
+        args = (keep | TREE_ATTR_REC, opts.rec_attr_set, opts.rec_attr_clr, 0, opts.rec_attr_clr & mountopts.LOCKABLE)
+        plan.add(role, "SETATTR", (mount.slot,), args)
     for kind, recursive in opts.propagation:
-        plan.add(role, "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
+        propagate(plan, role, mount.slot, kind, recursive)
+
+
+def propagate(plan, role, slot, kind, recursive=False, tolerate=(), unless=None, source=None):
+    flags = TREE_ATTR_REC if recursive else 0
+    plan.add(role, "SETATTR", (slot,), (flags, 0, 0, kind, 0), tolerate, unless, source)
+
+
+def readonly(plan, slot, source=None):
+    plan.add("I", "SETATTR", (slot,), (0, RDONLY, 0, 0, 0), source=source)
 
 
 def _idmap(plan, mount, ns, facts):
@@ -178,16 +195,18 @@ def _idmap(plan, mount, ns, facts):
 def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
     """What the container sees of cgroups if it may not, or need not, mount them itself: on v1 its own groups."""
     set_ = mount.options.attr_set  # added to the host's flags, of which some are locked where root is a namespace's
+    if in_user_namespace(ns, facts):  # access times are always locked there
+        set_ &= ~mountopts.ATTR_ATIME
     clear = mountopts.ATTR_ATIME if set_ & mountopts.ATTR_ATIME else 0  # a field: mount_setattr(2) wants it cleared to be set
     if facts.cgroup == "v2":
         path = facts.cgroup_root + ("" if "cgroup" not in ns.new else facts.cgroup_own.rstrip("/"))
         if in_user_namespace(ns, facts):
             mount.fallback = f"{mount.slot}-host"
-            plan.add(role, "TREE", (mount.fallback,), (path, TREE_RECURSIVE, set_ | RDONLY, clear, base))
+            plan.add(role, "TREE", (mount.fallback,), (path, TREE_RECURSIVE, set_ | RDONLY, clear, base, 0))
     elif "cgroup" not in ns.new:
         made = {point: f"/{path}" for _, point, path in groups}
         for i, (_, point, own) in enumerate(facts.cgroup_v1):
-            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + made.get(point, own.rstrip("/")), 0, set_, clear, base))
+            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + made.get(point, own.rstrip("/")), 0, set_, clear, base, 0))
 
 
 # --- mount: init's part ---
@@ -215,9 +234,17 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
             proc = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
             plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | proc, 0o644))
         elif mount.kind == "remount":
-            plan.add("I", "SETATTR", (mount.slot,), (*mountopts.bind_attrs(mount.options), 0, 0))
+            _remount(plan, mount, all_mounts, in_user_namespace(ns, facts))
         else:
             _filesystem(plan, mount)
+
+
+def _remount(plan, mount, all_mounts, userns):
+    """In a user namespace what lies on the host, the root and binds, has locked flags; what init has made has none."""
+    host = mount.slot == "rootfs" or any([other.slot == mount.slot and other.kind == "bind" for other in all_mounts])
+    keep = TREE_KEEP if userns and host else 0
+    args = (keep, *mountopts.bind_attrs(mount.options), 0, mountopts.explicit(mount.options))
+    plan.add("I", "SETATTR", (mount.slot,), args)
 
 
 def _open_late(plan, config, request, ns, facts, all_mounts, first):
@@ -267,7 +294,7 @@ def _attach(plan, mount, fresh, fallback, flags=0):
 
 def _propagate(plan, slot, mount, tolerate=(), unless=None):
     for kind, recursive in mount.options.propagation:
-        plan.add("I", "SETATTR", (slot,), (0, 0, kind, int(recursive)), tolerate, unless)
+        propagate(plan, "I", slot, kind, recursive, tolerate, unless)
 
 
 def _cgroup(plan, mount, facts, ns):
@@ -307,7 +334,7 @@ def _cgroup1(plan, mount, facts, ns):
                 plan.add("I", "LINK", ("root",), (f"{mount.path}/{controller}", name, 0))
     _propagate(plan, mount.slot, mount)
     if attr & RDONLY:
-        plan.add("I", "SETATTR", (mount.slot,), (RDONLY, 0, 0, 0))
+        readonly(plan, mount.slot)
 
 
 def _hierarchy(controllers):
@@ -326,16 +353,16 @@ def change_root(plan, config, ns, no_pivot):
         name = config.get("linux", {}).get("rootfsPropagation", "")
         if name in AFTER_PIVOT:
             kind, recursive = AFTER_PIVOT[name]
-            plan.add("I", "SETATTR", ("rootfs",), (0, 0, kind, recursive), source="/linux/rootfsPropagation")
+            propagate(plan, "I", "rootfs", kind, recursive, source="/linux/rootfsPropagation")
 
 
 def finish(plan, config, all_mounts):
     """Read-only at last: nothing below writes into the tree any more."""
     for mount in all_mounts:
         if mount.late_readonly():
-            plan.add("I", "SETATTR", (mount.slot,), (RDONLY, 0, 0, 0), source=mount.at)
+            readonly(plan, mount.slot, mount.at)
     if config["root"].get("readonly"):
-        plan.add("I", "SETATTR", ("rootfs",), (RDONLY, 0, 0, 0), source="/root/readonly")
+        readonly(plan, "rootfs", "/root/readonly")
 
 
 CONSOLE_FLAGS = ATTACH_CLONE | ATTACH_FILE

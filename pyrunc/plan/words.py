@@ -17,7 +17,10 @@ CLONE_NEWPID = 0x20000000
 
 def error(plan, op, errno, step):
     """The Error for op having failed with errno in step (a number of csrc/plan.h enum step)."""
+    step, flags = step & 0xFF, step >> 8
     name = STEPS[step] if step < len(STEPS) else "none"
+    if name == "locked":
+        name = f"cannot clear locked flags {', '.join([name for name, bit in LOCKED.items() if flags & bit])}"
     special = SPECIAL.get(op.name)
     text = special(op, errno, name) if special else None
     if op.name == "LOOKUP":  # the candidates do not say what was asked for: without a PATH there are none
@@ -28,6 +31,11 @@ def error(plan, op, errno, step):
     pointer = op.source if op.source.startswith("/") else None
     prefix = f"{plan.place(pointer)}: " if pointer else ""
     return Error(f"{prefix}{text}", hint=hint(plan, op, errno), pointer=pointer, errno=errno)
+
+
+def locked(plan, op, flags):
+    """The Error for MOUNT_ATTR_* that would have to be cleared and may not."""
+    return error(plan, op, EPERM, STEPS.index("locked") | flags << 8)
 
 
 def subject(op):
@@ -55,7 +63,9 @@ def hint(plan, op, errno):
         return "a v1 cpuset takes no process before it has cpuset.cpus and cpuset.mems"
     if op.name == "SCHED" and errno == EPERM:
         return "SCHED_DEADLINE needs all CPUs: it is refused under a restricted cpuset"
-    if op.name == "TREE" and errno == EINVAL and not op.args[1] & TREE_RECURSIVE:
+    if op.name in ("TREE", "SOURCE", "SETATTR") and errno == EPERM:
+        return "a user namespace keeps the read-only, nosuid, nodev, noexec and access time flags of the host's mounts"
+    if op.name == "TREE" and op.role != "H" and errno == EINVAL and not op.args[1] & TREE_RECURSIVE:
         return "in a user namespace a directory with mounts below it can only be bound together with them: rbind"
     if op.name == "PIVOT" and errno == EINVAL:
         return "the caller's root is no mount that can be replaced (an initramfs, a chroot): run with --no-pivot"
@@ -130,6 +140,13 @@ def _sysctl(op, errno, step):
     return f'write sysctl "{op.args[0][4:]}" value "{op.args[1]}": {posix.strerror(errno).lower()}'
 
 
+def _tree(op, errno, step):
+    call = "open_tree" if op.name == "TREE" and step in ("open", "none") else "mount_setattr"
+    about = f" {op.args[0]}" if op.name != "SETATTR" else ""
+    why = f"{step}: " if step[:6] == "cannot" else ""
+    return f"{call}{about}: {why}{posix.strerror(errno).lower()}"
+
+
 def _fsmount(op, errno, step):
     return f"mount {op.args[0]}: {STEP_WORDS.get(step, step)} {','.join(op.args[1])}: {posix.strerror(errno).lower()}"
 
@@ -162,7 +179,9 @@ def _join(op, errno, step):
     return f"join the {op.slots[0].partition(':')[2]} cgroup: {posix.strerror(errno).lower()}"
 
 
+LOCKED = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "atime": 0xF0}
 SPECIAL = {
+    "TREE": _tree, "SOURCE": _tree, "SETATTR": _tree,
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
     "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
 }
