@@ -88,6 +88,11 @@ def open_tree(path, flags, set_, clear, propagation, explicit, dirfd=-100):
     return ret, step[0]
 
 
+def open_tree_of(fd, flags, set_, clear, propagation, explicit):
+    """open_tree() of what a descriptor names."""
+    return open_tree("", flags, set_, clear, propagation, explicit, fd)
+
+
 def mount_setattr(fd, flags, set_, clear, propagation, explicit):
     """mount_setattr(2) on a mount's descriptor. Operands and results as open_tree's."""
     step = ffi.new("uint32_t *")

@@ -8,6 +8,7 @@ import posix
 from . import facts, kernel, state, supervise
 from .config import load
 from .errors import Error
+from .host import sources
 from .host.console import check_stdio
 from .paths import clean
 from .plan import create as compiler
@@ -68,6 +69,7 @@ class Making:
         try:
             request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach)
             request["rootless"] = rootless
+            request["inside"] = sources.inside(self.config, bundle, rootfs)
             self.plan = compiler.compile(self.config, self.facts, request)
             self._record(bundle, rootfs, raw, request)
         except BaseException:
@@ -140,7 +142,8 @@ class Making:
 
 
 # what the plan depends on besides config and facts; kept so that start and explain can compile it again
-REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket")
+REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket",
+            "inside")
 _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt"), ("PID", "pid"), ("USER", "user"),
              ("UTS", "uts"))
 

@@ -424,12 +424,8 @@ def _source(sup, op):
 
 
 def _tree(sup, op):
-    if op.slots[1] is None:
-        result = kernel.open_tree(*op.args)
-    else:
-        fd = sup.fds.pop(op.slots[1])
-        result = kernel.open_tree("", *op.args[1:], dirfd=fd)
-        posix.close(fd)
+    source = op.slots[1]
+    result = kernel.open_tree(*op.args) if source is None else kernel.open_tree_of(sup.fds[source], *op.args[1:])
     sup.fds[op.slots[0]] = _done(sup, op, result)
 
 

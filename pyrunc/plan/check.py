@@ -23,7 +23,7 @@ def _paths_are_relative(plan):
     """1, 2: a path op of init names a root slot and a path without a leading slash or parent step."""
     for op in plan.child_ops():
         slots, args = op.signature()
-        if "path" not in args or op.name in ("TREE", "HOOK"):
+        if "path" not in args or op.name == "HOOK" or op.name == "TREE" and not op.slots[1]:
             continue
         path = op.args[args.index("path")]
         if path.startswith("/"):

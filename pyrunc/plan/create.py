@@ -7,7 +7,7 @@ request: id, bundle (absolute), rootless (cgroups may be done without), cgroup (
          cgroup_v1 ([[controllers, mount point, path], ...]), unit (of systemd: that makes the group; see scope.py), bpf
          ((bytes, flags, listener) or None),
          gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
-         listen_fds, notify, pidfd_socket
+         listen_fds, notify, pidfd_socket, inside ({position in mounts: bind source below the root}; host/sources.py)
 """
 
 from ..config import sysctl

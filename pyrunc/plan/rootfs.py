@@ -4,7 +4,8 @@ A bind source becomes a detached tree, with all its flags, in the host's view of
 after the user namespace. A file system is made detached by init. Either is then ATTACHed below the root. Since Linux 6.8
 mountinfo lists mounts by the time they were made, and its readers take the later of two for the upper one: so a bind source
 listed after a file system is opened when its turn comes, at a SYNC. So are all but the first few of the others: what is opened
-before init exists is held all at once, and there may be more binds than descriptors.
+before init exists is held all at once, and there may be more binds than descriptors. A source that an earlier mount of the
+container brings is cloned by init in its turn, below the root.
 """
 
 from ..config import mountopts
@@ -41,7 +42,7 @@ def relative(path):
 class Mount:
     """One entry of mounts[]: its options parsed, its slot named after its position; a remount has that of the mount before it."""
 
-    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback")
+    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback", "inner", "locked")
 
     def __init__(self, index, entry):
         self.entry = entry
@@ -52,6 +53,8 @@ class Mount:
         self.kind = "bind" if self.options.bind else entry.get("type", "")
         self.late = False  # what lies on the host for it is opened when its turn comes
         self.fallback = None  # the slot of that, for in case that a fresh mount is refused
+        self.inner = None  # of a bind: the path below the root of what earlier mounts bring, which init clones
+        self.locked = False  # whether that lies on the host after all, so that its flags are locked in a user namespace
 
     def cgroup(self):
         return self.kind in ("cgroup", "cgroup2")
@@ -93,8 +96,12 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
             propagate(plan, role, "rootfs", mountopts.MS_PRIVATE)
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,))
+    _find_inner(all_mounts, request.get("inside") or {})
     fresh, early, inside = False, 0, in_user_namespace(ns, facts)
     for mount in all_mounts:
+        if mount.inner is not None:
+            fresh = True
+            continue
         if role == "H" and (mount.kind == "bind" or inside and (mount.kind == "sysfs" or mount.cgroup() and facts.cgroup == "v2")):
             mount.late = early == EARLY or fresh and mount.kind == "bind"
             early += not mount.late
@@ -112,6 +119,26 @@ def _open(plan, role, mount, base, request, ns, facts):
         _acquire_sys(plan, role, mount, base)
     elif mount.cgroup():
         _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
+
+
+def _find_inner(all_mounts, inside):
+    """A source below the root that lies on an earlier mount, or is bound with one that lies below it, is the container's."""
+    points, above = {}, {}  # where something is mounted already, and what lies on the way there
+    for i, mount in enumerate(all_mounts):
+        path = inside.get(str(i)) if mount.kind == "bind" else None
+        if path is not None:
+            on = [part for part in _steps(path) if part in points][-1:]
+            if on or mount.options.recursive and (path or ".") in above:
+                mount.inner, mount.locked = path or ".", not on or points[on[0]] == "bind"
+        if mount.kind != "remount":
+            points[mount.path] = mount.kind
+            above.update(dict.fromkeys([".", *_steps(mount.path)[:-1]]))
+
+
+def _steps(path):
+    """a, a/b, a/b/c"""
+    parts = path.split("/") if path else []
+    return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
 
 def _base(config):
@@ -136,16 +163,19 @@ def _acquire_sys(plan, role, mount, base):
 
 
 def _bind(plan, role, mount, base, request, ns, facts):
-    opts, source = mount.options, join(request["bundle"], mount.entry.get("source", ""))
+    """TREE and what follows. From an earlier mount (mount.inner) role is I, and for an id mapping the host is handed the tree."""
+    opts, flags = mount.options, TREE_RECURSIVE if mount.options.recursive else 0
+    source = join(request["bundle"], mount.entry.get("source", "")) if mount.inner is None else mount.inner
     set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
-    flags = TREE_RECURSIVE if opts.recursive else 0
-    if role == "H" and in_user_namespace(ns, facts):
+    if in_user_namespace(ns, facts) and (role == "H" or mount.locked and facts.privileged):
         flags |= TREE_KEEP
-    opened = None
-    if flags & TREE_KEEP and opts.recursive and (opts.rec_attr_set or opts.rec_attr_clr):
+    opened = None if mount.inner is None else "root"
+    if role == "H" and flags & TREE_KEEP and opts.recursive and (opts.rec_attr_set or opts.rec_attr_clr):
         opened = f"{mount.slot}-source"
         plan.add("H", "SOURCE", (opened,), (source, opts.rec_attr_set, opts.rec_attr_clr))
     plan.add(role, "TREE", (mount.slot, opened), (source, flags, set_, clear, base, mountopts.explicit(opts)))
+    if mount.inner is not None and _has_idmap(mount):
+        plan.sync(role, send=mount.slot)
     _idmap(plan, mount, ns, facts)
     _adjust(plan, role, mount, flags & TREE_KEEP)
 
@@ -169,11 +199,15 @@ def readonly(plan, slot, source=None):
     plan.add("I", "SETATTR", (slot,), (0, RDONLY, 0, 0, 0), source=source)
 
 
+def _has_idmap(mount):
+    return bool(mount.options.idmap or mount.entry.get("uidMappings") or mount.entry.get("gidMappings"))
+
+
 def _idmap(plan, mount, ns, facts):
     """A user namespace with the wanted maps exists only to be named here: the maps are what counts, not whose they are."""
-    own = mount.entry.get("uidMappings"), mount.entry.get("gidMappings")
-    if not (mount.options.idmap or own[0] or own[1]):
+    if not _has_idmap(mount):
         return
+    own = mount.entry.get("uidMappings"), mount.entry.get("gidMappings")
     if not facts.privileged:
         raise Error(f"config.json: {mount.at}: id-mapped mounts are not supported for rootless containers", pointer=mount.at)
     from .namespaces import id_map
@@ -231,6 +265,8 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
         if mount.cgroup():
             _cgroup(plan, mount, facts, ns)
         elif mount.kind == "bind":
+            if mount.inner is not None:
+                _bind(plan, "I", mount, _base(config), request, ns, facts)
             proc = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
             plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | proc, 0o644))
         elif mount.kind == "remount":

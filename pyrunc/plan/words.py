@@ -143,6 +143,8 @@ def _sysctl(op, errno, step):
 def _tree(op, errno, step):
     call = "open_tree" if op.name == "TREE" and step in ("open", "none") else "mount_setattr"
     about = f" {op.args[0]}" if op.name != "SETATTR" else ""
+    if op.role != "H" and op.name == "TREE" and op.slots[1]:
+        about = f' "/{op.args[0]}" of the container'
     why = f"{step}: " if step[:6] == "cannot" else ""
     return f"{call}{about}: {why}{posix.strerror(errno).lower()}"
 

@@ -118,6 +118,13 @@ CASES = {
     "bind-relative": (mount(bind(["bind"], source="data")), "root-v2", {}),
     "bind-idmap": (mount(bind(["bind", "idmap"], uidMappings=MAPS, gidMappings=MAPS)), "root-v2", {}),
     "bind-idmap-own": (both(userns, mount(bind(["rbind", "ridmap"]))), "root-v2", {}),
+    "bind-of-an-earlier-mount": (both(userns, mount(
+        bind(["rbind"]), bind(["bind", "ro", "rnoexec"], "/bundle/rootfs/data/sub", "/inner"),
+        bind(["bind"], "/bundle/rootfs/dev/shm", "/tmpfs", uidMappings=MAPS, gidMappings=MAPS), bind(["rbind"], destination="/later"),
+        bind(["bind"], "/bundle/rootfs", "/host"), bind(["rbind"], "/bundle/rootfs", "/all"))), "root-v2",
+        {"inside": {"8": "data/sub", "9": "dev/shm", "11": "", "12": ""}}),
+    "bind-of-an-earlier-mount-rootless": (both(rootless, mount(bind(["bind", "rw"], "/bundle/rootfs/dev/shm"))), "rootless-v2",
+                                          {"cgroup": None, "rootless": True, "inside": {"7": "dev/shm"}}),
     "bind-user-namespace": (both(userns, mount(bind(["bind", "ro", "dev"]), bind(["rbind", "rrw"], destination="/all"),
                                                {"destination": "/data", "options": ["remount", "nosuid"]})), "root-v2", {}),
     "bind-rootless": (both(rootless, mount(bind(["bind", "rw"]))), "rootless-v2", {"cgroup": None, "rootless": True}),

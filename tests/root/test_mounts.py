@@ -273,6 +273,87 @@ def test_names_with_blanks_newlines_and_commas_work(rt, source):
         assert errnos(rt.container(patch, attempt(f"read:/mnt/{name}/f")).run()) == [0], name
 
 
+# --- a bind source that an earlier mount of the container brings
+
+def brought(container, *entries):
+    """Adds binds whose sources are written as paths below the rootfs."""
+    container.bundle.patch(add_mounts(*(bind(f"{container.rootfs}{source}" if at is None else at, destination, *options)
+                                        for source, destination, options, at in entries)))
+    return container
+
+
+def test_a_source_below_an_earlier_mount_is_the_containers(rt, source, plain):
+    (source / "dir").mkdir()
+    (source / "dir/deep").write_text("")
+    container = rt.container(add_mounts(bind(source, "/mnt", "rbind"), mount("/tmp", "tmpfs", "tmpfs", ["tmpcopyup"])),
+                             attempt("read:/dir/deep", "read:/all/sub/deep", "read:/file", "read:/copy", "read:/comm", "create:/ro/x",
+                                     "read:/ro/file", "read:/all/dir/deep"),
+                             rootfs={"/tmp/copied": File("c"), "/mnt/file": File("of the image")})
+    brought(container, ("/mnt/dir", "/dir", (), None), ("/mnt", "/all", ("rbind",), None), ("/mnt/file", "/file", (), None),
+            ("/tmp/copied", "/copy", (), None), ("/proc/self/comm", "/comm", (), None), ("/mnt/../mnt//.", "/ro", ("ro",), None))
+    entries = container.run().ok().json()
+    assert [entry["errno"] for entry in entries] == [0, 0, 0, 0, 0, EROFS, 0, 0]
+    assert entries[2]["data"] == "of the host" and entries[3]["data"] == "c"
+
+
+def test_a_source_is_the_containers_whatever_links_lead_to_the_bundle(rt, source):
+    container = rt.container(add_mounts(bind(source, "/mnt", "rbind")), attempt("read:/a/deep", "read:/b/deep", "read:/c"))
+    os.symlink(container.bundle.path, rt.base / "link")
+    os.symlink(container.rootfs / "mnt", rt.base / "into")
+    (rt.base / "beside").mkdir()
+    os.symlink("../link/rootfs", rt.base / "beside/relative")
+    brought(container, ("", "/a", (), rt.base / "link/rootfs/mnt/sub"), ("", "/b", (), rt.base / "into/sub"),
+            ("", "/c", (), rt.base / "beside/relative/mnt/file"))
+    assert errnos(container.run()) == [0, 0, 0]
+
+
+def test_a_source_that_no_earlier_mount_brings_is_the_hosts(rt, source, plain):
+    """It is listed too early, or lies beside what is mounted: nothing in the image redirects it, and a bind does not bring mounts."""
+    container = rt.container(attempt("read:/early/file", "read:/beside/file", "read:/root-again/mnt/file"),
+                             rootfs={"/mnt/file": File("of the image"), "/mnt2/file": File("beside")})
+    brought(container, ("/mnt", "/early", (), None), ("", "/mnt", (), source), ("/mnt2", "/beside", (), None),
+            ("", "/root-again", (), container.rootfs))
+    entries = container.run().ok().json()
+    assert [entry["data"] for entry in entries] == ["of the image", "beside", "of the image"]
+
+
+@known_bad("looks it up from the host's root")
+def test_links_on_an_earlier_mount_lead_nowhere_out_of_the_root(rt, canary, plain):
+    os.symlink(canary.path, plain / "out")
+    os.symlink("/etc", plain / "etc")
+    os.symlink(f"../../../../..{canary.path}", plain / "up")
+    container = rt.container(add_mounts(bind(plain, "/mnt")), attempt("read:/x/passwd"))
+    brought(container, ("/mnt/etc", "/x", (), None))
+    assert container.run().ok().json()[0]["data"] == (container.rootfs / "etc/passwd").read_text()
+    for name in ("out", "up", "../etc/passwd/x", "missing"):
+        container = rt.container(add_mounts(bind(plain, "/mnt")))
+        brought(container, (f"/mnt/{name}", "/x", (), None))
+        result = container.create()
+        assert result.code == 1 and "/mounts/7" in result.err, repr(result)
+        result.failed("of the container" if name != "../etc/passwd/x" else "not a directory")
+
+
+def test_an_rbind_of_the_root_has_the_mounts_before_it(rt, plain):
+    container = rt.container(add_mounts(bind(plain, "/mnt")), attempt("read:/all/mnt/file", "read:/all/proc/self/comm"))
+    brought(container, ("", "/all", ("rbind",), container.rootfs))
+    assert errnos(container.run()) == [0, 0]
+
+
+def test_a_source_below_an_earlier_mount_can_be_id_mapped(rt, plain):
+    line = [{"containerID": 0, "hostID": 0, "size": 1}, {"containerID": 7, "hostID": 107, "size": 2}]
+    container = rt.container(add_mounts(bind(plain, "/mnt")), attempt("stat:/x/file"))
+    container.bundle.patch(add_mounts(mount("/x", f"{container.rootfs}/mnt", "bind", ["bind", "idmap"], uidMappings=line,
+                                            gidMappings=line)))
+    assert container.run().ok().json()[0]["uid"] == 107
+
+
+def test_a_source_below_an_earlier_mount_without_a_mount_namespace(rt, plain):
+    container = rt.container(namespaces("pid"), {"hostname": None, "linux": {"maskedPaths": None, "readonlyPaths": None}},
+                             lambda config: config.update(mounts=[bind(plain, "/mnt")]), attempt("read:/x/file"))
+    brought(container, ("/mnt", "/x", (), None))
+    assert errnos(container.run()) == [0]
+
+
 # --- propagation
 
 PROPAGATION = {"private": {"private"}, "slave": {"master"}, "shared": {"shared"}, "unbindable": {"unbindable"}}
