@@ -113,6 +113,63 @@ int op_FSMOUNT(struct init *in, struct plan_op *op)
 	return fd;
 }
 
+/* "mode=0755,size=1m", the mode only if there is one; -E2BIG above what mount(2) reads. */
+static int page_of(char *page, const char *mode, const char *data)
+{
+	uint32_t n = 0, len = str_len(data);
+
+	if (mode) {
+		mem_copy(page, "mode=", 5);
+		mem_copy(page + 5, mode, 4);
+		page[9] = ',';
+		n = len ? 10 : 9;
+	}
+	if (n + len > 4095)
+		return -E2BIG;
+	mem_copy(page + n, data, len);
+	page[n + len] = 0;
+	return 0;
+}
+
+/*
+ * MOUNT: as FSMOUNT, for what fsconfig(2) does not take: a string above 255 bytes, a comma in a value. mount(2) wants a
+ * place, and it is "/" itself, in our copy of the host's tree: who has his root there does not see what lies over it, nobody
+ * else is in this namespace, and all of it is the host's, so there is no path that an image could redirect. "/.." leads to
+ * the topmost mount on the root (path_resolution(7)), which is cloned, and then taken away again.
+ */
+int op_MOUNT(struct init *in, struct plan_op *op)
+{
+	char text[5], *page = in->path[0];
+	const char *mode = op->slot[1] == NO_SLOT ? 0 : mode_of(slot(in, op, 1), arg_str(in, op->arg[5]), text);
+	uint32_t attr = op->arg[4];
+	int fd, ret;
+
+	in->step = STEP_FSCONFIG;
+	ret = page_of(page, mode, arg_str(in, op->arg[3]));
+	if (ret < 0)
+		return ret;
+	in->step = STEP_FSCREATE;
+	ret = (int)SYS5(__NR_mount, arg_str(in, op->arg[1]), "/", arg_str(in, op->arg[0]), op->arg[2], page);
+	if (ret < 0)
+		return ret;
+	in->step = STEP_CLONE;
+	fd = (int)SYS3(__NR_open_tree, AT_FDCWD, "/..", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	in->step = STEP_UMOUNT;
+	ret = (int)SYS2(__NR_umount2, "/..", MNT_DETACH);
+	if (ret == 0) {
+		in->step = STEP_ATTR;
+		ret = tree_setattr(fd, attr, attr & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0);
+	}
+	if (ret < 0) {
+		close_fd(fd);
+		return ret;
+	}
+	produce(in, op, 0, fd);
+	return 0;
+}
+
 int op_SETATTR(struct init *in, struct plan_op *op)
 {
 	int tree = slot(in, op, 0);

@@ -52,7 +52,7 @@ def _masks_have_a_verified_source(plan):
 
 def _proc_and_sys_are_real(plan):
     """5: a procfs or sysfs is attached where no symlink leads; what else is attached at /proc is proved to be a procfs."""
-    made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name == "FSMOUNT"}
+    made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name in ("FSMOUNT", "MOUNT")}
     for op in plan.child_ops():
         if op.name == "ATTACH" and made.get(op.slots[0]) in ("proc", "sysfs") and not op.args[1] & ATTACH_REAL_DIR:
             yield op.index, f"{made[op.slots[0]]} attached without ATTACH_REAL_DIR"

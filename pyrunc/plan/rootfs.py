@@ -272,7 +272,7 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
         elif mount.kind == "remount":
             _remount(plan, mount, all_mounts, in_user_namespace(ns, facts))
         else:
-            _filesystem(plan, mount)
+            _filesystem(plan, mount, ns)
 
 
 def _remount(plan, mount, all_mounts, userns):
@@ -304,15 +304,19 @@ def _options(mount, source=None):
     return [f"source={source}", *flags, *opts.data]
 
 
-def _filesystem(plan, mount):
+def _filesystem(plan, mount, ns):
     opts = mount.options
     attr = opts.attr_set & ~RDONLY if mount.late_readonly() else opts.attr_set
     keep_mode = mount.kind == "tmpfs" and not any([option.startswith("mode=") for option in opts.data])
     fallback = mount.fallback
-    fresh = plan.add(
-        "I", "FSMOUNT", (mount.slot, "root" if keep_mode else None),
-        (mount.kind, _options(mount), attr, mount.path if keep_mode else ""), (EPERM,) if fallback else (),
-    )
+    slots, like = (mount.slot, "root" if keep_mode else None), mount.path if keep_mode else ""
+    tolerate = (EPERM,) if fallback else ()
+    page = mountopts.page(opts, mount.entry.get("source") or mount.kind)
+    if page is None or not ns.private("mount"):  # mount(2) would show on the host for a moment
+        fresh = plan.add("I", "FSMOUNT", slots, (mount.kind, _options(mount), attr, like), tolerate)
+    else:
+        flags = sum([mountopts.SB_MS[name] for name in opts.sb_set if name != "ro" or not mount.late_readonly()])
+        fresh = plan.add("I", "MOUNT", slots, (mount.kind, mount.entry.get("source") or mount.kind, flags, page, attr, like), tolerate)
     if opts.tmpcopyup and mount.kind == "tmpfs":
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0

@@ -2,6 +2,7 @@
 
 import posix
 
+from ..config.mountopts import STRING_MAX
 from ..errors import Error
 from .optable import STEPS, TREE_RECURSIVE
 
@@ -49,12 +50,14 @@ def subject(op):
 
 
 def hint(plan, op, errno):
-    if op.name in ("FSMOUNT", "ATTACH") and errno == EPERM:
-        if op.name == "FSMOUNT" and op.args[0] == "proc":
+    if op.name in ("FSMOUNT", "MOUNT", "ATTACH") and errno == EPERM:
+        if op.name != "ATTACH" and op.args[0] == "proc":
             return PROC_HINTS[_has_new_pid(plan)]
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
     if errno == EMFILE:
         return TOO_MANY[op.role]
+    if op.name == "FSMOUNT" and errno == EINVAL and max(map(len, op.args[1])) > STRING_MAX:
+        return f"without a mount namespace of the container's own an option has at most {STRING_MAX} bytes"
     if op.name == "FORK" and errno == EAGAIN:
         return "the pids limit of the container's cgroup, or of its user, is reached"
     if op.name == "LOOKUP" and errno == ELOOP:
@@ -150,7 +153,10 @@ def _tree(op, errno, step):
 
 
 def _fsmount(op, errno, step):
-    return f"mount {op.args[0]}: {STEP_WORDS.get(step, step)} {','.join(op.args[1])}: {posix.strerror(errno).lower()}"
+    data = op.args[3] if op.name == "MOUNT" else ",".join(op.args[1])
+    data = data if len(data) <= 400 else data[:400] + "..."
+    call = STEP_WORDS.get(step, step) if op.name == "FSMOUNT" or step not in ("fsconfig", "fscreate") else "mount"
+    return f"mount {op.args[0]}: {call} {data}: {posix.strerror(errno).lower()}"
 
 
 def _setid(op, errno, step):
@@ -185,5 +191,5 @@ LOCKED = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "atime": 0xF0}
 SPECIAL = {
     "TREE": _tree, "SOURCE": _tree, "SETATTR": _tree,
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
-    "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
+    "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "MOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
 }

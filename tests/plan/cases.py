@@ -118,6 +118,9 @@ CASES = {
     "bind-relative": (mount(bind(["bind"], source="data")), "root-v2", {}),
     "bind-idmap": (mount(bind(["bind", "idmap"], uidMappings=MAPS, gidMappings=MAPS)), "root-v2", {}),
     "bind-idmap-own": (both(userns, mount(bind(["rbind", "ridmap"]))), "root-v2", {}),
+    "long-options": (mount(
+        {"destination": "/o", "type": "overlay", "options": ["ro", "nosuid", "lowerdir=" + ":".join([f"/srv/layer-{i:040}" for i in range(9)])]},
+        {"destination": "/t", "type": "tmpfs", "source": "t", "options": ["ro", "sync", "noatime", "mpol=bind:0,1"]}), "root-v2", {}),
     "bind-of-an-earlier-mount": (both(userns, mount(
         bind(["rbind"]), bind(["bind", "ro", "rnoexec"], "/bundle/rootfs/data/sub", "/inner"),
         bind(["bind"], "/bundle/rootfs/dev/shm", "/tmpfs", uidMappings=MAPS, gidMappings=MAPS), bind(["rbind"], destination="/later"),
