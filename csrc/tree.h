@@ -41,16 +41,16 @@ static inline int tree_setattr(int fd, uint32_t set, uint32_t clear, uint32_t pr
 #define ATTR_LOCKABLE (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 #define ATTR_ATIMES   (MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME)
 
-/* The flags of the mount behind `fd`, as MOUNT_ATTR_*. The lockable ones are the same bits in f_flags (statfs(2)). */
-static inline uint32_t tree_flags(int fd)
+/* The flags of the mount behind `fd`, as MOUNT_ATTR_*, or -errno. The lockable ones are the same bits in f_flags (statfs(2)). */
+static inline int tree_flags(int fd)
 {
 	struct statfs st;
-	uint32_t atime;
+	int ret = (int)SYS2(__NR_fstatfs, fd, &st), atime;
 
-	if (SYS2(__NR_fstatfs, fd, &st) < 0)
-		return 0;
+	if (ret < 0)
+		return ret;
 	atime = st.f_flags & 0x400 ? MOUNT_ATTR_NOATIME : st.f_flags & 0x1000 ? MOUNT_ATTR_RELATIME : MOUNT_ATTR_STRICTATIME;
-	return ((uint32_t)st.f_flags & ATTR_LOCKABLE) | atime | (st.f_flags & 0x800 ? MOUNT_ATTR_NODIRATIME : 0);
+	return (int)(st.f_flags & ATTR_LOCKABLE) | atime | (st.f_flags & 0x800 ? MOUNT_ATTR_NODIRATIME : 0);
 }
 
 /*
@@ -60,15 +60,24 @@ static inline uint32_t tree_flags(int fd)
  */
 static inline int tree_attr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t explicit, uint32_t *step)
 {
-	int recursive = (flags & TREE_ATTR_REC) != 0, ret;
-	uint32_t before = clear ? tree_flags(fd) : 0, after, lost;
+	int recursive = (flags & TREE_ATTR_REC) != 0, keep = clear && flags & TREE_KEEP, ret, before = 0, after;
+	uint32_t lost;
 
+	*step = STEP_STAT;
+	if (keep && (before = tree_flags(fd)) < 0)
+		return before;
 	*step = STEP_ATTR;
 	ret = tree_setattr(fd, set, clear, 0, recursive);
-	if (!clear || (ret == 0 && !(flags & TREE_KEEP)) || (ret < 0 && ret != -EPERM))
+	if (ret < 0 ? ret != -EPERM || !clear : !keep)
 		return ret;
-	after = ret < 0 ? (before & ~clear) | set : tree_flags(fd);
-	lost = before & ~after & ATTR_LOCKABLE;
+	*step = STEP_STAT;
+	if (ret < 0 && (before = tree_flags(fd)) < 0)
+		return before;
+	after = ret < 0 ? (int)(((uint32_t)before & ~clear) | set) : tree_flags(fd);
+	if (after < 0)
+		return after;
+	*step = STEP_ATTR;
+	lost = (uint32_t)(before & ~after) & ATTR_LOCKABLE;
 	explicit &= lost;
 	if ((before ^ after) & ATTR_ATIMES)
 		explicit |= ATTR_ATIMES;

@@ -8,7 +8,6 @@ import posix
 from . import facts, kernel, state, supervise
 from .config import load
 from .errors import Error
-from .host import sources
 from .host.console import check_stdio
 from .paths import clean
 from .plan import create as compiler
@@ -54,6 +53,8 @@ class Making:
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
+        from .host import sources
+
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_, options)
         rootless, unit = tolerates(globals_, self.facts), None

@@ -416,7 +416,7 @@ int op_PIVOT(struct init *in, struct plan_op *op)
 	return (int)SYS1(__NR_chdir, "/");
 }
 
-/* CHROOT: no mount namespace of our own, so the root is changed for this process only. */
+/* CHROOT: after MOVEROOT; or there is no mount namespace of our own, and the root is changed for this process only. */
 int op_CHROOT(struct init *in, struct plan_op *op)
 {
 	int ret;
@@ -431,8 +431,9 @@ int op_CHROOT(struct init *in, struct plan_op *op)
 }
 
 /*
- * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree is moved over "/", then entered. What lies below stays
- * reachable to someone who may chroot and unmount, as with runc: that is what the option costs.
+ * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree is moved over "/"; CHROOT enters it. What lies below stays
+ * reachable to someone who may chroot and unmount, as with runc: that is what the option costs. What it must not cost is
+ * PURGE's.
  */
 int op_MOVEROOT(struct init *in, struct plan_op *op)
 {
@@ -442,5 +443,5 @@ int op_MOVEROOT(struct init *in, struct plan_op *op)
 		return top;
 	ret = move_to(in, slot(in, op, 0), top);
 	close_fd(top);
-	return ret < 0 ? ret : op_CHROOT(in, op);
+	return ret;
 }

@@ -300,8 +300,12 @@ def _options(mount, source=None):
     """What fsconfig(2) is told: source, superblock flags, data."""
     opts = mount.options
     source = mount.entry.get("source") or mount.kind if source is None else source
-    flags = [name for name in opts.sb_set if name in mountopts.SB_FSCONFIG and not mount.late_readonly()]
-    return [f"source={source}", *flags, *opts.data]
+    return [f"source={source}", *[name for name in _superblock(mount) if name in mountopts.SB_FSCONFIG], *opts.data]
+
+
+def _superblock(mount):
+    """The superblock flags; a tmpfs that is made read-only at the end is writable until then."""
+    return [name for name in mount.options.sb_set if name != "ro" or not mount.late_readonly()]
 
 
 def _filesystem(plan, mount, ns):
@@ -312,10 +316,10 @@ def _filesystem(plan, mount, ns):
     slots, like = (mount.slot, "root" if keep_mode else None), mount.path if keep_mode else ""
     tolerate = (EPERM,) if fallback else ()
     page = mountopts.page(opts, mount.entry.get("source") or mount.kind)
-    if page is None or not ns.private("mount"):  # mount(2) would show on the host for a moment
+    if page is None or "mount" not in ns.new:  # mount(2) would show to others for a moment
         fresh = plan.add("I", "FSMOUNT", slots, (mount.kind, _options(mount), attr, like), tolerate)
     else:
-        flags = sum([mountopts.SB_MS[name] for name in opts.sb_set if name != "ro" or not mount.late_readonly()])
+        flags = sum([mountopts.SB_MS[name] for name in _superblock(mount)])
         fresh = plan.add("I", "MOUNT", slots, (mount.kind, mount.entry.get("source") or mount.kind, flags, page, attr, like), tolerate)
     if opts.tmpcopyup and mount.kind == "tmpfs":
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
@@ -389,7 +393,11 @@ def change_root(plan, config, ns, no_pivot):
     if not ns.private("mount"):
         plan.add("I", "CHROOT", ("root",))
     else:
-        plan.add("I", "MOVEROOT" if no_pivot else "PIVOT", ("root",))
+        if no_pivot:
+            plan.add("I", "MOVEROOT", ("root",))
+            if "mount" in ns.new:  # of one that is joined, others' procfs would go
+                plan.add("I", "PURGE", ("root",), source="default: no procfs or sysfs of the host's")
+        plan.add("I", "CHROOT" if no_pivot else "PIVOT", ("root",))
         name = config.get("linux", {}).get("rootfsPropagation", "")
         if name in AFTER_PIVOT:
             kind, recursive = AFTER_PIVOT[name]

@@ -57,7 +57,7 @@ def hint(plan, op, errno):
     if errno == EMFILE:
         return TOO_MANY[op.role]
     if op.name == "FSMOUNT" and errno == EINVAL and max(map(len, op.args[1])) > STRING_MAX:
-        return f"without a mount namespace of the container's own an option has at most {STRING_MAX} bytes"
+        return f"without a new mount namespace an option has at most {STRING_MAX} bytes"
     if op.name == "FORK" and errno == EAGAIN:
         return "the pids limit of the container's cgroup, or of its user, is reached"
     if op.name == "LOOKUP" and errno == ELOOP:
@@ -74,6 +74,8 @@ def hint(plan, op, errno):
         return "the caller's root is no mount that can be replaced (an initramfs, a chroot): run with --no-pivot"
     if op.name == "SLAVE" and errno == EINVAL:
         return "the caller's root is no mount point (a chroot): bind it on itself before entering it"
+    if op.name == "PURGE":
+        return "without pivot_root a procfs or sysfs of the host's that is left would let the container mount its own without masks"
     if op.name == "OOM" and errno == EACCES:
         return "without privilege oomScoreAdj can only be raised above the caller's own"
     return None
@@ -191,5 +193,6 @@ LOCKED = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "atime": 0xF0}
 SPECIAL = {
     "TREE": _tree, "SOURCE": _tree, "SETATTR": _tree,
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
-    "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "MOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
+    "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "MOUNT": _fsmount,
+    "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
 }
