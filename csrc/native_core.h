@@ -10,8 +10,9 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds);
 int k_recv(int sock, struct message *out);
 int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int k_tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation,
-		uint32_t *step);
-int k_tree_setattr(int fd, uint32_t set, uint32_t clear, uint32_t propagation, int recursive);
+		uint32_t explicit, uint32_t *step);
+int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation, uint32_t explicit,
+		   uint32_t *step);
 int k_tree_idmap(int fd, int userns, int recursive);
 int k_userns(const char *uid_map, const char *gid_map);
 int k_userns_maps(int userns, char *uid_map, char *gid_map, size_t size);

@@ -23,7 +23,7 @@ def generate():
         made = tuple((n.lstrip(">"), k, n.count(">")) for n, k in pairs(slots))
         rows.append(f'    "{name}": ({code}, "{roles}", "{phase}", {made!r}, {pairs(args)!r}, {sealed}),')
     steps = re.search(r"enum step \{(.*?)\}", plan, re.S).group(1)
-    steps = [s.strip()[5:].lower() for s in steps.split(",") if s.strip()]
+    steps = [name.lower() for name in re.findall(r"\bSTEP_(\w+)", steps)]
     consts = re.findall(r"^#define ((?:PLAN|ATTACH|TREE|SAY)_\w+|BATCH|NO_SLOT)\s+(\S+)", plan, re.M)
     lines = [
         '"""The instruction set, generated from csrc/ops.def by csrc/optable.py. Do not edit.',

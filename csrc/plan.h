@@ -60,6 +60,7 @@ enum step {
 	STEP_FSCREATE, STEP_FSMOUNT, STEP_STAT, STEP_VERIFY, STEP_READ, STEP_WRITE, STEP_UNLINK, STEP_CHOWN, STEP_CHMOD,
 	STEP_IOCTL, STEP_DUP, STEP_FORK, STEP_EXEC, STEP_TIMEOUT, STEP_EXIT, STEP_SIGNALLED, STEP_UMOUNT, STEP_CHDIR,
 	STEP_PEER, STEP_NOTFOUND, STEP_SYMLINK, STEP_NOTDIR, STEP_NOTPROC,
+	STEP_LOCKED,
 };
 
 /* ATTACH flags */
@@ -73,5 +74,6 @@ enum step {
 #define TREE_RECURSIVE  1u
 #define TREE_NOFOLLOW   2u
 #define TREE_ATTR_REC   4u /* set/clear go to the whole tree, not only its top */
+#define TREE_KEEP       8u /* flags that the container's user namespace will lock stay, unless cleared explicitly */
 
 #endif

@@ -132,14 +132,18 @@ int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64
 }
 
 int k_tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation,
-		uint32_t *step)
+		uint32_t explicit, uint32_t *step)
 {
-	return tree_open(dirfd, path, flags, set, clear, propagation, step);
+	return tree_open(dirfd, path, flags, set, clear, propagation, explicit, step);
 }
 
-int k_tree_setattr(int fd, uint32_t set, uint32_t clear, uint32_t propagation, int recursive)
+int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation, uint32_t explicit,
+		   uint32_t *step)
 {
-	return tree_setattr(fd, set, clear, propagation, recursive);
+	int ret = tree_setattr(fd, 0, 0, propagation, (flags & TREE_ATTR_REC) != 0);
+
+	*step = STEP_ATTR;
+	return ret < 0 ? ret : tree_attr(fd, flags, set, clear, explicit, step);
 }
 
 int k_tree_idmap(int fd, int userns, int recursive)

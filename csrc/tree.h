@@ -1,7 +1,11 @@
 /*
  * A bind source as a detached tree: open_tree(2), then its flags by mount_setattr(2), all on the descriptor.
  *
- * Includers bring fcntl.h (libc's or the kernel's: they do not mix).
+ * A mount namespace of another user namespace holds its mounts' read-only, nosuid, nodev, noexec and access times locked
+ * (mount_namespaces(7)). Where that is so already, the kernel refuses to clear one, with EPERM. Where the host opens a tree
+ * for a container in a user namespace nothing is locked, and TREE_KEEP asks for what the kernel would insist on there.
+ *
+ * Includers bring fcntl.h and statfs (libc's or the kernel's: they do not mix).
  * The same function serves the host side (shim_core.c, when privileged: in the host's view the container's tree is not
  * there, so that nothing in it can redirect a source, security.md CVE-2021-30465) and init (op TREE, rootless).
  */
@@ -34,9 +38,59 @@ static inline int tree_setattr(int fd, uint32_t set, uint32_t clear, uint32_t pr
 	return (int)SYS5(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
 }
 
+#define ATTR_LOCKABLE (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+#define ATTR_ATIMES   (MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME)
+
+/* The flags of the mount behind `fd`, as MOUNT_ATTR_*, or -errno. The lockable ones are the same bits in f_flags (statfs(2)). */
+static inline int tree_flags(int fd)
+{
+	struct statfs st;
+	int ret = (int)SYS2(__NR_fstatfs, fd, &st), atime;
+
+	if (ret < 0)
+		return ret;
+	atime = st.f_flags & 0x400 ? MOUNT_ATTR_NOATIME : st.f_flags & 0x1000 ? MOUNT_ATTR_RELATIME : MOUNT_ATTR_STRICTATIME;
+	return (int)(st.f_flags & ATTR_LOCKABLE) | atime | (st.f_flags & 0x800 ? MOUNT_ATTR_NODIRATIME : 0);
+}
+
+/*
+ * Sets flags; what is lost of those that are locked, or would be, is put back, or refused if its opposite was asked for
+ * (`explicit`). A read-only file system shows as read-only whatever its mount is: so not what was there counts, but what
+ * goes. *step holds the flags that are refused above its low byte.
+ */
+static inline int tree_attr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t explicit, uint32_t *step)
+{
+	int recursive = (flags & TREE_ATTR_REC) != 0, keep = clear && flags & TREE_KEEP, ret, before = 0, after;
+	uint32_t lost;
+
+	*step = STEP_STAT;
+	if (keep && (before = tree_flags(fd)) < 0)
+		return before;
+	*step = STEP_ATTR;
+	ret = tree_setattr(fd, set, clear, 0, recursive);
+	if (ret < 0 ? ret != -EPERM || !clear : !keep)
+		return ret;
+	*step = STEP_STAT;
+	if (ret < 0 && (before = tree_flags(fd)) < 0)
+		return before;
+	after = ret < 0 ? (int)(((uint32_t)before & ~clear) | set) : tree_flags(fd);
+	if (after < 0)
+		return after;
+	*step = STEP_ATTR;
+	lost = (uint32_t)(before & ~after) & ATTR_LOCKABLE;
+	explicit &= lost;
+	if ((before ^ after) & ATTR_ATIMES)
+		explicit |= ATTR_ATIMES;
+	if (explicit) {
+		*step = STEP_LOCKED | explicit << 8;
+		return -EPERM;
+	}
+	return lost ? tree_setattr(fd, set | lost, clear & ~lost, 0, recursive) : ret;
+}
+
 /* Returns the tree's descriptor or -errno; *step says which call failed. */
 static inline int tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint32_t clear,
-			    uint32_t propagation, uint32_t *step)
+			    uint32_t propagation, uint32_t explicit, uint32_t *step)
 {
 	int recursive = (flags & TREE_RECURSIVE) != 0;
 	int ret, fd;
@@ -51,7 +105,7 @@ static inline int tree_open(int dirfd, const char *path, uint32_t flags, uint32_
 	/* Propagation first and over the whole tree: what is private or slave no longer carries our changes out. */
 	ret = tree_setattr(fd, 0, 0, propagation, 1);
 	if (ret == 0)
-		ret = tree_setattr(fd, set, clear, 0, (flags & TREE_ATTR_REC) != 0);
+		ret = tree_attr(fd, flags, set, clear, explicit, step);
 	if (ret < 0) {
 		SYS1(__NR_close, fd);
 		return ret;

@@ -130,13 +130,13 @@ def probe(rdt=False):
         cgroup_root=root,
         cgroup_own=own,
         cgroup_v1=[] if mode == "v2" else _v1_mounts(v1),
-        apparmor=_read("/sys/module/apparmor/parameters/enabled")[:1] == b"Y",
+        apparmor=read("/sys/module/apparmor/parameters/enabled")[:1] == b"Y",
         selinux=magic("/sys/fs/selinux") == 0xF97CFF8C,
-        setgroups=_read("/proc/self/setgroups") != b"deny\n",
+        setgroups=read("/proc/self/setgroups") != b"deny\n",
         newuidmap=_on_path("newuidmap") if posix.geteuid() else "",
         newgidmap=_on_path("newgidmap") if posix.geteuid() else "",
         kcore=posix.access("/proc/kcore", posix.F_OK),
-        resctrl=resctrl_in(_read("/proc/self/mountinfo").decode("utf-8", "surrogateescape")) if rdt else "",
+        resctrl=resctrl_in(read("/proc/self/mountinfo").decode("utf-8", "surrogateescape")) if rdt else "",
         lacking=_lacking() if posix.geteuid() == 0 else 0,
     )
 
@@ -144,13 +144,14 @@ def probe(rdt=False):
 def _lacking():
     """Of the capabilities that have a name, what is not both permitted and in the bounding set."""
     masks = {}
-    for line in _read("/proc/self/status").splitlines():
+    for line in read("/proc/self/status").splitlines():
         if line.startswith(b"Cap"):
             masks[line[3:6]] = int(line[8:], 16)
     return (1 << len(CAPABILITIES)) - 1 & ~(masks[b"Prm"] & masks[b"Bnd"]) if masks else 0
 
 
-def _read(path):
+def read(path):
+    """All of a small file, or nothing if it cannot be opened."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
@@ -195,7 +196,7 @@ def in_userns():
 def _cgroups():
     """(own path in cgroup2, {v1 controllers: own path}) from /proc/self/cgroup."""
     own, v1 = "/", {}
-    for line in _read("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines():
+    for line in read("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers:
             v1[controllers] = path
@@ -207,7 +208,7 @@ def _cgroups():
 def _v1_mounts(own):
     """Mount points of the v1 hierarchies we are in, from mountinfo, the first of each; the mount's root is taken off our path."""
     found, own = [], dict(own)
-    for line in _read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
+    for line in read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         if not right.startswith("cgroup "):
             continue

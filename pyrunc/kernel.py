@@ -77,16 +77,26 @@ def openat2(dirfd, path, flags, mode=0, resolve=0):
     return check(lib.k_openat2(dirfd, encode(path), flags, mode, resolve), f"open {path}")
 
 
-def open_tree(path, flags, set_=0, clear=0, propagation=0, dirfd=-100):
-    """A detached clone of what is mounted at `path`, flags applied: open_tree(2), mount_setattr(2)."""
+def open_tree(path, flags, set_, clear, propagation, explicit, dirfd=-100):
+    """A detached clone of what is mounted at `path`, flags applied: open_tree(2), mount_setattr(2); csrc/tree.h.
+
+    flags  TREE_*; explicit: MOUNT_ATTR_* that must not stay
+    Returns (descriptor or -errno, step of csrc/plan.h).
+    """
     step = ffi.new("uint32_t *")
-    ret = lib.k_tree_open(dirfd, encode(path), flags, set_, clear, propagation, step)
-    return check(ret, f"{'open_tree' if step[0] == 2 else 'mount_setattr'} {path}")
+    ret = lib.k_tree_open(dirfd, encode(path), flags, set_, clear, propagation, explicit, step)
+    return ret, step[0]
 
 
-def mount_setattr(fd, set_, clear, propagation, recursive):
-    """mount_setattr(2) on a mount's descriptor."""
-    check(lib.k_tree_setattr(fd, set_, clear, propagation, recursive), "mount_setattr")
+def open_tree_of(fd, flags, set_, clear, propagation, explicit):
+    """open_tree() of what a descriptor names."""
+    return open_tree("", flags, set_, clear, propagation, explicit, fd)
+
+
+def mount_setattr(fd, flags, set_, clear, propagation, explicit):
+    """mount_setattr(2) on a mount's descriptor. Operands and results as open_tree's."""
+    step = ffi.new("uint32_t *")
+    return lib.k_tree_setattr(fd, flags, set_, clear, propagation, explicit, step), step[0]
 
 
 def idmap(fd, userns, recursive):

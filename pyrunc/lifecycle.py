@@ -59,6 +59,8 @@ class Making:
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
+        from .host import sources
+
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_, options)
         rootless, unit = tolerates(globals_, self.facts), None
@@ -74,6 +76,7 @@ class Making:
         try:
             request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach)
             request["rootless"] = rootless
+            request["inside"] = sources.inside(self.config, bundle, rootfs)
             self.plan = compiler.compile(self.config, self.facts, request)
             self._record(bundle, rootfs, raw, request)
         except BaseException:
@@ -164,7 +167,8 @@ class Making:
 
 
 # what the plan depends on besides config and facts; kept so that start and explain can compile it again
-REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket")
+REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket",
+            "inside")
 _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt"), ("PID", "pid"), ("USER", "user"),
              ("UTS", "uts"))
 

@@ -535,13 +535,33 @@ def _hostproc(sup, op):
     sup.fds[op.slots[0]] = posix.open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
 
 
+def _source(sup, op):
+    """What is looked at and what is cloned must be one, whatever others do to the path."""
+    from .host import locks
+
+    path, set_, clear = op.args
+    fd = sup.fds[op.slots[0]] = posix.open(path, O_PATH | O_CLOEXEC)
+    flags = locks.refused(fd, set_, clear)
+    if flags:
+        raise words.locked(sup.plan, op, flags)
+
+
 def _tree(sup, op):
-    path, flags, set_, clear, propagation = op.args
-    sup.fds[op.slots[0]] = kernel.open_tree(path, flags, set_, clear, propagation)
+    source = op.slots[1]
+    result = kernel.open_tree(*op.args) if source is None else kernel.open_tree_of(sup.fds[source], *op.args[1:])
+    sup.fds[op.slots[0]] = _done(sup, op, result)
 
 
 def _setattr(sup, op):
-    kernel.mount_setattr(sup.fds[op.slots[0]], *op.args)
+    _done(sup, op, kernel.mount_setattr(sup.fds[op.slots[0]], *op.args))
+
+
+def _done(sup, op, result):
+    """What one of the ops returned that init has as well; its failure in the same words."""
+    ret, step = result
+    if ret < 0:
+        raise words.error(sup.plan, op, -ret, step)
+    return ret
 
 
 def _userns(sup, op):
@@ -779,7 +799,7 @@ ACTIONS = {
     "CGROUP": _cgroup, "TASKS": _tasks, "CLOS": _clos, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
     "PROPERTY": _property, "UNIT": _unit, "SETUNIT": _setunit, "ADOPT": _adopt,
     "DEVICES": _devices, "OPENNS": _openns, "SAME_MAPS": _same_maps, "OPENPID": _openpid, "HOSTPROC": _hostproc,
-    "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
+    "SOURCE": _source, "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
     "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,

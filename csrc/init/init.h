@@ -98,6 +98,9 @@ int open_in(int root, const char *path, uint64_t flags, uint64_t resolve);
 int open_or_make(struct init *in, int root, const char *path, uint32_t type, uint32_t mode);
 int open_parent(struct init *in, int root, const char *path, const char **last);
 
+/* op_sys.c: a read-only tmpfs of one inode, to cover something with */
+int new_mask_tree(struct init *in);
+
 /* verify.c: a descriptor is what we think it is (security.md#C3) */
 int is_type(int fd, uint32_t type);
 int verify_char(int fd, uint32_t major, uint32_t minor);

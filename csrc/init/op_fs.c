@@ -20,11 +20,22 @@ int op_SLAVE(struct init *in, struct plan_op *op)
 	return (int)SYS5(__NR_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof attr);
 }
 
+/* TREE: a bind source; with a root slot one that an earlier mount of the container brings, looked up below the root. */
 int op_TREE(struct init *in, struct plan_op *op)
 {
-	int dir = op->slot[1] == NO_SLOT ? AT_FDCWD : slot(in, op, 1);
-	int fd = tree_open(dir, arg_str(in, op->arg[0]), op->arg[1], op->arg[2], op->arg[3], op->arg[4], &in->step);
+	const char *path = arg_str(in, op->arg[0]);
+	int from = AT_FDCWD, fd;
 
+	if (op->slot[1] != NO_SLOT) {
+		in->step = STEP_OPEN;
+		from = open_in(slot(in, op, 1), path, O_PATH, ROOT_RESOLVE);
+		if (from < 0)
+			return from;
+		path = "";
+	}
+	fd = tree_open(from, path, op->arg[1], op->arg[2], op->arg[3], op->arg[4], op->arg[5], &in->step);
+	if (from != AT_FDCWD)
+		close_fd(from);
 	if (fd >= 0)
 		produce(in, op, 0, fd);
 	return fd;
@@ -102,9 +113,69 @@ int op_FSMOUNT(struct init *in, struct plan_op *op)
 	return fd;
 }
 
+/* "mode=0755,size=1m", the mode only if there is one; -E2BIG above what mount(2) reads. */
+static int page_of(char *page, const char *mode, const char *data)
+{
+	uint32_t n = 0, len = str_len(data);
+
+	if (mode) {
+		mem_copy(page, "mode=", 5);
+		mem_copy(page + 5, mode, 4);
+		page[9] = ',';
+		n = len ? 10 : 9;
+	}
+	if (n + len > 4095)
+		return -E2BIG;
+	mem_copy(page + n, data, len);
+	page[n + len] = 0;
+	return 0;
+}
+
+/*
+ * MOUNT: as FSMOUNT, for what fsconfig(2) does not take: a string above 255 bytes, a comma in a value. mount(2) wants a
+ * place, and it is "/" itself, in our copy of the host's tree: who has his root there does not see what lies over it, nobody
+ * else is in this namespace, and all of it is the host's, so there is no path that an image could redirect. "/.." leads to
+ * the topmost mount on the root (path_resolution(7)), which is cloned, and then taken away again.
+ */
+int op_MOUNT(struct init *in, struct plan_op *op)
+{
+	char text[5], *page = in->path[0];
+	const char *mode = op->slot[1] == NO_SLOT ? 0 : mode_of(slot(in, op, 1), arg_str(in, op->arg[5]), text);
+	uint32_t attr = op->arg[4];
+	int fd, ret;
+
+	in->step = STEP_FSCONFIG;
+	ret = page_of(page, mode, arg_str(in, op->arg[3]));
+	if (ret < 0)
+		return ret;
+	in->step = STEP_FSCREATE;
+	ret = (int)SYS5(__NR_mount, arg_str(in, op->arg[1]), "/", arg_str(in, op->arg[0]), op->arg[2], page);
+	if (ret < 0)
+		return ret;
+	in->step = STEP_CLONE;
+	fd = (int)SYS3(__NR_open_tree, AT_FDCWD, "/..", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	in->step = STEP_UMOUNT;
+	ret = (int)SYS2(__NR_umount2, "/..", MNT_DETACH);
+	if (ret == 0) {
+		in->step = STEP_ATTR;
+		ret = tree_setattr(fd, attr, attr & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0);
+	}
+	if (ret < 0) {
+		close_fd(fd);
+		return ret;
+	}
+	produce(in, op, 0, fd);
+	return 0;
+}
+
 int op_SETATTR(struct init *in, struct plan_op *op)
 {
-	return tree_setattr(slot(in, op, 0), op->arg[0], op->arg[1], op->arg[2], (int)op->arg[3]);
+	int tree = slot(in, op, 0);
+	int ret = tree_setattr(tree, 0, 0, op->arg[3], (op->arg[0] & TREE_ATTR_REC) != 0);
+
+	return ret < 0 ? ret : tree_attr(tree, op->arg[0], op->arg[1], op->arg[2], op->arg[4], &in->step);
 }
 
 static int move_to(struct init *in, int tree, int target)
@@ -345,7 +416,7 @@ int op_PIVOT(struct init *in, struct plan_op *op)
 	return (int)SYS1(__NR_chdir, "/");
 }
 
-/* CHROOT: no mount namespace of our own, so the root is changed for this process only. */
+/* CHROOT: after MOVEROOT; or there is no mount namespace of our own, and the root is changed for this process only. */
 int op_CHROOT(struct init *in, struct plan_op *op)
 {
 	int ret;
@@ -360,8 +431,9 @@ int op_CHROOT(struct init *in, struct plan_op *op)
 }
 
 /*
- * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree is moved over "/", then entered. What lies below stays
- * reachable to someone who may chroot and unmount, as with runc: that is what the option costs.
+ * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree is moved over "/"; CHROOT enters it. What lies below stays
+ * reachable to someone who may chroot and unmount, as with runc: that is what the option costs. What it must not cost is
+ * PURGE's.
  */
 int op_MOVEROOT(struct init *in, struct plan_op *op)
 {
@@ -371,5 +443,5 @@ int op_MOVEROOT(struct init *in, struct plan_op *op)
 		return top;
 	ret = move_to(in, slot(in, op, 0), top);
 	close_fd(top);
-	return ret < 0 ? ret : op_CHROOT(in, op);
+	return ret;
 }

@@ -144,7 +144,7 @@ int op_READONLY(struct init *in, struct plan_op *op)
 	return ret;
 }
 
-static int new_mask_tree(struct init *in)
+int new_mask_tree(struct init *in)
 {
 	int fs, fd = -EINVAL, ret;
 	const char *inodes = "1";

@@ -3,9 +3,12 @@
 from .. import facts, kernel, lifecycle, log, state
 from ..config import load
 from ..errors import Error
+from ..host import sources
 from ..jsonio import dumps
+from ..paths import clean
 from ..plan import create as compiler
 from ..plan import explain
+from ..plan.rootfs import join
 
 USAGE = "explain [-b BUNDLE | --id ID] [--format text|json] [--facts NAME|FILE]"
 ARGS = (0, 0)
@@ -41,6 +44,7 @@ def _of_bundle(globals_, bundle, name):
         "rootless": rootless,
         "id": "ID", "bundle": bundle, "state": "STATE", "gate": True, "detach": True,
         "cgroup": group, "cgroup_v1": v1, "unit": unit, "bpf": _filter(config),
+        "inside": sources.inside(config, bundle, clean(join(bundle, config["root"]["path"]))),
     }
     return compiler.compile(config, host, request)
 

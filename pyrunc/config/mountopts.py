@@ -15,6 +15,7 @@ ATTR_NOATIME = 0x00000010
 ATTR_STRICTATIME = 0x00000020
 ATTR_NODIRATIME = 0x00000080
 ATTR_NOSYMFOLLOW = 0x00200000
+LOCKABLE = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC  # with the access times: mount_namespaces(7)
 ATTR_ALL = (ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC | ATTR_ATIME | ATTR_NODIRATIME | ATTR_NOSYMFOLLOW)
 
 # mount(2) propagation types
@@ -122,17 +123,17 @@ class MountOptions:
     sb_set       names of superblock flags wanted, in order; sb_clr: names asked to be off
     rec_attr_set, rec_attr_clr   as attr_*, for the whole tree
     propagation  [(MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE, recursive)], in order
-    data         ["key=value" or "key"] for the filesystem
+    data         ["key=value" or "key"] for the filesystem; commas: some word had one
     tmpcopyup    copy the directory's content into the tmpfs
     idmap        the mount must be idmapped; ridmap: its whole tree
     """
 
     __slots__ = ("bind", "recursive", "remount", "attr_set", "attr_clr", "any_flag", "sb_set", "sb_clr",
-                 "rec_attr_set", "rec_attr_clr", "propagation", "data", "tmpcopyup", "idmap", "ridmap")
+                 "rec_attr_set", "rec_attr_clr", "propagation", "data", "commas", "tmpcopyup", "idmap", "ridmap")
 
     def __init__(self):
         self.bind = self.recursive = self.remount = self.any_flag = False
-        self.tmpcopyup = self.idmap = self.ridmap = False
+        self.commas = self.tmpcopyup = self.idmap = self.ridmap = False
         self.attr_set = self.attr_clr = self.rec_attr_set = self.rec_attr_clr = 0
         self.sb_set, self.sb_clr, self.propagation, self.data = [], [], [], []
 
@@ -160,6 +161,7 @@ def parse(options):
             out.rec_attr_clr = out.rec_attr_clr & ~(add & ~ATTR_ATIME) | clear
         elif "," in word:
             out.data += split(word)
+            out.commas = True
         elif word:
             out.data.append(word)
     return out
@@ -206,3 +208,24 @@ def bind_attrs(options):
     if not (options.attr_clr & ATTR_ATIME or options.attr_set & ATTR_NODIRATIME):
         clear &= ~(ATTR_ATIME | ATTR_NODIRATIME)
     return options.attr_set, clear
+
+
+def explicit(options):
+    """The lockable flags whose opposites the options name: a user namespace that insists on one of them is an error."""
+    return options.attr_clr & LOCKABLE
+
+
+STRING_MAX = 255  # bytes of one string of fsconfig(2)
+PAGE_MAX = 4095  # bytes of the data of mount(2), which reads a page
+
+
+def page(options, source):
+    """The data as mount(2) takes it, or None where fsconfig(2) does.
+
+    That takes no string above 255 bytes; and a comma in a value (escaped, quoted, a list of nodes) is for the file system to
+    read, in the way it does in a whole page of options.
+    """
+    strings = [source, *[half for part in options.data for half in part.partition("=")[::2]]]
+    if options.commas or any([len(text.encode("utf-8", "surrogateescape")) > STRING_MAX for text in strings]):
+        return ",".join(options.data)
+    return None

@@ -7,7 +7,7 @@ Only what the config alone can tell: what a destination resolves to in the rootf
 from ..paths import clean
 from . import names
 from .fault import Fault, path_fault, shown, too_long
-from .mountopts import SB_FSCONFIG
+from .mountopts import PAGE_MAX, SB_FSCONFIG, page
 from .rules_ids import covers, mapping_faults
 
 MOUNTS = "config.md#mounts"
@@ -67,6 +67,9 @@ def kind(view):
                 yield Fault(pointer, "type must not be empty: it is not a bind mount", POSIX)
             elif name == "bind":
                 yield Fault(pointer, 'type "bind" needs the option bind or rbind', MOUNTS)
+            data = page(options, source)
+            if data and too_long(data):
+                yield Fault(pointer + "/options", f"the options are longer than the {PAGE_MAX} bytes that mount(2) reads", OPTIONS)
         if too_long(source):
             yield Fault(pointer + "/source", "mount source is longer than 4095 bytes", MOUNTS)
 

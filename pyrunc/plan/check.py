@@ -7,7 +7,7 @@ test runs it over generated configs, and deleting an op or a flag from a plan mu
 from .optable import ATTACH_PROC, ATTACH_REAL_DIR, OPS
 
 PHASES = ("clean", "ns", "fs", "sys", "cred", "gate", "exec")
-CHANGE_ROOT = ("PIVOT", "MOVEROOT", "CHROOT")
+CHANGE_ROOT = ("PIVOT", "CHROOT")
 CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
 
 
@@ -23,7 +23,7 @@ def _paths_are_relative(plan):
     """1, 2: a path op of init names a root slot and a path without a leading slash or parent step."""
     for op in plan.child_ops():
         slots, args = op.signature()
-        if "path" not in args or op.name in ("TREE", "HOOK"):
+        if "path" not in args or op.name == "HOOK" or op.name == "TREE" and not op.slots[1]:
             continue
         path = op.args[args.index("path")]
         if path.startswith("/"):
@@ -52,7 +52,7 @@ def _masks_have_a_verified_source(plan):
 
 def _proc_and_sys_are_real(plan):
     """5: a procfs or sysfs is attached where no symlink leads; what else is attached at /proc is proved to be a procfs."""
-    made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name == "FSMOUNT"}
+    made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name in ("FSMOUNT", "MOUNT")}
     for op in plan.child_ops():
         if op.name == "ATTACH" and made.get(op.slots[0]) in ("proc", "sysfs") and not op.args[1] & ATTACH_REAL_DIR:
             yield op.index, f"{made[op.slots[0]]} attached without ATTACH_REAL_DIR"
@@ -185,6 +185,16 @@ def _root_changes_once(plan):
         yield plan.ops[-1].index, f"the root changes {len(changes)} times"
 
 
+def _a_moved_root_is_purged(plan):
+    """What MOVEROOT leaves below lets nobody mount a procfs without masks; a joined namespace is others' as well."""
+    names = [op.name for op in plan.child_ops()]
+    if "MOVEROOT" in names:
+        at = names.index("MOVEROOT")
+        own = any([op.args[0] & CLONE_NEWNS for op in plan.ops if op.name in ("SPAWN", "UNSHARE")])
+        if names[at + 1:at + 3] != ["PURGE", "CHROOT"] and (own or names[at + 1] != "CHROOT"):
+            yield plan.ops[-1].index, "MOVEROOT without PURGE and CHROOT"
+
+
 def _devices_move_before_hooks(plan):
     """A hook finds the network as the process will."""
     hooks = [op.index for op in plan.ops if op.name in ("HOOKS", "HOOK")]
@@ -248,6 +258,6 @@ RULES = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
     _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _signals_end_a_waiting_init,
     _a_unit_comes_first, _seccomp_order,
-    _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once, _devices_move_before_hooks,
+    _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once, _a_moved_root_is_purged, _devices_move_before_hooks,
     _first_process_forks_init, _nothing_of_the_hosts_crosses_the_fork, _what_is_handed_over_is_used,
 )

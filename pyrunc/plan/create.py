@@ -7,7 +7,8 @@ request: id, bundle (absolute), rootless (cgroups may be done without), cgroup (
          cgroup_v1 ([[controllers, mount point, path], ...]), unit (of systemd: that makes the group; see scope.py), bpf
          ((bytes, flags, listener) or None),
          gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
-         listen_fds, notify, pidfd_socket, environ (the runtime's environment: that of hooks without one)
+         listen_fds, notify, pidfd_socket, environ (the runtime's environment: that of hooks without one),
+         inside ({position in mounts: bind source below the root}; host/sources.py)
 """
 
 from ..config import sysctl
@@ -165,7 +166,7 @@ def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
     rootfs.acquire(plan, role, config, mounts, request, facts, ns)
     devices.acquire(plan, role, config, by_bind)
     if request.get("notify"):
-        plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19), source="NOTIFY_SOCKET")
+        plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19, 0), source="NOTIFY_SOCKET")
 
 
 def _spawn(plan, config, request, ns):

@@ -39,7 +39,7 @@ def _bound(config):
 
 def _open(plan, role, bound):
     for i, device, source in bound:
-        plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE), source=source)
+        plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE, 0), source=source)
 
 
 def acquire(plan, role, config, by_bind):

@@ -4,7 +4,7 @@ from ..config.names import CAPABILITIES, NAMESPACES
 from .optable import OPS
 from .script import LIST
 
-HEX = ("flags", "nstype", "set", "clear", "attr", "propagation", "perms", "keep", "caps")
+HEX = ("flags", "nstype", "set", "clear", "attr", "propagation", "explicit", "perms", "keep", "caps")
 OCTAL = ("mode", "mask")
 
 

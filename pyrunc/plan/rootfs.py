@@ -4,14 +4,16 @@ A bind source becomes a detached tree, with all its flags, in the host's view of
 after the user namespace. A file system is made detached by init. Either is then ATTACHed below the root. Since Linux 6.8
 mountinfo lists mounts by the time they were made, and its readers take the later of two for the upper one: so a bind source
 listed after a file system is opened when its turn comes, at a SYNC. So are all but the first few of the others: what is opened
-before init exists is held all at once, and there may be more binds than descriptors.
+before init exists is held all at once, and there may be more binds than descriptors. A source that an earlier mount of the
+container brings is cloned by init in its turn, below the root.
 """
 
 from ..config import mountopts
 from ..errors import Error
 from ..paths import clean
 from .optable import (
-    ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_NOFOLLOW, TREE_RECURSIVE,
+    ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_KEEP, TREE_NOFOLLOW,
+    TREE_RECURSIVE,
 )
 
 EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
@@ -40,7 +42,7 @@ def relative(path):
 class Mount:
     """One entry of mounts[]: its options parsed, its slot named after its position; a remount has that of the mount before it."""
 
-    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback")
+    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback", "inner", "locked")
 
     def __init__(self, index, entry):
         self.entry = entry
@@ -51,6 +53,8 @@ class Mount:
         self.kind = "bind" if self.options.bind else entry.get("type", "")
         self.late = False  # what lies on the host for it is opened when its turn comes
         self.fallback = None  # the slot of that, for in case that a fresh mount is refused
+        self.inner = None  # of a bind: the path below the root of what earlier mounts bring, which init clones
+        self.locked = False  # whether that lies on the host after all, so that its flags are locked in a user namespace
 
     def cgroup(self):
         return self.kind in ("cgroup", "cgroup2")
@@ -87,13 +91,17 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
     root = join(request["bundle"], config["root"]["path"])
     plan.source = "/root/path"
     if ns.private("mount"):
-        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE))
+        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE, 0))
         if config.get("linux", {}).get("rootfsPropagation") not in FOLLOWING:
-            plan.add(role, "SETATTR", ("rootfs",), (0, 0, mountopts.MS_PRIVATE, 0))
+            propagate(plan, role, "rootfs", mountopts.MS_PRIVATE)
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,))
+    _find_inner(all_mounts, request.get("inside") or {})
     fresh, early, inside = False, 0, in_user_namespace(ns, facts)
     for mount in all_mounts:
+        if mount.inner is not None:
+            fresh = True
+            continue
         if role == "H" and (mount.kind == "bind" or inside and (mount.kind == "sysfs" or mount.cgroup() and facts.cgroup == "v2")):
             mount.late = early == EARLY or fresh and mount.kind == "bind"
             early += not mount.late
@@ -111,6 +119,26 @@ def _open(plan, role, mount, base, request, ns, facts):
         _acquire_sys(plan, role, mount, base)
     elif mount.cgroup():
         _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
+
+
+def _find_inner(all_mounts, inside):
+    """A source below the root that lies on an earlier mount, or is bound with one that lies below it, is the container's."""
+    points, above = {}, {}  # where something is mounted already, and what lies on the way there
+    for i, mount in enumerate(all_mounts):
+        path = inside.get(str(i)) if mount.kind == "bind" else None
+        if path is not None:
+            on = [part for part in _steps(path) if part in points][-1:]
+            if on or mount.options.recursive and (path or ".") in above:
+                mount.inner, mount.locked = path or ".", not on or points[on[0]] == "bind"
+        if mount.kind != "remount":
+            points[mount.path] = mount.kind
+            above.update(dict.fromkeys([".", *_steps(mount.path)[:-1]]))
+
+
+def _steps(path):
+    """a, a/b, a/b/c"""
+    parts = path.split("/") if path else []
+    return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
 
 def _base(config):
@@ -131,32 +159,55 @@ def _acquire_sys(plan, role, mount, base):
     """The host's /sys, for where a fresh one is refused: the network namespace, or all of /sys being visible, decides.
     Read-only to the last mount in it: among them are the host's cgroups (CVE-2023-25809)."""
     mount.fallback = f"{mount.slot}-host"
-    plan.add(role, "TREE", (mount.fallback,), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base))
+    plan.add(role, "TREE", (mount.fallback,), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base, 0))
 
 
 def _bind(plan, role, mount, base, request, ns, facts):
-    opts, source = mount.options, join(request["bundle"], mount.entry.get("source", ""))
+    """TREE and what follows. From an earlier mount (mount.inner) role is I, and for an id mapping the host is handed the tree."""
+    opts, flags = mount.options, TREE_RECURSIVE if mount.options.recursive else 0
+    source = join(request["bundle"], mount.entry.get("source", "")) if mount.inner is None else mount.inner
     set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
-    flags = TREE_RECURSIVE if opts.recursive else 0
-    plan.add(role, "TREE", (mount.slot,), (source, flags, set_, clear, base))
+    if in_user_namespace(ns, facts) and (role == "H" or mount.locked and facts.privileged):
+        flags |= TREE_KEEP
+    opened = None if mount.inner is None else "root"
+    if role == "H" and flags & TREE_KEEP and opts.recursive and (opts.rec_attr_set or opts.rec_attr_clr):
+        opened = f"{mount.slot}-source"
+        plan.add("H", "SOURCE", (opened,), (source, opts.rec_attr_set, opts.rec_attr_clr))
+    plan.add(role, "TREE", (mount.slot, opened), (source, flags, set_, clear, base, mountopts.explicit(opts)))
+    if mount.inner is not None and _has_idmap(mount):
+        plan.sync(role, send=mount.slot)
     _idmap(plan, mount, ns, facts)
-    _adjust(plan, role, mount)
+    _adjust(plan, role, mount, flags & TREE_KEEP)
 
 
-def _adjust(plan, role, mount):
+def _adjust(plan, role, mount, keep):
     """Recursive flags, then propagation, each on the detached tree, in the order of the options."""
     opts = mount.options
     if opts.rec_attr_set or opts.rec_attr_clr:
-        plan.add(role, "SETATTR", (mount.slot,), (opts.rec_attr_set, opts.rec_attr_clr, 0, 1))
+        args = (keep | TREE_ATTR_REC, opts.rec_attr_set, opts.rec_attr_clr, 0, opts.rec_attr_clr & mountopts.LOCKABLE)
+        plan.add(role, "SETATTR", (mount.slot,), args)
     for kind, recursive in opts.propagation:
-        plan.add(role, "SETATTR", (mount.slot,), (0, 0, kind, int(recursive)))
+        propagate(plan, role, mount.slot, kind, recursive)
+
+
+def propagate(plan, role, slot, kind, recursive=False, tolerate=(), unless=None, source=None):
+    flags = TREE_ATTR_REC if recursive else 0
+    plan.add(role, "SETATTR", (slot,), (flags, 0, 0, kind, 0), tolerate, unless, source)
+
+
+def readonly(plan, slot, source=None):
+    plan.add("I", "SETATTR", (slot,), (0, RDONLY, 0, 0, 0), source=source)
+
+
+def _has_idmap(mount):
+    return bool(mount.options.idmap or mount.entry.get("uidMappings") or mount.entry.get("gidMappings"))
 
 
 def _idmap(plan, mount, ns, facts):
     """A user namespace with the wanted maps exists only to be named here: the maps are what counts, not whose they are."""
-    own = mount.entry.get("uidMappings"), mount.entry.get("gidMappings")
-    if not (mount.options.idmap or own[0] or own[1]):
+    if not _has_idmap(mount):
         return
+    own = mount.entry.get("uidMappings"), mount.entry.get("gidMappings")
     if not facts.privileged:
         raise Error(f"config.json: {mount.at}: id-mapped mounts are not supported for rootless containers", pointer=mount.at)
     from .namespaces import id_map
@@ -178,16 +229,18 @@ def _idmap(plan, mount, ns, facts):
 def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
     """What the container sees of cgroups if it may not, or need not, mount them itself: on v1 its own groups."""
     set_ = mount.options.attr_set  # added to the host's flags, of which some are locked where root is a namespace's
+    if in_user_namespace(ns, facts):  # access times are always locked there
+        set_ &= ~mountopts.ATTR_ATIME
     clear = mountopts.ATTR_ATIME if set_ & mountopts.ATTR_ATIME else 0  # a field: mount_setattr(2) wants it cleared to be set
     if facts.cgroup == "v2":
         path = facts.cgroup_root + ("" if "cgroup" not in ns.new else facts.cgroup_own.rstrip("/"))
         if in_user_namespace(ns, facts):
             mount.fallback = f"{mount.slot}-host"
-            plan.add(role, "TREE", (mount.fallback,), (path, TREE_RECURSIVE, set_ | RDONLY, clear, base))
+            plan.add(role, "TREE", (mount.fallback,), (path, TREE_RECURSIVE, set_ | RDONLY, clear, base, 0))
     elif "cgroup" not in ns.new:
         made = {point: f"/{path}" for _, point, path in groups}
         for i, (_, point, own) in enumerate(facts.cgroup_v1):
-            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + made.get(point, own.rstrip("/")), 0, set_, clear, base))
+            plan.add(role, "TREE", (f"{mount.slot}-{i}",), (point + made.get(point, own.rstrip("/")), 0, set_, clear, base, 0))
 
 
 # --- mount: init's part ---
@@ -212,12 +265,22 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
         if mount.cgroup():
             _cgroup(plan, mount, facts, ns)
         elif mount.kind == "bind":
+            if mount.inner is not None:
+                _bind(plan, "I", mount, _base(config), request, ns, facts)
             proc = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
             plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | proc, 0o644))
         elif mount.kind == "remount":
-            plan.add("I", "SETATTR", (mount.slot,), (*mountopts.bind_attrs(mount.options), 0, 0))
+            _remount(plan, mount, all_mounts, in_user_namespace(ns, facts))
         else:
-            _filesystem(plan, mount)
+            _filesystem(plan, mount, ns)
+
+
+def _remount(plan, mount, all_mounts, userns):
+    """In a user namespace what lies on the host, the root and binds, has locked flags; what init has made has none."""
+    host = mount.slot == "rootfs" or any([other.slot == mount.slot and other.kind == "bind" for other in all_mounts])
+    keep = TREE_KEEP if userns and host else 0
+    args = (keep, *mountopts.bind_attrs(mount.options), 0, mountopts.explicit(mount.options))
+    plan.add("I", "SETATTR", (mount.slot,), args)
 
 
 def _open_late(plan, config, request, ns, facts, all_mounts, first):
@@ -237,19 +300,27 @@ def _options(mount, source=None):
     """What fsconfig(2) is told: source, superblock flags, data."""
     opts = mount.options
     source = mount.entry.get("source") or mount.kind if source is None else source
-    flags = [name for name in opts.sb_set if name in mountopts.SB_FSCONFIG and not mount.late_readonly()]
-    return [f"source={source}", *flags, *opts.data]
+    return [f"source={source}", *[name for name in _superblock(mount) if name in mountopts.SB_FSCONFIG], *opts.data]
 
 
-def _filesystem(plan, mount):
+def _superblock(mount):
+    """The superblock flags; a tmpfs that is made read-only at the end is writable until then."""
+    return [name for name in mount.options.sb_set if name != "ro" or not mount.late_readonly()]
+
+
+def _filesystem(plan, mount, ns):
     opts = mount.options
     attr = opts.attr_set & ~RDONLY if mount.late_readonly() else opts.attr_set
     keep_mode = mount.kind == "tmpfs" and not any([option.startswith("mode=") for option in opts.data])
     fallback = mount.fallback
-    fresh = plan.add(
-        "I", "FSMOUNT", (mount.slot, "root" if keep_mode else None),
-        (mount.kind, _options(mount), attr, mount.path if keep_mode else ""), (EPERM,) if fallback else (),
-    )
+    slots, like = (mount.slot, "root" if keep_mode else None), mount.path if keep_mode else ""
+    tolerate = (EPERM,) if fallback else ()
+    page = mountopts.page(opts, mount.entry.get("source") or mount.kind)
+    if page is None or "mount" not in ns.new:  # mount(2) would show to others for a moment
+        fresh = plan.add("I", "FSMOUNT", slots, (mount.kind, _options(mount), attr, like), tolerate)
+    else:
+        flags = sum([mountopts.SB_MS[name] for name in _superblock(mount)])
+        fresh = plan.add("I", "MOUNT", slots, (mount.kind, mount.entry.get("source") or mount.kind, flags, page, attr, like), tolerate)
     if opts.tmpcopyup and mount.kind == "tmpfs":
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
@@ -267,7 +338,7 @@ def _attach(plan, mount, fresh, fallback, flags=0):
 
 def _propagate(plan, slot, mount, tolerate=(), unless=None):
     for kind, recursive in mount.options.propagation:
-        plan.add("I", "SETATTR", (slot,), (0, 0, kind, int(recursive)), tolerate, unless)
+        propagate(plan, "I", slot, kind, recursive, tolerate, unless)
 
 
 def _cgroup(plan, mount, facts, ns):
@@ -307,7 +378,7 @@ def _cgroup1(plan, mount, facts, ns):
                 plan.add("I", "LINK", ("root",), (f"{mount.path}/{controller}", name, 0))
     _propagate(plan, mount.slot, mount)
     if attr & RDONLY:
-        plan.add("I", "SETATTR", (mount.slot,), (RDONLY, 0, 0, 0))
+        readonly(plan, mount.slot)
 
 
 def _hierarchy(controllers):
@@ -322,20 +393,24 @@ def change_root(plan, config, ns, no_pivot):
     if not ns.private("mount"):
         plan.add("I", "CHROOT", ("root",))
     else:
-        plan.add("I", "MOVEROOT" if no_pivot else "PIVOT", ("root",))
+        if no_pivot:
+            plan.add("I", "MOVEROOT", ("root",))
+            if "mount" in ns.new:  # of one that is joined, others' procfs would go
+                plan.add("I", "PURGE", ("root",), source="default: no procfs or sysfs of the host's")
+        plan.add("I", "CHROOT" if no_pivot else "PIVOT", ("root",))
         name = config.get("linux", {}).get("rootfsPropagation", "")
         if name in AFTER_PIVOT:
             kind, recursive = AFTER_PIVOT[name]
-            plan.add("I", "SETATTR", ("rootfs",), (0, 0, kind, recursive), source="/linux/rootfsPropagation")
+            propagate(plan, "I", "rootfs", kind, recursive, source="/linux/rootfsPropagation")
 
 
 def finish(plan, config, all_mounts):
     """Read-only at last: nothing below writes into the tree any more."""
     for mount in all_mounts:
         if mount.late_readonly():
-            plan.add("I", "SETATTR", (mount.slot,), (RDONLY, 0, 0, 0), source=mount.at)
+            readonly(plan, mount.slot, mount.at)
     if config["root"].get("readonly"):
-        plan.add("I", "SETATTR", ("rootfs",), (RDONLY, 0, 0, 0), source="/root/readonly")
+        readonly(plan, "rootfs", "/root/readonly")
 
 
 CONSOLE_FLAGS = ATTACH_CLONE | ATTACH_FILE

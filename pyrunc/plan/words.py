@@ -2,6 +2,7 @@
 
 import posix
 
+from ..config.mountopts import STRING_MAX
 from ..config.names import RLIMITS
 from ..errors import Error
 from . import sealed
@@ -28,7 +29,10 @@ def errno_of(err):
 
 def error(plan, op, errno, step):
     """The Error for op having failed with errno in step (a number of csrc/plan.h enum step)."""
+    step, flags = step & 0xFF, step >> 8
     name = STEPS[step] if step < len(STEPS) else "none"
+    if name == "locked":
+        name = f"cannot clear locked flags {', '.join([name for name, bit in LOCKED.items() if flags & bit])}"
     special = SPECIAL.get(op.name)
     text = special(op, errno, name) if special else None
     if op.name == "LOOKUP":  # the candidates do not say what was asked for: without a PATH there are none
@@ -39,6 +43,11 @@ def error(plan, op, errno, step):
     pointer = op.source if op.source.startswith("/") else None
     prefix = f"{plan.place(pointer)}: " if pointer else ""
     return Error(f"{prefix}{text}", hint=hint(plan, op, errno), pointer=pointer, errno=errno)
+
+
+def locked(plan, op, flags):
+    """The Error for MOUNT_ATTR_* that would have to be cleared and may not."""
+    return error(plan, op, EPERM, STEPS.index("locked") | flags << 8)
 
 
 def subject(op):
@@ -67,12 +76,14 @@ RET, RET_ERRNO = 6, 5  # BPF_RET|BPF_K; SECCOMP_RET_ERRNO, its high half
 def hint(plan, op, errno):
     if filtered(plan, op, errno):
         return f"the container's seccomp filter is in force by then: it has to allow {sealed.needed(op.name)}"
-    if op.name in ("FSMOUNT", "ATTACH") and errno == EPERM:
-        if op.name == "FSMOUNT" and op.args[0] == "proc":
+    if op.name in ("FSMOUNT", "MOUNT", "ATTACH") and errno == EPERM:
+        if op.name != "ATTACH" and op.args[0] == "proc":
             return PROC_HINTS[_has_new_pid(plan)]
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
     if errno == EMFILE:
         return TOO_MANY[op.role]
+    if op.name == "FSMOUNT" and errno == EINVAL and max(map(len, op.args[1])) > STRING_MAX:
+        return f"without a new mount namespace an option has at most {STRING_MAX} bytes"
     if op.name == "FORK" and errno == EAGAIN:
         return "the pids limit of the container's cgroup, or of its user, is reached"
     if op.name == "LOOKUP" and errno == ELOOP:
@@ -81,12 +92,16 @@ def hint(plan, op, errno):
         return "a v1 cpuset takes no process before it has cpuset.cpus and cpuset.mems"
     if op.name == "SCHED" and errno == EPERM:
         return "SCHED_DEADLINE needs all CPUs: it is refused under a restricted cpuset"
-    if op.name == "TREE" and errno == EINVAL and not op.args[1] & TREE_RECURSIVE:
+    if op.name in ("TREE", "SOURCE", "SETATTR") and errno == EPERM:
+        return "a user namespace keeps the read-only, nosuid, nodev, noexec and access time flags of the host's mounts"
+    if op.name == "TREE" and op.role != "H" and errno == EINVAL and not op.args[1] & TREE_RECURSIVE:
         return "in a user namespace a directory with mounts below it can only be bound together with them: rbind"
     if op.name == "PIVOT" and errno == EINVAL:
         return "the caller's root is no mount that can be replaced (an initramfs, a chroot): run with --no-pivot"
     if op.name == "SLAVE" and errno == EINVAL:
         return "the caller's root is no mount point (a chroot): bind it on itself before entering it"
+    if op.name == "PURGE":
+        return "without pivot_root a procfs or sysfs of the host's that is left would let the container mount its own without masks"
     if op.name == "OOM" and errno == EACCES:
         return "without privilege oomScoreAdj can only be raised above the caller's own"
     return None
@@ -179,8 +194,20 @@ def _sysctl(op, errno, step):
     return f'write sysctl "{op.args[0][4:]}" value "{op.args[1]}": {posix.strerror(errno).lower()}'
 
 
+def _tree(op, errno, step):
+    call = "open_tree" if op.name == "TREE" and step in ("open", "none") else "mount_setattr"
+    about = f" {op.args[0]}" if op.name != "SETATTR" else ""
+    if op.role != "H" and op.name == "TREE" and op.slots[1]:
+        about = f' "/{op.args[0]}" of the container'
+    why = f"{step}: " if step[:6] == "cannot" else ""
+    return f"{call}{about}: {why}{posix.strerror(errno).lower()}"
+
+
 def _fsmount(op, errno, step):
-    return f"mount {op.args[0]}: {STEP_WORDS.get(step, step)} {','.join(op.args[1])}: {posix.strerror(errno).lower()}"
+    data = op.args[3] if op.name == "MOUNT" else ",".join(op.args[1])
+    data = data if len(data) <= 400 else data[:400] + "..."
+    call = STEP_WORDS.get(step, step) if op.name == "FSMOUNT" or step not in ("fsconfig", "fscreate") else "mount"
+    return f"mount {op.args[0]}: {call} {data}: {posix.strerror(errno).lower()}"
 
 
 def _setid(op, errno, step):
@@ -211,8 +238,10 @@ def _join(op, errno, step):
     return f"join the {op.slots[0].partition(':')[2]} cgroup: {posix.strerror(errno).lower()}"
 
 
+LOCKED = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "atime": 0xF0}
 SPECIAL = {
+    "TREE": _tree, "SOURCE": _tree, "SETATTR": _tree,
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
-    "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns,
-    "RLIMIT": _rlimit,
+    "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "MOUNT": _fsmount,
+    "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns, "RLIMIT": _rlimit,
 }

@@ -122,12 +122,12 @@ static char **vecs;
 static int run_op(uint32_t index, int kind, int world, int child, int fail_at, int fail_with)
 {
 	struct plan_op *op = &init.ops[index];
-	void *keep[AREAS] = { k.areas[0], k.areas[1] };
+	void *keep[2] = { k.areas[0], k.areas[1] }; /* the loader's */
 	int left, ret, born = (int)head().born;
 
-	memset(k.areas, 0, sizeof k.areas);
+	memset(k.areas, 0, sizeof keep);
 	kernel_reset(&init, 10, born);
-	memcpy(k.areas, keep, sizeof k.areas);
+	memcpy(k.areas, keep, sizeof keep);
 	if (init.nvecs)
 		memcpy(init.vecs, vecs, init.nvecs * sizeof *vecs);
 	for (int i = 0; i < (int)head().nslots; i++)

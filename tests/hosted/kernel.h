@@ -6,7 +6,7 @@
 #include "init.h"
 
 #define FDS       4096
-#define AREAS     2     /* of memory: the slots, the vecs */
+#define AREAS     4     /* of memory: the slots, the vecs, two of an op */
 #define KINDS     10    /* of files: see kernel.c */
 #define CALLS_MAX 20000
 
@@ -37,7 +37,7 @@ extern struct kernel {
 	uint8_t open[FDS];
 	/* its own */
 	uint8_t served[FDS];
-	int next_fd, depth, links, seconds;
+	int next_fd, depth, links, seconds, tables;
 	uint32_t seq;
 	void *plan, *areas[AREAS];
 } k;

@@ -79,7 +79,7 @@ def driver(tmp_path_factory):
 def step_of(outcome):
     """`read`, `read=ENOENT` or `ok`"""
     step, _, errno = outcome.partition("=")
-    return step if step == "ok" else STEPS[int(step)] + (f"={os.strerror(int(errno))}" if errno else "")
+    return step if step == "ok" else STEPS[int(step) & 0xFF] + (f"={os.strerror(int(errno))}" if errno else "")
 
 
 def table(lines):

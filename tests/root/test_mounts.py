@@ -273,6 +273,163 @@ def test_names_with_blanks_newlines_and_commas_work(rt, source):
         assert errnos(rt.container(patch, attempt(f"read:/mnt/{name}/f")).run()) == [0], name
 
 
+# --- what fsconfig(2) does not take
+
+@pytest.fixture
+def layers(rt):
+    """Directories with long and awkward names, each with a file of its number."""
+    names = [f"lower-directory-number-{i:03}" for i in range(40)] + ["com,ma", "co:lon", "back\\slash", "bl ank", "equal=s"]
+    for i, name in enumerate(names):
+        (rt.base / name).mkdir()
+        (rt.base / name / f"f{i}").write_text(name)
+    for name in ("up" * 100, "work" * 50):
+        (rt.base / name).mkdir()
+    return [str(rt.base / name) for name in names]
+
+
+def escaped(path):
+    return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+
+
+ROOTS = pytest.mark.parametrize("users", [(), (userns(0),)], ids=["", "user namespace"])
+
+
+@ROOTS
+@pytest.mark.parametrize("first, last", [(0, 2), (0, 25), (0, 40), (40, 45), (30, 45)])
+def test_an_overlay_takes_as_many_and_as_awkward_layers_as_mount_does(rt, layers, first, last, users):
+    lower = ":".join(map(escaped, layers[first:last]))
+    container = rt.container(*users, add_mounts(mount("/mnt", "overlay", "overlay", ["nosuid", "ro", f"lowerdir={lower}"])),
+                             attempt(*(f"read:/mnt/f{i}" for i in range(first, last)), "create:/mnt/x"))
+    assert errnos(container.run()) == [0] * (last - first) + [EROFS]
+
+
+@ROOTS
+def test_an_overlay_with_long_upper_and_work_directories_is_writable(rt, layers, users):
+    options = [f"lowerdir={layers[0]}", f"upperdir={rt.base}/{'up' * 100}", f"workdir={rt.base}/{'work' * 50}"]
+    container = rt.container(*users, add_mounts(mount("/mnt", "overlay", "overlay", options), mount("/mnt", options=["remount", "noexec"])),
+                             attempt("create:/mnt/x", "read:/mnt/f0"))
+    assert errnos(container.run()) == [0, 0]
+    assert (rt.base / ("up" * 100) / "x").exists()
+
+
+def test_a_file_system_that_mount_makes_is_like_one_that_fsconfig_makes(rt, source):
+    """Flags, superblock flags, access times, propagation, the mode of what it covers, what it copies, its place in the order."""
+    def made(name):
+        patch = add_mounts(mount("/covered", name, "tmpfs", ["ro", "noexec", "strictatime", "sync", "size=1m", "shared", "tmpcopyup"]),
+                           mount("/covered", options=["remount", "nodev"]), mount("/open", name, "tmpfs", ["mode=0711", "nr_inodes=9"]),
+                           bind(source / "file", "/open/file"))
+        rootfs = {"/covered": Dir(0o1750), "/covered/copied": File("c")}
+        entries = rt.container(patch, attempt("stat:/covered", "read:/covered/copied", "create:/covered/x", "stat:/open", "read:/open/file"),
+                               rootfs=rootfs).run().ok().json()
+        seen = rt.container(patch, rootfs=rootfs).probe()
+        at = [mount_at(seen, point) for point in ("/covered", "/open", "/open/file")]
+        assert at[0].source == at[1].source == name
+        order = [m.point for m in mounts(seen)]
+        return ([entry.get("mode") or entry["errno"] for entry in entries], [(m.options, m.super_options, m.propagation) for m in at],
+                order)
+    assert made("short") == made("l" * 1000)
+
+
+@pytest.mark.parametrize("word, shown", [("size=1m,nr_inodes=77", {"size=1024k", "nr_inodes=77"}),
+                                         ("mpol=bind:0,0", {"mpol=bind:0"}), ("mode=0711,size=1m,", {"mode=711", "size=1024k"})])
+def test_commas_within_an_option_are_for_the_file_system_to_read(rt, word, shown):
+    assert options_at(rt, "/mnt", add_mounts(mount("/mnt", "tmpfs", "tmpfs", [word]))).super_options >= shown
+
+
+@known_bad("cuts them off")
+def test_more_than_a_page_of_options_is_refused(rt, layers):
+    lower = ":".join(layers[:40] * 3)
+    result = rt.container(add_mounts(mount("/mnt", "overlay", "overlay", [f"lowerdir={lower}"]))).create()
+    result.failed("/mounts/6/options", "4095 bytes")
+
+
+def test_what_mount_refuses_leaves_nothing_and_names_the_entry(rt, layers, host):
+    long = [f"lowerdir={':'.join(layers[:30])}", "nonsense=1"]
+    rt.container(add_mounts(mount("/mnt", "overlay", "overlay", long))).create().failed("/mounts/6", "invalid argument")
+    rt.container(add_mounts(mount("/mnt", "overlay", "no-such-fs", long))).create().failed("/mounts/6", "no such device")
+
+
+# --- a bind source that an earlier mount of the container brings
+
+def brought(container, *entries):
+    """Adds binds whose sources are written as paths below the rootfs."""
+    container.bundle.patch(add_mounts(*(bind(f"{container.rootfs}{source}" if at is None else at, destination, *options)
+                                        for source, destination, options, at in entries)))
+    return container
+
+
+def test_a_source_below_an_earlier_mount_is_the_containers(rt, source, plain):
+    (source / "dir").mkdir()
+    (source / "dir/deep").write_text("")
+    container = rt.container(add_mounts(bind(source, "/mnt", "rbind"), mount("/tmp", "tmpfs", "tmpfs", ["tmpcopyup"])),
+                             attempt("read:/dir/deep", "read:/all/sub/deep", "read:/file", "read:/copy", "read:/comm", "create:/ro/x",
+                                     "read:/ro/file", "read:/all/dir/deep"),
+                             rootfs={"/tmp/copied": File("c"), "/mnt/file": File("of the image")})
+    brought(container, ("/mnt/dir", "/dir", (), None), ("/mnt", "/all", ("rbind",), None), ("/mnt/file", "/file", (), None),
+            ("/tmp/copied", "/copy", (), None), ("/proc/self/comm", "/comm", (), None), ("/mnt/../mnt//.", "/ro", ("ro",), None))
+    entries = container.run().ok().json()
+    assert [entry["errno"] for entry in entries] == [0, 0, 0, 0, 0, EROFS, 0, 0]
+    assert entries[2]["data"] == "of the host" and entries[3]["data"] == "c"
+
+
+def test_a_source_is_the_containers_whatever_links_lead_to_the_bundle(rt, source):
+    container = rt.container(add_mounts(bind(source, "/mnt", "rbind")), attempt("read:/a/deep", "read:/b/deep", "read:/c"))
+    os.symlink(container.bundle.path, rt.base / "link")
+    os.symlink(container.rootfs / "mnt", rt.base / "into")
+    (rt.base / "beside").mkdir()
+    os.symlink("../link/rootfs", rt.base / "beside/relative")
+    brought(container, ("", "/a", (), rt.base / "link/rootfs/mnt/sub"), ("", "/b", (), rt.base / "into/sub"),
+            ("", "/c", (), rt.base / "beside/relative/mnt/file"))
+    assert errnos(container.run()) == [0, 0, 0]
+
+
+def test_a_source_that_no_earlier_mount_brings_is_the_hosts(rt, source, plain):
+    """It is listed too early, or lies beside what is mounted: nothing in the image redirects it, and a bind does not bring mounts."""
+    container = rt.container(attempt("read:/early/file", "read:/beside/file", "read:/root-again/mnt/file"),
+                             rootfs={"/mnt/file": File("of the image"), "/mnt2/file": File("beside")})
+    brought(container, ("/mnt", "/early", (), None), ("", "/mnt", (), source), ("/mnt2", "/beside", (), None),
+            ("", "/root-again", (), container.rootfs))
+    entries = container.run().ok().json()
+    assert [entry["data"] for entry in entries] == ["of the image", "beside", "of the image"]
+
+
+@known_bad("looks it up from the host's root")
+def test_links_on_an_earlier_mount_lead_nowhere_out_of_the_root(rt, canary, plain):
+    os.symlink(canary.path, plain / "out")
+    os.symlink("/etc", plain / "etc")
+    os.symlink(f"../../../../..{canary.path}", plain / "up")
+    container = rt.container(add_mounts(bind(plain, "/mnt")), attempt("read:/x/passwd"))
+    brought(container, ("/mnt/etc", "/x", (), None))
+    assert container.run().ok().json()[0]["data"] == (container.rootfs / "etc/passwd").read_text()
+    for name in ("out", "up", "../etc/passwd/x", "missing"):
+        container = rt.container(add_mounts(bind(plain, "/mnt")))
+        brought(container, (f"/mnt/{name}", "/x", (), None))
+        result = container.create()
+        assert result.code == 1 and "/mounts/7" in result.err, repr(result)
+        result.failed("of the container" if name != "../etc/passwd/x" else "not a directory")
+
+
+def test_an_rbind_of_the_root_has_the_mounts_before_it(rt, plain):
+    container = rt.container(add_mounts(bind(plain, "/mnt")), attempt("read:/all/mnt/file", "read:/all/proc/self/comm"))
+    brought(container, ("", "/all", ("rbind",), container.rootfs))
+    assert errnos(container.run()) == [0, 0]
+
+
+def test_a_source_below_an_earlier_mount_can_be_id_mapped(rt, plain):
+    line = [{"containerID": 0, "hostID": 0, "size": 1}, {"containerID": 7, "hostID": 107, "size": 2}]
+    container = rt.container(add_mounts(bind(plain, "/mnt")), attempt("stat:/x/file"))
+    container.bundle.patch(add_mounts(mount("/x", f"{container.rootfs}/mnt", "bind", ["bind", "idmap"], uidMappings=line,
+                                            gidMappings=line)))
+    assert container.run().ok().json()[0]["uid"] == 107
+
+
+def test_a_source_below_an_earlier_mount_without_a_mount_namespace(rt, plain):
+    container = rt.container(namespaces("pid"), {"hostname": None, "linux": {"maskedPaths": None, "readonlyPaths": None}},
+                             lambda config: config.update(mounts=[bind(plain, "/mnt")]), attempt("read:/x/file"))
+    brought(container, ("/mnt", "/x", (), None))
+    assert errnos(container.run()) == [0]
+
+
 # --- propagation
 
 PROPAGATION = {"private": {"private"}, "slave": {"master"}, "shared": {"shared"}, "unbindable": {"unbindable"}}

@@ -456,6 +456,13 @@ def test_a_scope_of_the_users_systemd_has_limits_beside_it(pyrunc, tester):
         runtime.close()
 
 
+def test_a_bind_source_that_an_earlier_mount_brings(rt):
+    container = rt.container(add_mounts(mount("/tmp", "tmpfs", "tmpfs", ["tmpcopyup"])), rootfs={"/tmp/copied": File("c")})
+    container.bundle.patch(add_mounts(bind(container.rootfs / "tmp", "/x", "ro")))
+    seen = container.probe()
+    assert mount_at(seen, "/x").type == "tmpfs" and "ro" in mount_at(seen, "/x").options
+
+
 # --- root of a user namespace, which is how rootless Podman calls
 
 INNER = ("unshare", "--user", "--map-auto", "--map-root-user", "--")

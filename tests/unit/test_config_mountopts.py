@@ -60,9 +60,9 @@ def as_dict(**wanted):
     (["ridmap", "idmap"], {"idmap": True}),
     (["idmap", "ridmap"], {"idmap": True, "ridmap": True}),
     (["mode=755", "size=1m,nr_inodes=5", "tmpcopyup"],
-     {"data": ["mode=755", "size=1m", "nr_inodes=5"], "tmpcopyup": True}),
-    (['context="u:object_r:x_t:s0:c1,c2"', "a,,b"], {"data": ['context="u:object_r:x_t:s0:c1,c2"', "a", "b"]}),
-    ([r"lowerdir=/a\,b:/c,upperdir=/d"], {"data": [r"lowerdir=/a\,b:/c", "upperdir=/d"]}),
+     {"data": ["mode=755", "size=1m", "nr_inodes=5"], "commas": True, "tmpcopyup": True}),
+    (['context="u:object_r:x_t:s0:c1,c2"', "a,,b"], {"data": ['context="u:object_r:x_t:s0:c1,c2"', "a", "b"], "commas": True}),
+    ([r"lowerdir=/a\,b:/c,upperdir=/d"], {"data": [r"lowerdir=/a\,b:/c", "upperdir=/d"], "commas": True}),
     (["RO", " ro"], {"data": ["RO", " ro"]}),
 ])
 def test_a_list_of_options_is_folded_in_order(options, wanted):

@@ -1,0 +1,39 @@
+"""Which flags a user namespace would lock on the mounts below a bind source (mount_namespaces(7)).
+
+The kernel refuses to clear them where a tree belongs to such a namespace; the host's own it changes at will. The top of
+the tree, csrc/tree.h compares by itself. Called by the supervisor (SOURCE), for recursive options only.
+"""
+
+import posix
+
+from ..config import mountopts
+from ..facts import read
+
+BITS = {"ro": mountopts.ATTR_RDONLY, "nosuid": mountopts.ATTR_NOSUID, "nodev": mountopts.ATTR_NODEV,
+        "noexec": mountopts.ATTR_NOEXEC, "nodiratime": mountopts.ATTR_NODIRATIME}
+ESCAPED = (("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012"), ("#", "\\043"))
+
+
+def refused(fd, set_, clear):
+    """The MOUNT_ATTR_* that a recursive mount_setattr(2) of these operands would be refused for below this descriptor."""
+    return lost(read("/proc/self/mountinfo").decode("utf-8", "surrogateescape"), posix.readlink(f"/proc/self/fd/{fd}"), set_, clear)
+
+
+def lost(mountinfo, path, set_, clear):
+    """refused(), of the text of /proc/self/mountinfo. (Pure.)"""
+    for char, escape in ESCAPED:
+        path = path.replace(char, escape)
+    below, found = path.rstrip("/") + "/", 0
+    for line in mountinfo.splitlines():
+        _, _, _, _, point, options, *_ = line.split(" ")
+        if point.startswith(below):
+            before = attributes(options.split(","))
+            after = before & ~clear | set_
+            found |= before & ~after & mountopts.LOCKABLE | (before ^ after) & (mountopts.ATTR_ATIME | mountopts.ATTR_NODIRATIME)
+    return found
+
+
+def attributes(options):
+    """A mount's own options in mountinfo as MOUNT_ATTR_*."""
+    atime = mountopts.ATTR_NOATIME if "noatime" in options else 0 if "relatime" in options else mountopts.ATTR_STRICTATIME
+    return sum([bit for name, bit in BITS.items() if name in options]) | atime
