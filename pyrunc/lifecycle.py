@@ -44,8 +44,8 @@ class Making:
 
     __slots__ = ("container", "config", "facts", "plan", "supervisor", "proxy")
 
-    def __init__(self, globals_, options, container_id, gate, detach, console, pidfd_socket):
-        bundle = absolute(options.get("bundle") or ".")
+    def __init__(self, globals_, options, container_id, gate, console, pidfd_socket, front=None):
+        bundle, detach = absolute(options.get("bundle") or "."), front is None
         self.proxy = None
         self.config, raw = _load(bundle, need_process=not gate)
         posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
@@ -75,7 +75,7 @@ class Making:
             raise
         _warn(self.config, v1, self.facts)
         self.supervisor = supervise.Supervisor(
-            self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
+            self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket, front
         )
 
     def _request(self, globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach):

@@ -42,7 +42,7 @@ OPS = {
     "READONLY": (35, "I", "sys", (("root", "root", 0),), (("path", "str"),), 0),
     "MASK": (36, "I", "sys", (("root", "root", 0), ("devnull", "devnull", 0)), (("path", "str"),), 0),
     "UMASK": (37, "I", "sys", (), (("mask", "u32"),), 0),
-    "CHOWN_STDIO": (38, "I", "sys", (), (("uid", "u32"), ("devices", "u32")), 0),
+    "CHOWN_STDIO": (38, "I", "sys", (), (("uid", "u32"),), 0),
     "LABEL": (39, "I", "any", (("proc", "proc", 0),), (("path", "str"), ("value", "str")), 0),
     "SCHED": (40, "I", "cred", (), (("attr", "blob"),), 0),
     "IOPRIO": (41, "I", "cred", (), (("value", "u32"),), 0),
