@@ -158,7 +158,16 @@ static int arrange(int base, int *fds, int nfds, int exe)
 	return exe;
 }
 
-static void child(int exe, int base, const int *fds, int nfds, int report)
+/* 0 to 2 are replaced first of all, so no process of a container ever sees the caller's on them. Below 3 nothing else is. */
+static int replace(const int stdio[3])
+{
+	for (int std = 0; std < 3; std++)
+		if (stdio[std] >= 0 && dup2(stdio[std], std) < 0)
+			return -errno;
+	return 0;
+}
+
+static void child(int exe, int base, const int *fds, int nfds, const int stdio[3], int report)
 {
 	char text[12], *argv[] = { "pyrunc:init", text, NULL }, *envp[] = { NULL };
 	int high[nfds + 1], ret;
@@ -166,7 +175,9 @@ static void child(int exe, int base, const int *fds, int nfds, int report)
 	memcpy(high, fds, sizeof(int) * (size_t)nfds);
 	high[nfds] = report; /* the last of the row, closed by execve */
 	snprintf(text, sizeof text, "%d", base);
-	ret = arrange(base, high, nfds + 1, exe);
+	ret = replace(stdio);
+	if (ret == 0)
+		ret = arrange(base, high, nfds + 1, exe);
 	if (ret >= 0) {
 		report = base + nfds;
 		if (fcntl(report, F_SETFD, FD_CLOEXEC) == 0) /* or init would have it, and the parent wait for its end */
@@ -180,11 +191,11 @@ static void child(int exe, int base, const int *fds, int nfds, int report)
 
 /*
  * Returns the child's pid; `*pidfd` its pidfd. `cgroup` is a directory to be born in (or -1), `flags` the namespaces it
- * is born with. CLONE_VFORK holds the parent until execveat, so an exec error is here when clone3 returns; CLONE_VM is
+ * is born with; `stdio` what stands on 0 to 2, -1 for what stands there now. CLONE_VFORK holds the parent until execveat, so an exec error is here when clone3 returns; CLONE_VM is
  * left out: raw clone3 with it and no stack of its own corrupts the parent.
  */
 int k_spawn(int cgroup, uint64_t flags, int base, const int *fds, int nfds,
-	    int *pidfd)
+	    const int stdio[3], int *pidfd)
 {
 	struct clone_args args = {
 		.flags = flags | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
@@ -208,7 +219,7 @@ int k_spawn(int cgroup, uint64_t flags, int base, const int *fds, int nfds,
 	sigprocmask(SIG_SETMASK, &all, &old);
 	pid = syscall(SYS_clone3, &args, sizeof args);
 	if (pid == 0)
-		child(exe, base, fds, nfds, report[1]);
+		child(exe, base, fds, nfds, stdio, report[1]);
 	if (pid < 0)
 		err = -errno;
 	sigprocmask(SIG_SETMASK, &old, NULL);

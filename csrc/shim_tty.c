@@ -1,5 +1,5 @@
 /*
- * Terminals, and the foreground: wait for one process, pass signals on to it, and copy its terminal.
+ * Terminals, and the foreground: wait for one process, pass signals on to it, and copy its terminal or its stdio.
  *
  * `run` and `exec` without --detach spend their life in fg_wait: one poll loop in C, entered with the GIL released.
  * Python's own signal handlers would run between bytecodes only, and never while a call blocks (security.md section 8).
@@ -10,12 +10,16 @@
  *   any other signal goes to the process through its pidfd
  *   fd 0 -> master (EOF just ends it, as in runc: a program with the terminal in raw mode must not see a stray ^D)
  *   master -> fd 1 (once nobody reads fd 1 any more we go on reading, so that the process isn't blocked by that)
+ *   fd 0 -> pipe -> its fd 0, its fds 1 and 2 -> pipes -> ours, without a terminal of its own: of each of the caller's
+ *   descriptors that it may not have (see harmless); an end on one side is one on the other
  * At the end, what the process has written is copied completely before we return.
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -28,6 +32,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -133,57 +139,91 @@ int tty_copy_size(int from, int to)
 /* --- copying ----------------------------------------------------------------------------------------------------- */
 
 /*
- * Our side of fd 0 or 1. O_NONBLOCK belongs to the open file description, which we share with the shell that started
- * us: setting it there breaks other programs. So take a description of our own by opening the same pipe or terminal
- * again; a socket has MSG_DONTWAIT; for what else there is (files), and where opening is not permitted, rely on poll
- * and never write more than PIPE_BUF, for which poll(2) promises room in a pipe.
+ * Our side of fd 0, 1 or 2. O_NONBLOCK belongs to the open file description, which we share with the shell that started
+ * us: setting it there breaks other programs. So take a description of our own by opening the same FIFO or terminal
+ * again, for no more than the caller's was open for; a socket has MSG_DONTWAIT; a file never makes us wait; for what
+ * else there is, and where opening is not permitted, rely on poll and never write more than PIPE_BUF, for which poll(2)
+ * promises room in a pipe.
  */
 struct end {
 	int fd;
 	bool socket;
+	bool stored; /* a file or a block device: it has an offset, which the caller shares */
+	bool waits;
 };
+
+static const struct end NO_END = {.fd = -1};
+
+static bool may_reopen(int fd, const struct stat *st, int access)
+{
+	int number, flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || flags & O_PATH || ((flags & O_ACCMODE) != access && (flags & O_ACCMODE) != O_RDWR))
+		return false;
+	if (S_ISFIFO(st->st_mode))
+		return true;
+	/* opening a master again makes another pty */
+	return S_ISCHR(st->st_mode) && isatty(fd) && ioctl(fd, TIOCGPTN, &number) < 0;
+}
 
 static struct end own_end(int fd, int access)
 {
 	struct stat st;
-	struct end end = {-1, false};
-	int number;
+	struct end end = NO_END;
 	if (fstat(fd, &st) < 0)
 		return end;
 	end.socket = S_ISSOCK(st.st_mode);
-	bool terminal = S_ISCHR(st.st_mode) && isatty(fd);
-	if (terminal && ioctl(fd, TIOCGPTN, &number) == 0)
-		terminal = false; /* a master: opening it again makes another pty */
-	if (S_ISFIFO(st.st_mode) || terminal) {
+	end.stored = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode);
+	if (may_reopen(fd, &st, access)) {
 		char path[40];
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		end.fd = open(path, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	}
-	if (end.fd < 0)
+	if (end.fd < 0) {
 		end.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		end.waits = !end.socket && !end.stored;
+	}
 	return end;
 }
 
-/* One direction of the terminal. Reads only into the empty buffer, so nothing is ever overtaken or dropped. */
+/* One direction. Reads only into the empty buffer, so nothing is ever overtaken or dropped. */
 struct pump {
 	struct end from, to;
 	int start, len;
+	int lost;    /* the errno with which fd 1 or 2 has refused what was written */
+	int kept;    /* of input from a file: a reading end of the pipe, to know what nobody has read */
+	bool piped;  /* between the caller's descriptor and a pipe; else between it and the pty's master */
 	bool deaf;   /* nothing more to read */
 	bool paused; /* we're a background job and may not read the terminal now */
 	bool mute;   /* nobody reads what we write: throw it away */
-	char data[4096];
+	char data[65536];
 };
 
-/* One foreground process per pyrunc: its copying state lives here across calls of fg_wait. */
+enum { IN, OUT, ERR, PUMPS };
+
+/* One foreground process per pyrunc: its copying state lives here from fg_prepare to fg_cancel. */
 static struct {
-	struct pump in, out;
-	bool open;  /* the pumps have their ends */
+	struct pump pump[PUMPS];
+	bool pty;   /* pumps IN and OUT serve the master */
+	bool passed[3]; /* a pipe of the caller's is the process's as it is */
 	bool hung;  /* nobody has the slave open just now */
 	bool ended; /* the process has been waited for */
 	bool quit;  /* told to stop while copying the rest */
 	int wstatus;
 	uint64_t mask; /* the signals that were blocked before fg_prepare */
 } fg;
+
+static void clear(void)
+{
+	for (struct pump *p = fg.pump; p < fg.pump + PUMPS; p++) {
+		p->from = p->to = NO_END;
+		p->start = p->len = p->lost = 0;
+		p->kept = -1;
+		p->deaf = true;
+		p->piped = p->paused = p->mute = false;
+	}
+	fg.pty = fg.hung = fg.ended = fg.quit = false;
+	fg.passed[0] = fg.passed[1] = fg.passed[2] = false;
+}
 
 static ssize_t read_end(const struct end *end, char *data, size_t size)
 {
@@ -192,6 +232,8 @@ static ssize_t read_end(const struct end *end, char *data, size_t size)
 
 static ssize_t write_end(const struct end *end, const char *data, size_t size)
 {
+	if (end->waits && size > PIPE_BUF)
+		size = PIPE_BUF;
 	return end->socket ? send(end->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) : write(end->fd, data, size);
 }
 
@@ -203,7 +245,7 @@ static int fill(struct pump *p)
 		n = read_end(&p->from, p->data, sizeof(p->data));
 	while (n < 0 && errno == EINTR);
 	p->start = 0;
-	p->len = n > 0 ? (int)n : 0;
+	p->len = n > 0 && !p->mute ? (int)n : 0;
 	if (n > 0)
 		return 1;
 	if (n == 0)
@@ -222,68 +264,188 @@ static int flush(struct pump *p)
 	return 0;
 }
 
-static void read_input(void)
+/* Nothing goes through any more. The other side of a pipe is told by its being closed: end of file, or SIGPIPE. */
+static void stop(struct pump *p)
 {
-	int result = fill(&fg.in);
-	if (result == -EIO)
-		fg.in.paused = true; /* the terminal is another job's now (SIGTTIN is blocked), SIGCONT says when not */
-	else if (result < 0)
-		fg.in.deaf = true;
+	p->deaf = true;
+	p->len = 0;
+	if (p->piped) {
+		close_fd(&p->from.fd);
+		close_fd(&p->to.fd);
+	}
 }
 
-/* -EIO: no slave is open. For good if the process has ended, else perhaps until it opens /dev/console again. */
-static int read_master(void)
+/* The terminal belongs to another job now. SIGTTIN is blocked, so reading it fails with EIO, as if it were gone. */
+static bool elsewhere(int tty)
 {
-	int result = fill(&fg.out);
-	if (result == -EIO)
-		fg.hung = true;
+	pid_t owner = tcgetpgrp(tty);
+	return owner >= 0 && owner != getpgrp();
+}
+
+static int take(struct pump *p)
+{
+	int result = fill(p);
+	if (result == -EIO && fg.pty && p == &fg.pump[OUT])
+		fg.hung = true; /* no slave is open: for good if the process has ended, else perhaps until it opens /dev/console again */
+	else if (result == -EIO && p == &fg.pump[IN] && elsewhere(p->from.fd))
+		p->paused = true;
 	else if (result < 0)
-		fg.out.deaf = true;
-	if (fg.out.mute)
-		fg.out.len = 0;
+		stop(p);
 	return result;
 }
 
-static void write_master(void)
+/* Whatever goes wrong on fd 1 or 2 (EPIPE, ENOSPC, EIO) is no reason to stop the process, but a pipe's writer may know. */
+static void give(struct pump *p)
 {
-	if (flush(&fg.in) == -EIO)
-		fg.hung = true;
+	int result = flush(p);
+	if (result == 0)
+		return;
+	if (fg.pty && p == &fg.pump[IN]) {
+		fg.hung = fg.hung || result == -EIO;
+		return;
+	}
+	p->lost = -result;
+	p->mute = true;
+	p->len = 0;
+	if (p->piped)
+		stop(p);
 }
 
-/* Whatever goes wrong on fd 1 (EPIPE, ENOSPC, EIO) is no reason to stop the process. */
-static void write_output(void)
+/* --- what stands between the caller's descriptors and the process ------------------------------------------------- */
+
+/*
+ * What the process may have as it is: a pipe, a socket, and the null device. Root in a container can do more with a
+ * descriptor than its caller has: open it again for writing (/proc/self/fd), change the mode of its file, read a terminal
+ * long after. Pipes and sockets without a name are the talk itself and nothing behind it; a FIFO or a socket's file
+ * (O_PATH) on some file system has a name, an owner and other users. All else, whatever it is, is only read and written here.
+ */
+static bool harmless(int fd, const struct stat *st)
 {
-	if (flush(&fg.out) < 0) {
-		fg.out.mute = true;
-		fg.out.len = 0;
-	}
+	struct statfs fs;
+	if (S_ISCHR(st->st_mode))
+		return st->st_rdev == makedev(1, 3);
+	if (!S_ISFIFO(st->st_mode) && !S_ISSOCK(st->st_mode))
+		return false;
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == PIPEFS_MAGIC || fs.f_type == SOCKFS_MAGIC);
 }
 
-static void open_ends(const struct fg_task *t)
+/* Our end, which never blocks, goes to the pump, the other one to the process. */
+static int make_pipe(struct pump *p, int fd, int theirs[3])
 {
-	uint64_t mask = fg.mask;
-	memset(&fg, 0, sizeof(fg));
-	fg.mask = mask;
-	fg.in.from = fg.out.to = (struct end){-1, false};
-	fg.in.to = fg.out.from = (struct end){t->master, false};
-	if (t->master >= 0) {
-		fg.in.from = own_end(0, O_RDONLY);
-		fg.out.to = own_end(1, O_WRONLY);
-		fcntl(t->master, F_SETFL, O_NONBLOCK); /* the description is ours alone, and has no other flags */
-		if (t->tty >= 0)
-			tty_copy_size(t->tty, t->master);
+	int pair[2], ours = fd == 0;
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	struct end caller = own_end(fd, ours ? O_RDONLY : O_WRONLY), end = {.fd = pair[ours]};
+	theirs[fd] = pair[!ours];
+	if (caller.fd < 0 || fcntl(pair[ours], F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	p->from = ours ? caller : end;
+	p->to = ours ? end : caller;
+	p->piped = true;
+	p->deaf = false;
+	if (ours && caller.stored)
+		p->kept = fcntl(pair[0], F_DUPFD_CLOEXEC, 3);
+	return 0;
+}
+
+/* fds 1 and 2 are one thing: what is written to them stays in order if it takes one way. */
+static bool same(const struct stat st[3])
+{
+	return st[1].st_dev == st[2].st_dev && st[1].st_ino == st[2].st_ino && fcntl(1, F_GETFL) == fcntl(2, F_GETFL);
+}
+
+/* Until it has its terminal: the ends of a pipe of its own. */
+static int placeholder(int theirs[3])
+{
+	int pair[2];
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	theirs[0] = pair[0];
+	theirs[1] = theirs[2] = pair[1];
+	return 0;
+}
+
+int fg_stdio(int terminal, int theirs[3])
+{
+	struct stat st[3];
+	theirs[0] = theirs[1] = theirs[2] = -1;
+	if (terminal)
+		return placeholder(theirs);
+	for (int fd = 0; fd < 3; fd++) {
+		if (fstat(fd, &st[fd]) < 0)
+			return -errno;
+		if (harmless(fd, &st[fd])) {
+			fg.passed[fd] = S_ISFIFO(st[fd].st_mode);
+			continue;
+		}
+		if (fd == 2 && theirs[1] >= 0 && same(st)) {
+			theirs[2] = theirs[1];
+			continue;
+		}
+		int result = make_pipe(&fg.pump[fd], fd, theirs);
+		if (result < 0)
+			return result;
 	}
-	fg.in.deaf = fg.in.from.fd < 0;
-	fg.out.mute = fg.out.to.fd < 0;
-	fg.out.deaf = t->master < 0;
-	fg.open = true;
+	return 0;
+}
+
+int fg_own(unsigned int uid)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		const struct pump *p = &fg.pump[fd];
+		int pipe = p->piped ? (fd == 0 ? p->to.fd : p->from.fd) : fg.passed[fd] ? fd : -1;
+		if (pipe >= 0 && fchown(pipe, uid, (gid_t)-1) < 0 && errno != EPERM)
+			return -errno;
+	}
+	return 0;
+}
+
+int fg_lost(int fd)
+{
+	return fg.pump[fd].lost;
+}
+
+static void open_pty(const struct fg_task *t)
+{
+	struct pump *in = &fg.pump[IN], *out = &fg.pump[OUT];
+	in->from = own_end(0, O_RDONLY);
+	out->to = own_end(1, O_WRONLY);
+	in->to.fd = out->from.fd = t->master;
+	fcntl(t->master, F_SETFL, O_NONBLOCK); /* the description is ours alone, and has no other flags */
+	if (t->tty >= 0)
+		tty_copy_size(t->tty, t->master);
+	in->deaf = in->from.fd < 0;
+	out->mute = out->to.fd < 0;
+	out->deaf = false;
+	fg.pty = true;
+}
+
+/*
+ * What was read of a file and nobody inside has read goes back, so that the caller's `while read line; do pyrunc exec …;
+ * done < FILE` is not robbed of its lines.
+ */
+static void put_back(struct pump *in)
+{
+	int unread = 0;
+	if (in->kept < 0)
+		return;
+	ioctl(in->kept, FIONREAD, &unread);
+	unread += in->len;
+	if (unread > 0)
+		lseek(0, -(off_t)unread, SEEK_CUR);
+	close_fd(&in->kept);
 }
 
 static void close_ends(void)
 {
-	close_fd(&fg.in.from.fd);
-	close_fd(&fg.out.to.fd);
-	fg.open = false;
+	put_back(&fg.pump[IN]);
+	if (fg.pty) { /* the master is Python's */
+		close_fd(&fg.pump[IN].from.fd);
+		close_fd(&fg.pump[OUT].to.fd);
+	}
+	for (int i = 0; i < PUMPS; i++)
+		stop(&fg.pump[i]);
+	fg.pty = false;
 }
 
 /* --- signals ----------------------------------------------------------------------------------------------------- */
@@ -298,15 +460,8 @@ int fg_prepare(void)
 	if (fd < 0)
 		return -errno;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fg.mask, sizeof(all));
+	clear();
 	return fd;
-}
-
-int fg_cancel(int sigfd)
-{
-	close_fd(&sigfd);
-	if (fg.open)
-		close_ends();
-	return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &fg.mask, NULL, sizeof(fg.mask)) < 0 ? -errno : 0;
 }
 
 static void reap(const struct fg_task *t)
@@ -335,10 +490,10 @@ static void handle_signal(const struct fg_task *t, const struct signalfd_siginfo
 		return;
 	case SIGPIPE:
 		if (info->ssi_pid == (uint32_t)getpid())
-			return; /* of our own write to fd 1; a blocked signal is queued even where it is ignored */
+			return; /* of our own write to a pipe; a blocked signal is queued even where it is ignored */
 		break;
 	case SIGCONT:
-		fg.in.paused = false;
+		fg.pump[IN].paused = false;
 		if (t->tty >= 0)
 			raw_again(t->tty);
 		break;
@@ -362,62 +517,87 @@ static void handle_signals(const struct fg_task *t)
 
 /* --- the loop ---------------------------------------------------------------------------------------------------- */
 
-enum { SIGNALS, PROCESS, EXTRA, INPUT, OUTPUT, MASTER, WATCHED };
+enum { SIGNALS, PROCESS, EXTRA, READERS, COPIES, WATCHED = COPIES + PUMPS };
 
-/* An fd without interest must be -1: poll(2) reports POLLHUP and POLLERR uninvited, and we'd spin. */
+/* What a pump waits for: to be rid of what it has, or for more. An fd without interest must be -1: poll(2) reports POLLHUP
+ * and POLLERR uninvited, and we'd spin. */
+static struct pollfd wish(const struct pump *p)
+{
+	if (fg.hung && p != &fg.pump[ERR])
+		return (struct pollfd){.fd = -1};
+	if (p->len > 0)
+		return (struct pollfd){.fd = p->to.fd, .events = POLLOUT};
+	return (struct pollfd){.fd = p->deaf || p->paused ? -1 : p->from.fd, .events = POLLIN};
+}
+
 static void watch(struct pollfd set[WATCHED], const struct fg_task *t)
 {
-	bool input = fg.in.len == 0 && !fg.in.deaf && !fg.in.paused && !fg.hung;
-	short master = 0;
-	if (!fg.hung)
-		master = (short)((fg.out.len == 0 && !fg.out.deaf ? POLLIN : 0) | (fg.in.len > 0 ? POLLOUT : 0));
+	const struct pump *in = &fg.pump[IN];
 	set[SIGNALS] = (struct pollfd){.fd = t->sigfd, .events = POLLIN};
 	set[PROCESS] = (struct pollfd){.fd = t->pidfd, .events = POLLIN};
 	set[EXTRA] = (struct pollfd){.fd = t->extra, .events = POLLIN};
-	set[INPUT] = (struct pollfd){.fd = input ? fg.in.from.fd : -1, .events = POLLIN};
-	set[OUTPUT] = (struct pollfd){.fd = fg.out.len > 0 ? fg.out.to.fd : -1, .events = POLLOUT};
-	set[MASTER] = (struct pollfd){.fd = master ? t->master : -1, .events = master};
+	set[READERS] = (struct pollfd){.fd = in->piped ? in->to.fd : -1}; /* POLLERR: there are none any more */
+	for (int i = 0; i < PUMPS; i++)
+		set[COPIES + i] = wish(&fg.pump[i]);
 }
 
 /* Do what poll has found possible, and nothing else: an fd may be a blocking one (see own_end). */
 static void copy(const struct pollfd set[WATCHED])
 {
-	short master = set[MASTER].revents;
-	if (master & POLLOUT || (master && !(set[MASTER].events & POLLIN)))
-		write_master();
-	if (master && set[MASTER].events & POLLIN)
-		read_master();
-	if (set[INPUT].revents)
-		read_input();
-	if (set[OUTPUT].revents)
-		write_output();
+	struct pump *in = &fg.pump[IN];
+	fg.hung = false;
+	if (in->paused && !elsewhere(in->from.fd))
+		in->paused = false;
+	if (set[READERS].revents)
+		stop(in);
+	for (struct pump *p = fg.pump; p < fg.pump + PUMPS; p++) {
+		const struct pollfd *found = &set[COPIES + (p - fg.pump)];
+		if (!found->revents || found->fd < 0)
+			continue;
+		if (found->events & POLLOUT)
+			give(p);
+		else
+			take(p);
+	}
 }
 
 /*
- * Copy the rest: everything until the kernel says that nobody can write any more (EIO), or, where a survivor has the
- * slave open, that nothing is there now (EAGAIN; n_tty flushes its queue before it says so). fd 1 may be slow, and is
- * waited for; only a signal that asks us to end cuts it short.
+ * Copy the rest: everything until the kernel says that nobody can write any more (EIO, end of file), or, where a survivor
+ * can, that nothing is there now (EAGAIN; n_tty flushes its queue before it says so). Of a pipe it is what was in there at
+ * first, or a survivor that writes and writes would hold us. fd 1 and 2 may be slow, and are waited for; only a signal that
+ * asks us to end cuts it short.
  */
-static void drain(const struct fg_task *t)
+static void drain_pump(struct pump *p, const struct fg_task *t)
 {
-	fg.quit = false; /* what came together with the process's end was meant for the process */
+	int left = 1;
+	if (p->piped && ioctl(p->from.fd, FIONREAD, &left) < 0)
+		left = 0;
 	while (!fg.quit) {
-		if (fg.out.len == 0) {
-			if (fg.out.deaf || read_master() <= 0)
+		if (p->len == 0) {
+			if (p->deaf || left <= 0 || take(p) <= 0)
 				return;
+			if (p->piped)
+				left -= p->len;
 			continue;
 		}
 		struct pollfd set[2] = {
 			{.fd = t->sigfd, .events = POLLIN},
-			{.fd = fg.out.to.fd, .events = POLLOUT},
+			{.fd = p->to.fd, .events = POLLOUT},
 		};
 		if (poll(set, 2, -1) <= 0)
 			continue;
 		if (set[0].revents)
 			handle_signals(t);
 		if (set[1].revents)
-			write_output();
+			give(p);
 	}
+}
+
+static void drain(const struct fg_task *t)
+{
+	fg.quit = false; /* what came together with the process's end was meant for the process */
+	drain_pump(&fg.pump[OUT], t);
+	drain_pump(&fg.pump[ERR], t);
 }
 
 /* The process is dead or a zombie: take its status, unless reap() has. */
@@ -431,8 +611,7 @@ static int finish(const struct fg_task *t, int *wstatus)
 		result = result < 0 ? -errno : 0;
 		fg.ended = true;
 	}
-	if (t->master >= 0)
-		drain(t);
+	drain(t);
 	close_ends();
 	*wstatus = fg.wstatus;
 	return result;
@@ -455,14 +634,13 @@ int fg_watch(int file, int other)
 int fg_wait(const struct fg_task *t, int *wstatus)
 {
 	struct pollfd set[WATCHED];
-	if (!fg.open)
-		open_ends(t);
+	if (t->master >= 0 && !fg.pty)
+		open_pty(t);
 	for (;;) {
 		watch(set, t);
-		/* Without a slave POLLHUP stands on the master: look again now and then whether one has been opened. */
-		if (poll(set, WATCHED, fg.hung ? 100 : -1) < 0 && errno != EINTR)
+		/* Without a slave POLLHUP stands on the master, and nobody says when a terminal has become ours: look now and then. */
+		if (poll(set, WATCHED, fg.hung || fg.pump[IN].paused ? 100 : -1) < 0 && errno != EINTR)
 			return -errno;
-		fg.hung = false;
 		if (set[SIGNALS].revents)
 			handle_signals(t);
 		copy(set);
@@ -471,4 +649,14 @@ int fg_wait(const struct fg_task *t, int *wstatus)
 		if (set[EXTRA].revents)
 			return 1;
 	}
+}
+
+int fg_cancel(int sigfd)
+{
+	struct fg_task t = {.sigfd = sigfd, .pidfd = -1, .master = -1, .tty = -1, .extra = -1};
+	fg.ended = true; /* or it has never been, and what a hook has said is to be read */
+	drain(&t);
+	close_ends();
+	close_fd(&sigfd);
+	return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &fg.mask, NULL, sizeof(fg.mask)) < 0 ? -errno : 0;
 }

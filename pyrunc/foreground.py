@@ -1,4 +1,4 @@
-"""A command that stays until the container's process ends: signals forwarded, terminal passed through, status returned.
+"""A command that stays until the container's process ends: signals forwarded, stdio passed through, status returned.
 
 Signals are blocked and read from a signalfd before init is spawned, so none is lost; the loop itself is in C
 (csrc/shim_tty.c) and no Python handler ever runs. Used by run and exec.
@@ -6,8 +6,10 @@ Signals are blocked and read from a signalfd before init is spawned, so none is 
 
 import posix
 
-from . import kernel, kernel_tty
+from . import kernel, kernel_tty, log
 from .host import console
+
+EIO, EPIPE = 5, 32
 
 
 class Foreground:
@@ -22,6 +24,14 @@ class Foreground:
         if subreaper:
             kernel.subreaper(True)
         self.sigfd = kernel_tty.prepare()
+
+    def stdio(self, terminal):
+        """What the process is born with as 0 to 2: see kernel_tty.stdio. Closed by who spawns it."""
+        return kernel_tty.stdio(terminal)
+
+    def own(self, uid):
+        """Its pipes, and those of the caller that it has as they are, belong to this user of the host's."""
+        kernel_tty.own(uid)
 
     def take(self, master):
         """The container's pty: raw mode on our terminal, its size copied, before the process runs."""
@@ -48,7 +58,15 @@ class Foreground:
             if status is None and proxy and proxy.step():
                 proxy = None
         self.status = status
+        self._warn()
         return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
+
+    def _warn(self):
+        """The process may not have noticed: it wrote to a pipe, and then it ended. A reader that went away is no news."""
+        for fd, name in ((1, "stdout"), (2, "stderr")):
+            errno = kernel_tty.lost(fd)
+            if errno not in (0, EIO, EPIPE):
+                log.warning(f"{name}: {posix.strerror(errno).lower()}: not all of the process's output was written")
 
     def close(self):
         if self.saved is not None:

@@ -45,14 +45,18 @@ def socketpair():
     return pair[0], pair[1]
 
 
-def spawn(fds, base=3, cgroup=-1, flags=0):
+AS_THEY_ARE = (-1, -1, -1)
+
+
+def spawn(fds, base=3, cgroup=-1, flags=0, stdio=AS_THEY_ARE):
     """Start init (clone3(2), execveat(2)) with `fds` on base, base+1, …; `flags` are CLONE_NEW*.
 
     cgroup  descriptor of the cgroup2 directory it is born in, or -1
+    stdio   its descriptors 0 to 2, -1 for ours
     Returns (pid, pidfd).
     """
     pidfd = ffi.new("int *")
-    pid = check(lib.k_spawn(cgroup, flags, base, ffi.new("int[]", fds), len(fds), pidfd), "clone3 init")
+    pid = check(lib.k_spawn(cgroup, flags, base, ffi.new("int[]", fds), len(fds), stdio, pidfd), "clone3 init")
     return pid, pidfd[0]
 
 

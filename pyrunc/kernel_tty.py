@@ -39,8 +39,30 @@ def prepare():
 
 
 def cancel(sigfd):
-    """Undo `prepare`: signals have their usual effect again, those collected and not yet passed on at once."""
+    """Undo `prepare`: what has been written is copied, pipes are closed, and signals have their usual effect again, those
+    collected and not yet passed on at once."""
     check(lib.fg_cancel(sigfd), "unblock signals")
+
+
+def stdio(terminal):
+    """What the process gets as 0 to 2: -1 for ours as they are, or ends of pipes (pipe(7)), to be closed after its spawn.
+
+    `wait` copies between them and ours. What it may have as it is: pipes and sockets without a name, and /dev/null. 1 and 2
+    are one pipe where ours are one file. With `terminal` they stand in for a pty's that follows.
+    """
+    theirs = ffi.new("int[3]")
+    check(lib.fg_stdio(terminal, theirs), "stdio")
+    return list(theirs)
+
+
+def own(uid):
+    """fchown(2) the pipes that the process has as stdio, as far as we may."""
+    check(lib.fg_own(uid), "fchown stdio")
+
+
+def lost(fd):
+    """The errno with which our fd 1 or 2 has refused output, or 0."""
+    return lib.fg_lost(fd)
 
 
 def watch(file, other=-1):
@@ -49,8 +71,10 @@ def watch(file, other=-1):
 
 
 def wait(sigfd, pidfd, pid, master=-1, tty=-1, reap_all=False, extra=-1):
-    """Wait for our child `pid`, passing signals on to it and, with a `master`, copying fd 0 to it and it to fd 1.
+    """Wait for our child `pid`, passing signals on to it, and copying between our stdio and what `stdio` has made of it, or,
+    with a `master`, that.
 
+    sigfd, pidfd  or -1: only wait for `extra`, and copy
     tty       our caller's terminal, whose size the master follows
     reap_all  wait for all other children too (a subreaper must)
     extra     return when this descriptor is readable; call again to go on

@@ -49,8 +49,8 @@ class Making:
 
     __slots__ = ("container", "config", "facts", "plan", "supervisor", "proxy", "reserve")
 
-    def __init__(self, globals_, options, container_id, gate, detach, console, pidfd_socket):
-        bundle = absolute(options.get("bundle") or ".")
+    def __init__(self, globals_, options, container_id, gate, console, pidfd_socket, front=None):
+        bundle, detach = absolute(options.get("bundle") or "."), front is None
         self.proxy = None
         self.reserve: bytearray | None = bytearray(RESERVE)  # address space for undoing, if the caller's RLIMIT_AS ends in the middle
         self.config, raw = _load(bundle, need_process=not gate)
@@ -85,7 +85,7 @@ class Making:
             raise
         _warn(self.config, v1, self.facts)
         self.supervisor = supervise.Supervisor(
-            self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket
+            self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket, front
         )
 
     def _request(self, globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach):

@@ -45,14 +45,16 @@ class Supervisor:
     container  state.Container (create, run) or of exec's target     config  checked config
     console    callable(master fd) taking ownership of the pty, or None
     created    callable(pid) at CREATED: writes state.json
+    front      foreground.Foreground, of who stays until the process ends, or None
     """
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
                  "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring", "last",
-                 "listener", "handed", "status", "name")
+                 "listener", "handed", "status", "name", "front")
 
-    def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None):
+    def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None, front=None):
         self.plan = plan
+        self.front = front
         self.container = container
         self.config = config
         self.bundle = bundle
@@ -208,14 +210,14 @@ class Supervisor:
                 pass
         return self.status
 
-    def await_exec(self, front=None):
+    def await_exec(self):
         """run: after the last SYNC, the end of file that follows SAY_EXEC is execve having succeeded.
 
-        front: passes output and signals on meanwhile: a startContainer hook may fill a terminal, or have to be ended."""
+        Who stays passes output and signals on meanwhile: a startContainer hook may fill a terminal, or have to be ended."""
         said, hooks = False, any([op.name == "HOOK" and not op.slots[2] for op in self.plan.ops])
         while True:
-            if front and hooks and not self.listener:
-                self.status = front.until(self, self.sock)
+            if self.front and hooks and not self.listener:
+                self.status = self.front.until(self, self.sock)
             message = self._receive(hooks)
             if message is None and said and self._executed():
                 posix.close(self.sock)
@@ -223,8 +225,8 @@ class Supervisor:
                 self._settle()
                 return
             if message is None or message[0] == SAY_FAIL:
-                if front and hooks:  # what one has left on the terminal is copied at its end
-                    self.status = front.until(self, -1)
+                if self.front and hooks:  # what one has left on the terminal is copied at its end
+                    self.status = self.front.until(self, -1)
                 raise self._died() if message is None else self._failed(message)
             said = message[0] == SAY_EXEC
 
@@ -596,25 +598,27 @@ def _spawn(sup, op):
     data, born, sup.ops = encode(sup.plan)
     sup.sock, theirs = kernel.socketpair()
     plan_fd = kernel.memfd("pyrunc:plan", data)
+    stdio = sup.front.stdio(sup.config["process"].get("terminal", False)) if sup.front else kernel.AS_THEY_ARE
     before = _bind(sup.plan, op.args[2])
     try:
-        sup.pid, sup.pidfd = _born(sup, op, [theirs, plan_fd, *[sup.fds[slot] for slot in born]])
+        sup.pid, sup.pidfd = _born(sup, op, [theirs, plan_fd, *[sup.fds[slot] for slot in born]], stdio)
     finally:
         if before:
             posix.sched_setaffinity(0, before)
-        posix.close(theirs)
-        posix.close(plan_fd)
+        for fd in {theirs, plan_fd, *stdio} - {-1}:
+            posix.close(fd)
     sup.first = sup.pid
     sup.let_go(op.index, born)
 
 
-def _born(sup, op, fds):
+def _born(sup, op, fds, stdio):
     """In its group from the first moment on: nothing of the container ever runs outside of its limits. Who may make a
     group may still not be allowed to put a process there; only what has no limits then runs where the caller is."""
     flags, base, _ = op.args
     groups = [sup.groups[slot] for slot in op.slots if slot in sup.groups and slot not in sup.missing]
     try:
-        return _first_that_takes([group.dirfd() for group in groups] or [-1], lambda group: kernel.spawn(fds, base, group, flags))
+        return _first_that_takes([group.dirfd() for group in groups] or [-1],
+                                 lambda group: kernel.spawn(fds, base, group, flags, stdio))
     except OSError as err:
         if not groups or err.errno != EACCES:
             raise
@@ -626,7 +630,7 @@ def _born(sup, op, fds):
         group.remove()
     else:
         log.warning(f'the process runs outside of the cgroup "{group.path}": permission denied')
-    return kernel.spawn(fds, base, -1, flags)
+    return kernel.spawn(fds, base, -1, flags, stdio)
 
 
 NO_ENTRY = "moving a process between groups takes the right to write cgroup.procs of their nearest common ancestor: run in a " \
@@ -716,14 +720,21 @@ def _state_json(sup, op):
 
 def _inner_pid(pid):
     """The pid as its own pid namespace has it: the last of NSpid."""
-    fd = posix.open(f"/proc/{pid}/status", posix.O_RDONLY | O_CLOEXEC)
+    for line in _proc_read(pid, "status").splitlines():
+        if line.startswith(b"NSpid:"):
+            return int(line.split()[-1])
+    return pid
+
+
+def _proc_read(pid, name):
+    """All of a file, in pages: 340 ranges of ids are more than one."""
+    fd, data = posix.open(f"/proc/{pid}/{name}", posix.O_RDONLY | O_CLOEXEC), b""
     try:
-        for line in posix.read(fd, 16384).splitlines():
-            if line.startswith(b"NSpid:"):
-                return int(line.split()[-1])
+        while more := posix.read(fd, 16384):
+            data += more
     finally:
         posix.close(fd)
-    return pid
+    return data
 
 
 def _console(sup, op):
@@ -742,6 +753,15 @@ def _rlimits(sup, op):
                 hint="raising a hard limit needs CAP_SYS_RESOURCE" if err.errno == EPERM else None,
                 pointer="/process/rlimits", errno=err.errno,
             ) from None
+
+
+def _give_stdio(sup, op):
+    """Init could not: in its user namespace the pipes belong to nobody. It has its maps by now, whoever wrote them."""
+    uid = op.args[0]
+    for line in _proc_read(sup.pid, "uid_map").splitlines():
+        inside, outside, count = [int(number) for number in line.split()]
+        if inside <= uid < inside + count:
+            sup.front.own(outside + uid - inside)
 
 
 def _agent(sup, op):
@@ -802,6 +822,6 @@ ACTIONS = {
     "SOURCE": _source, "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
     "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
-    "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,
+    "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd, "GIVE_STDIO": _give_stdio,
     "CREATED": _created, "CGROUP_OF": _cgroup_of, "CGROUP_OF_INIT": _cgroup_of_init, "ROOT_OF": _root_of, "EXECED": _execed,
 }

@@ -49,8 +49,8 @@ int op_NULLFD(struct init *in, struct plan_op *op)
 }
 
 /*
- * CHOWN_STDIO: the process may reopen its own stdio (/dev/stdout). What is /dev/null is everybody's and left alone, and in
- * the foreground (devices 0) so is every device: the caller's terminal stays the caller's.
+ * CHOWN_STDIO: the process may reopen its own stdio (/dev/stdout). What is /dev/null is everybody's and left alone; a
+ * terminal or a file is here only if a manager has left it to the container (the foreground copies those).
  */
 int op_CHOWN_STDIO(struct init *in, struct plan_op *op)
 {
@@ -60,8 +60,7 @@ int op_CHOWN_STDIO(struct init *in, struct plan_op *op)
 	(void)in;
 	for (std = 0; std < 3; std++) {
 		if (verify_char(std, 1, 3) == 0 ||
-		    SYS5(__NR_statx, std, "", AT_EMPTY_PATH, STATX_UID | STATX_TYPE, &st) < 0 || st.stx_uid == op->arg[0] ||
-		    (!op->arg[1] && (st.stx_mode & S_IFMT) == S_IFCHR))
+		    SYS5(__NR_statx, std, "", AT_EMPTY_PATH, STATX_UID, &st) < 0 || st.stx_uid == op->arg[0])
 			continue;
 		ret = (int)SYS3(__NR_fchown, std, op->arg[0], -1);
 		if (ret < 0 && ret != -EINVAL && ret != -EPERM && ret != -EROFS)

@@ -90,7 +90,7 @@ def _supervise(container, config, plan, options, front):
     pid_file = lifecycle.absolute(options["pid-file"]) if options["pid-file"] else None
     walk = supervise.Supervisor(
         plan, container, config, container.data["bundle"], None,
-        shared.console_of(options, front), shared.pidfd_socket_of(options),
+        shared.console_of(options, front), shared.pidfd_socket_of(options), front,
     )
     try:
         walk.run()

@@ -27,17 +27,17 @@ def run(globals_, options, args):
     making = None
     try:
         making = shared.make(globals_, options, args[0], gate=False, foreground=with_tty)
-        _started(making, with_tty)
+        _started(making)
         return with_tty.wait(making.supervisor, making.proxy)
     finally:
         with_tty.close()
         _end(making, options.get("keep"), with_tty)
 
 
-def _started(making, front=None):
+def _started(making):
     """execve has succeeded and its poststart hooks have, or nothing of the container is left."""
     try:
-        making.supervisor.await_exec(front)
+        making.supervisor.await_exec()
         kernel.unlock(making.container.dirfd)  # others may look at it, signal it, delete it while we wait
         lifecycle.poststart(making.container, making.config)
     except BaseException as err:

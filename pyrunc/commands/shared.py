@@ -17,11 +17,11 @@ CREATE_OPTIONS = (
 
 
 def make(globals_, options, container_id, gate, foreground=None):
-    """A container, made and recorded. `foreground` is a console.Foreground that takes the pty instead of a socket."""
+    """A container, made and recorded. `foreground` is a Foreground that takes its stdio, and the pty instead of a socket."""
     pid_file = lifecycle.absolute(options["pid-file"]) if options.get("pid-file") else None
     making = lifecycle.Making(
-        globals_, options, container_id, gate, detach=foreground is None,
-        console=lambda: console_of(options, foreground), pidfd_socket=lambda: pidfd_socket_of(options),
+        globals_, options, container_id, gate,
+        console=lambda: console_of(options, foreground), pidfd_socket=lambda: pidfd_socket_of(options), front=foreground,
     )
     making.run()
     if pid_file:

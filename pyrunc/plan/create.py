@@ -251,6 +251,7 @@ def _process(plan, config, facts, request, ns):
     keep = ("gate", "status") if gated else (None, None)
     security.credentials(plan, proc, env, request.get("bpf"), facts, ns, (*keep, "start-state" if hooked else None))
     ready(plan)
+    process.give_stdio(plan, proc, request, ns)
     if ns.needs_first():
         late = limits.split(linux.get("resources", {}))[1]
         limits.compile(plan, late, _on_v1(request), request.get("cgroup") is not None)

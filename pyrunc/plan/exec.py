@@ -128,5 +128,6 @@ def _inside(plan, ns, proc, linux, env, facts, request):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
     security.credentials(plan, proc, env, request.get("bpf"), facts, ns, (), late_apparmor=proc.get("apparmorProfile"))
     ready(plan)
+    process.give_stdio(plan, proc, request, ns)
     plan.add("H", "EXECED", source="exec")
     plan.add("I", "EXEC", (None,), (proc["args"], env), source="/process/args")

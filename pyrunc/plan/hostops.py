@@ -42,6 +42,7 @@ HOST = {
     "RLIMITS": ((), ("limits",)),
     "AGENT": ((("notify", "notify", False),), ("listener",)),
     "PIDFD": ((), ("name",)),
+    "GIVE_STDIO": ((), ("uid",)),
     "CREATED": ((), ()),
     "CGROUP_OF": ((("cgroup", "cgroup", True),), ("root", "path")),
     "CGROUP_OF_INIT": ((("cgroup", "cgroup", True),), ("root", "path")),

@@ -44,7 +44,7 @@ OPS = {
     "READONLY": (37, "I", "sys", (("root", "root", 0),), (("path", "str"),), 0),
     "MASK": (38, "I", "sys", (("root", "root", 0), ("devnull", "devnull", 0)), (("path", "str"),), 0),
     "UMASK": (39, "I", "sys", (), (("mask", "u32"),), 0),
-    "CHOWN_STDIO": (40, "I", "sys", (), (("uid", "u32"), ("devices", "u32")), 0),
+    "CHOWN_STDIO": (40, "I", "sys", (), (("uid", "u32"),), 0),
     "LABEL": (41, "I", "any", (("proc", "proc", 0),), (("path", "str"), ("value", "str")), 0),
     "SCHED": (42, "I", "cred", (), (("attr", "blob"),), 0),
     "IOPRIO": (43, "I", "cred", (), (("value", "u32"),), 0),

@@ -55,12 +55,18 @@ def working_directory(plan, process, at="/process"):
 
 
 def stdio(plan, process, with_console, request):
-    """A terminal, or the caller's own descriptors, given to the process's user (devices only when nobody waits)."""
+    """A terminal, or what init was born with, given to the process's user."""
     if process.get("terminal"):
         _terminal(plan, process, with_console)
     else:
-        owner, detach = process["user"].get("uid", 0), int(bool(request.get("detach")))
-        plan.add("I", "CHOWN_STDIO", (), (owner, detach), source="/process/user/uid")
+        plan.add("I", "CHOWN_STDIO", (), (process["user"].get("uid", 0),), source="/process/user/uid")
+
+
+def give_stdio(plan, process, request, ns):
+    """In a user namespace init may not: it owns nothing that was made outside. In the foreground the pipes are ours to give;
+    what a manager has made it gives itself."""
+    if ns.private("user") and not (process.get("terminal") or request.get("detach")):
+        plan.add("H", "GIVE_STDIO", (), (process["user"].get("uid", 0),), source="/process/user/uid")
 
 
 def _terminal(plan, process, with_console):

@@ -72,13 +72,6 @@ def user_namespace(d):
 
 # --- files and limits
 
-def callers_file(d):
-    """The caller's own file where the peer has a pipe: given to the same user, or to nobody in a user namespace."""
-    link, kind, _, flags, cloexec, owner = d.ours
-    return (d.theirs[0] == "pipe:[N]" and (link, kind, flags & os.O_ACCMODE, cloexec) == ("/tmp/TOKEN", "file", os.O_WRONLY, 0)
-            and owner == (65534 if user_namespace(d) else d.theirs[5]))
-
-
 def callers_null(d):
     return d.theirs[0] == "pipe:[N]" and d.ours[:3] == ["/dev/null", "char", "1:3"] and d.ours[4] == 0
 
@@ -295,7 +288,6 @@ ALLOWED = [
             when=lambda d: set(d.theirs) ^ set(d.ours) == {"ro", "rw"} and "ro" in d.ours),
     Allowed("the container's /dev/null as stdio", r"fds\.[012]", when=only_nofollow),
     Allowed("stdio in the foreground without terminal", r"fds\.0", when=callers_null),
-    Allowed("owner of that stdio", r"fds\.[12]", when=callers_file),
     Allowed("state of a stopped container", r"state \w+\.exit", when=lambda d: d.theirs == "absent"),
     Allowed("hybrid hosts", r"(update\d\.)?limit\.hugetlb\..*", when=lambda d: d.theirs == "absent" and d.ours == UNLIMITED),
     Allowed("hybrid hosts", r"group\.", when=beside_the_caller),

@@ -86,6 +86,7 @@ CASES = {
     "default": (put(), "root-v2", {}),
     "default-hybrid": (put(), "root-hybrid", {}),
     "default-run": (put(), "root-v2", {"gate": False, "detach": False}),
+    "user-namespace-run": (userns, "root-v2", {"gate": False, "detach": False}),
     "without-cgroup": (put(), "none", {"cgroup": None}),
     "limits": (put(linux__resources={**LIMITS, "unified": {"memory.high": "1000"}}), "root-v2", {}),
     "limits-hybrid": (put(linux__resources=LIMITS), "root-hybrid", {"cgroup_v1": V1}),

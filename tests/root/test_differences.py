@@ -11,8 +11,7 @@ from kit.differences import LIMITS, unexplained
 
 EXTRA = {"type": "user"}
 TRIED = {"rc": -1, "errno": 0, "made": 0}
-PIPE, FILE = ["pipe:[N]", "fifo", "0:0", 1, 0, 0], ["/tmp/TOKEN", "file", "0:0", 0o100001, 0, 0]
-NOBODY = [*FILE[:5], 65534]
+PIPE = ["pipe:[N]", "fifo", "0:0", 1, 0, 0]
 
 
 def config(mounts=(), rules=(), devices=(), mapped=False, **process):
@@ -46,10 +45,6 @@ SYSFS = 'error mounting "sysfs" to rootfs at "/sys": operation not permitted'
 
 # key, config, theirs, ours, a fault: what ours or the key could wrongly be; said
 CASES = {
-    "stdio": ("fds.1", config(), PIPE, FILE, {"ours": [*FILE[:5], 7]}, ""),
-    "stdio to be read": ("fds.1", config(), PIPE, FILE, {"ours": [*FILE[:3], 0, *FILE[4:]]}, ""),
-    "stdio given away": ("fds.1", config(mapped=True), PIPE, NOBODY, {"ours": FILE}, ""),
-    "stdio given to nobody": ("fds.1", config(mapped=True), PIPE, NOBODY, {"config": config()}, ""),
     "stdin": ("fds.0", config(), PIPE, ["/dev/null", "char", "1:3", 0, 0, 0], {"ours": ["/dev/null", "file", "0:0", 0, 0, 0]}, ""),
     "limits of hooks": ("hook.createContainer.0.rlimits", config(), own(NOFILE=[1024, 1024]), own(), {"ours": own(NOFILE=[5, 5])}, ""),
     "their limits of hooks": ("hook.createContainer.0.rlimits", config(), own(NOFILE=[1024, 1024]), own(), {"theirs": own(NOFILE=[5, 5])}, ""),

@@ -2,7 +2,7 @@
 
     foreground_driver.py OPTIONS PROGRAM [ARG...]
 
-OPTIONS is JSON: pty (bool), attach (bool: our terminal becomes the process's), reap_all, hello (bool: say "ready" on
+OPTIONS is JSON: pty (bool), stdio (bool: pipes between, where kernel_tty.stdio makes them), attach (bool: our terminal becomes the process's), reap_all, hello (bool: say "ready" on
 fd 2 before the process exists, and go on when something comes on fd 3), extra (bool: fd 4 is watched), report (file).
 The report is JSON: code (wait status), extra (what came there), fds (open at the end).
 """
@@ -18,8 +18,11 @@ from pyrunc import kernel, kernel_tty
 from pyrunc.host import console
 
 
-def child(slave, master, argv):
+def child(slave, master, argv, stdio):
     os.setsid()
+    for fd, theirs in enumerate(stdio):
+        if theirs >= 0:
+            os.dup2(theirs, fd)
     if slave >= 0:
         os.close(master)
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
@@ -46,14 +49,15 @@ def main(options, argv):
         master, slave = os.openpty()
     if options.get("attach"):
         mode = console.attach(tty, master)
+    stdio = kernel_tty.stdio(False) if options.get("stdio") else ()
     pid = os.fork()
     if pid == 0:
         try:
-            child(slave, master, argv)
+            child(slave, master, argv, stdio)
         finally:
             os._exit(127)
-    if slave >= 0:
-        os.close(slave)
+    for fd in {slave, *stdio} - {-1}:
+        os.close(fd)
     extra = b""
     pidfd = os.pidfd_open(pid)
     while True:

@@ -429,6 +429,37 @@ def test_the_callers_descriptors_keep_their_flags(tmp_path):
         os.close(fd)
 
 
+# --- the foreground: stdio that is no terminal of its own ---
+
+
+def test_a_file_goes_through_and_comes_out_and_no_descriptor_remains(tmp_path):
+    (tmp_path / "in").write_bytes(b"x" * 300000)
+    with open(tmp_path / "in", "rb") as source, open(tmp_path / "out", "wb") as target:
+        driver = Driver(tmp_path, "readlink /proc/self/fd/0; cat; exit 5", stdin=source, stdout=target, options={"pty": False, "stdio": True})
+        report = driver.report()
+    assert report["code"] == 5 << 8
+    assert len(report["fds"]) == 5, "0 to 2, the pidfd, and the listing itself"
+    link, _, data = (tmp_path / "out").read_bytes().partition(b"\n")
+    assert link.startswith(b"pipe:") and data == b"x" * 300000
+
+
+def test_what_was_read_ahead_of_a_file_goes_back_and_only_that(tmp_path):
+    (tmp_path / "in").write_bytes(b"0123456789" * 100000)
+    for size in (0, 7, 65536, 200001, 1000000):
+        with open(tmp_path / "in", "rb", buffering=0) as source:
+            driver = Driver(tmp_path, f"[ {size} = 0 ] || dd bs={size or 1} count=1 iflag=fullblock status=none", stdin=source,
+                            options={"pty": False, "stdio": True})
+            assert len(driver.output()) == size
+            driver.report()
+            assert source.tell() == size
+
+
+def test_a_survivor_that_writes_for_ever_does_not_hold_us(tmp_path):
+    with open(tmp_path / "out", "wb") as target:
+        driver = Driver(tmp_path, "yes & sleep 0.2; exit 6", stdout=target, options={"pty": False, "stdio": True})
+        assert driver.report(10)["code"] == 6 << 8
+
+
 # --- the foreground: signals ---
 
 CATCH = """
