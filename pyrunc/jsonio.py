@@ -131,7 +131,7 @@ _SORTED = _json.make_encoder(None, _default, _json.encode_basestring_ascii, None
 
 def shown(text):
     """A name of the host's for those who read our JSON: what is no UTF-8 becomes U+FFFD, a byte each, as Go writes it."""
-    return "".join(["\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text]) if not text.isascii() else text
+    return text if text.isascii() else "".join(["\ufffd" if 0xD800 <= ord(c) <= 0xDFFF else c for c in text])
 
 
 def dumps(value, indent=None, sort_keys=False):
