@@ -8,15 +8,17 @@ each inverse tolerates finding nothing. Called by commands/create, run and exec.
 import posix
 
 from . import kernel, log
+from .config.mountopts import ATTR_NODEV, MS_PRIVATE, MS_SLAVE
 from .config.names import NAMESPACES
 from .errors import Error, from_oserror
 from .plan import words
 from .plan.encode import encode
 from .plan.limits import inverse
-from .plan.optable import SAY_EXEC, SAY_FAIL
+from .plan.optable import SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
-NSFS_MAGIC = 0x6E736673
+NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
+ENOTDIR, ELOOP = 20, 40
 EPERM, ENOENT, EAGAIN, EACCES, EBUSY, EMFILE, ENOSPC, EROFS, RLIMIT_NOFILE, SIGKILL = 1, 2, 11, 13, 16, 24, 28, 30, 7, 9
 
 
@@ -417,6 +419,30 @@ def _tree(sup, op):
     sup.fds[op.slots[0]] = kernel.open_tree(path, flags, set_, clear, propagation)
 
 
+def _device(sup, op):
+    """The host's node of that path if it is the device that is named. Else one is made, which root of a user namespace could not:
+    beside state.json, with which it goes again (an unlinked one cannot be mounted), and cloned into a mount without nodev."""
+    path, mode, major, minor, uid, gid = op.args
+    try:
+        fd = sup.fds[op.slots[0]] = kernel.open_tree(path, 0, 0, 0, MS_SLAVE)
+    except OSError as err:
+        if err.errno not in (ENOENT, ENOTDIR, ELOOP):
+            raise
+    else:
+        found = posix.fstat(fd)
+        if found.st_mode & S_IFMT == mode & S_IFMT and (posix.major(found.st_rdev), posix.minor(found.st_rdev)) == (major, minor):
+            return
+        posix.close(fd)
+    name, dirfd = op.slots[0], sup.container.dirfd
+    try:
+        posix.mknod(name, mode, posix.makedev(major, minor), dir_fd=dirfd)
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, f"mknod {path}") from None
+    posix.chown(name, uid, gid, dir_fd=dirfd, follow_symlinks=False)
+    posix.chmod(name, mode & 0o7777, dir_fd=dirfd)  # whatever our umask
+    sup.fds[name] = kernel.open_tree(f"{sup.container.path}/{name}", TREE_NOFOLLOW, 0, ATTR_NODEV, MS_PRIVATE)
+
+
 def _setattr(sup, op):
     kernel.mount_setattr(sup.fds[op.slots[0]], *op.args)
 
@@ -658,7 +684,7 @@ ACTIONS = {
     "CGROUP": _cgroup, "TASKS": _tasks, "CLOS": _clos, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
     "PROPERTY": _property, "UNIT": _unit, "SETUNIT": _setunit, "ADOPT": _adopt,
     "DEVICES": _devices, "OPENNS": _openns, "SAME_MAPS": _same_maps, "OPENPID": _openpid, "HOSTPROC": _hostproc,
-    "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
+    "TREE": _tree, "DEVICE": _device, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
     "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd,

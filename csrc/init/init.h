@@ -89,6 +89,8 @@ int open_parent(struct init *in, int root, const char *path, const char **last);
 /* verify.c: a descriptor is what we think it is (security.md#C3) */
 int is_type(int fd, uint32_t type);
 int verify_char(int fd, uint32_t major, uint32_t minor);
+int verify_dev(int fd, uint32_t type, uint32_t dev);
+int verify_proc_root(int fd);
 int verify_fs(int fd, long magic);
 
 /* str.c */

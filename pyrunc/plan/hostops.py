@@ -19,6 +19,7 @@ HOST = {
     "OPENPID": ((("ns", "ns", True),), ()),
     "HOSTPROC": ((("proc", "proc", True),), ()),
     "TREE": ((("tree", "tree", True),), ("path", "flags", "set", "clear", "propagation")),
+    "DEVICE": ((("tree", "tree", True),), ("path", "mode", "major", "minor", "uid", "gid")),
     "SETATTR": ((("tree", "tree", False),), ("set", "clear", "propagation", "recursive")),
     "USERNS": ((("userns", "ns", True),), ("uid_map", "gid_map")),
     "IDMAP": ((("tree", "tree", False), ("userns", "ns", False)), ("recursive",)),

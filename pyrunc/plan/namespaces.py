@@ -54,6 +54,16 @@ class Namespaces:
         return bool(self.config.get("uidMappings"))
 
 
+    def host_id(self, kind, number):
+        """The id (kind: uid, gid) outside of a user namespace whose mappings are listed; 0 for one that has none."""
+        if not self.private("user"):
+            return number
+        for entry in self.config.get(f"{kind}Mappings", ()):
+            if 0 <= number - entry["containerID"] < entry["size"]:
+                return entry["hostID"] + number - entry["containerID"]
+        return 0
+
+
 def id_map(mappings):
     """The lines of user_namespaces(7) uid_map."""
     return "".join([f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings])

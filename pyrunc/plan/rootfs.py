@@ -200,7 +200,8 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
     if ns.private("mount"):
         plan.add("I", "SLAVE", (), (mountopts.MS_SLAVE,))
     if proc:
-        plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
+        bound = _bound_proc(all_mounts) if in_user_namespace(ns, facts) else None
+        fresh = plan.add("I", "NEWPROC", ("proc",), (), (EPERM,) if bound else (), source="default: detached proc")
     if ns.private("mount"):
         there = plan.add("I", "ROOT", ("rootfs", "root"), (relative(root),), (EACCES,))
         plan.add("I", "ROOT", ("rootfs", "root"), (".",), unless=there)
@@ -212,12 +213,19 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
         if mount.cgroup():
             _cgroup(plan, mount, facts, ns)
         elif mount.kind == "bind":
-            proc = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
-            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | proc, 0o644))
+            real = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
+            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | real, 0o644))
         elif mount.kind == "remount":
             plan.add("I", "SETATTR", (mount.slot,), (*mountopts.bind_attrs(mount.options), 0, 0))
         else:
             _filesystem(plan, mount)
+    if proc and bound:
+        plan.add("I", "OPENPROC", ("proc", "root"), unless=fresh, source=bound.at)
+
+
+def _bound_proc(all_mounts):
+    """The bind over /proc: what a user namespace writes sysctls and labels to if its pid namespace is another's."""
+    return next((mount for mount in reversed(all_mounts) if mount.path == "proc" and mount.kind == "bind"), None)
 
 
 def _open_late(plan, config, request, ns, facts, all_mounts, first):

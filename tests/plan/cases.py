@@ -55,6 +55,10 @@ def userns(config):
         config["linux"][key] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
 
+def bound_proc(config):
+    config["mounts"][0] = bind(["rbind"], "/proc", "/proc")
+
+
 def rootless(config):
     """What `spec --rootless` writes."""
     config.clear()
@@ -131,6 +135,11 @@ CASES = {
             {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
             {"path": "/run/pipe", "type": "p"},
         ]), "root-v2", {}),
+    "devices-user-namespace": (both(userns, put(linux__devices=[
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 432, "uid": 1, "gid": 2},
+        {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}, {"path": "/run/pipe", "type": "p"}])), "root-v2", {}),
+    "sysctl-shared-pid": (both(namespaces("network", "mount"), userns, put(linux__sysctl={"net.ipv4.ip_forward": "1"}), bound_proc),
+                          "rootless-v2", {"cgroup": None, "rootless": True}),
     "sysctl": (put(linux__sysctl={"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1"}), "root-v2", {}),
     "seccomp": (put(), "root-v2", {"bpf": BPF}),
     "seccomp-privileged": (put(process__noNewPrivileges=False), "root-v2", {"bpf": BPF}),
@@ -188,6 +197,7 @@ EXECS = {
     "exec-hybrid": (put(), "root-hybrid", {"cgroup_v1": V1}),
     "exec-group-by-name": (put(), "root-v2", {"cgroup": "/c1/below", "follow": False}),
     "exec-user-namespace": (userns, "root-v2", {}),
+    "exec-label-user-namespace": (both(userns, put(process__apparmorProfile="p")), "root-lsm", {}),
     "exec-joined": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
     "exec-no-mount-namespace": (namespaces("pid"), "root-v2", {}),
     "exec-no-namespace": (namespaces(), "none", {"cgroup": None}),

@@ -492,6 +492,43 @@ def test_devices_are_bound_from_the_host_in_a_user_namespace(rt):
     assert entries[2]["rdev"] == "1:3" and entries[2]["uid"] == 65534
 
 
+# one of each sort that stands in /dev anyway, with a number by which it is told from what would stand there
+LISTED = {"ptmx": (5, 2), "null": (1, 3), "tty": (5, 0), "zero": (1, 5), "console": (5, 1), "stdin": (1, 5), "fd": (1, 7), "core": (1, 8)}
+
+
+@pytest.mark.parametrize("how", [[], pytest.param([userns()], marks=known_bad("binds the host's path, or fails"))],
+                         ids=["made", "bound"])
+def test_a_listed_device_may_be_one_that_is_there_by_default(rt, how):
+    listed = [{"type": "c", "path": f"/dev/{name}", "major": major, "minor": minor} for name, (major, minor) in LISTED.items()]
+    script = f"cd /dev; stat -c '%n %F %t:%T' {' '.join(LISTED)}; busybox readlink ptmx"
+    container = rt.container(*how, {"linux": {"devices": listed}}, {"process": {"args": ["/bin/sh", "-c", script]}})
+    lines = container.run().ok().out.splitlines()
+    assert lines[0].startswith("ptmx symbolic link") and lines[-1] == "pts/ptmx"
+    assert lines[1:-1] == [f"{name} character special file {major:x}:{minor:x}" for name, (major, minor) in LISTED.items()
+                           if name != "ptmx"]
+
+
+@known_bad("fails, or binds whatever has the path")
+@pytest.mark.parametrize("path, there", [("/dev/pyrunc-has-no-host-node", None), ("/dev/full", "1:7"), ("/srv/x", None)])
+def test_a_device_that_the_host_does_not_have_at_that_path_is_made_for_a_user_namespace(rt, path, there):
+    device = {"type": "c", "path": path, "major": 1, "minor": 5, "fileMode": 0o640, "uid": 3, "gid": 4}
+    container = rt.container(userns(), {"linux": {"devices": [device]}}, {"process": {"user": {"uid": 0, "gid": 4}}},
+                             attempt(f"stat:{path}", f"read:{path}"))
+    container.rootfs.chmod(0o777)
+    stat, read = container.run(preexec=lambda: os.umask(0o077)).ok().json()
+    assert (stat["type"], stat["rdev"], stat["mode"], stat["uid"], stat["gid"]) == ("char", "1:5", 0o640, 3, 4)
+    assert read["errno"] == 0
+    assert there == (f"1:{os.minor(os.stat(path).st_rdev)}" if os.path.exists(path) else None), "the host's is as it was"
+    rt.assert_nothing_left()
+
+
+def test_without_the_capability_for_it_devices_are_bound(rt):
+    device = {"type": "c", "path": "/dev/kmsg", "major": 1, "minor": 11}
+    container = rt.container({"linux": {"devices": [device]}}, attempt("write:/dev/null", "stat:/dev/kmsg"))
+    null, kmsg = container.run(wrap=("setpriv", "--bounding-set", "-mknod")).ok().json()
+    assert null["errno"] == 0 and kmsg["rdev"] == "1:11"
+
+
 def test_a_bind_mounted_dev_gets_no_devices_and_no_links(rt):
     directory = rt.base / "dev"
     place(directory / "null", Node("c", 1, 3))
