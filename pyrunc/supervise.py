@@ -393,11 +393,18 @@ def _devices(sup, op):
 
 
 def _openns(sup, op):
-    path, kind = op.args
+    path, kind, other = op.args
     fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC | posix.O_NONBLOCK)
     sup.fds[op.slots[0]] = fd
     if kernel.fd_magic(fd) != NSFS_MAGIC or kernel.nstype(fd) != NAMESPACES[kind][0]:
         raise Error(f"config.json: {op.source}/path: {path} is not a {kind} namespace", pointer=op.source + "/path")
+    if other and _same_file(posix.fstat(fd), posix.stat(f"/proc/self/ns/{NAMESPACES[kind][1]}")):
+        pointer, why = other
+        raise Error(f"config.json: {pointer}: {why}", f"{path} is the {kind} namespace of the runtime itself", pointer=pointer)
+
+
+def _same_file(one, two):
+    return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
 
 
 def _same_maps(sup, op):
@@ -565,9 +572,7 @@ def _netlink(sup, op):
 
 
 def _netns(sup, op):
-    fd = sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.pid}/ns/net", posix.O_RDONLY | O_CLOEXEC)
-    if posix.fstat(fd).st_ino == posix.stat("/proc/self/ns/net").st_ino:  # joined by path: they are there already
-        raise Error("config.json: /linux/netDevices: the container's network namespace is the host's", pointer=op.source)
+    sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.pid}/ns/net", posix.O_RDONLY | O_CLOEXEC)
 
 
 def _netdev(sup, op):

@@ -83,7 +83,7 @@ def _host(plan, config, facts, request, ns):
         from . import rdt
 
         rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
-    acquire(plan, ns)
+    acquire(plan, ns, config)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if request.get("notify"):

@@ -14,7 +14,7 @@ HOST = {
     "DEVICES": ((("cgroup", "cgroup", False),), ("rules",)),
     "PROPERTY": ((), ("name", "type", "value")),
     "SETUNIT": ((("cgroup", "cgroup", False),), ("bus", "unit")),
-    "OPENNS": ((("ns", "ns", True),), ("path", "type")),
+    "OPENNS": ((("ns", "ns", True),), ("path", "type", "other")),
     "SAME_MAPS": ((("ns", "ns", False),), ("uid_map", "gid_map")),
     "OPENPID": ((("ns", "ns", True),), ()),
     "HOSTPROC": ((("proc", "proc", True),), ()),

@@ -107,6 +107,8 @@ CASES = {
     "joined-user-maps": (both(namespaces("pid", "mount", user="/proc/9/ns/user"),
                               put(linux__uidMappings=MAPS, linux__gidMappings=MAPS)), "root-v2", {}),
     "joined-network": (namespaces("pid", "mount", "uts", "ipc", network="/run/netns/a"), "root-v2", {}),
+    "joined-network-sysctl": (both(namespaces("mount", "ipc", network="/run/netns/a", uts="/run/uts"), put(
+        linux__sysctl={"net.ipv4.ip_forward": "1", "kernel.sem": "1 1 1 1"}, domainname="a", hostname="b")), "root-v2", {}),
     "joined-network-only": (namespaces("mount", "uts", network="/run/netns/a"), "root-v2", {}),
     "joined-user": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
     "joined-pid": (namespaces("mount", pid="/proc/9/ns/pid"), "root-v2", {}),
