@@ -108,6 +108,21 @@ int op_FSMOUNT(struct init *in, struct plan_op *op)
 	return fd;
 }
 
+/* RELABEL: SELinux's label of a file system that takes no context= (mqueue). */
+int op_RELABEL(struct init *in, struct plan_op *op)
+{
+	int fd, ret;
+
+	in->step = STEP_OPEN;
+	fd = open_in(slot(in, op, 0), ".", O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	in->step = STEP_LABEL;
+	ret = (int)SYS5(__NR_fsetxattr, fd, "security.selinux", arg_str(in, op->arg[0]), arg_len(in, op->arg[0]), 0);
+	close_fd(fd);
+	return ret;
+}
+
 int op_SETATTR(struct init *in, struct plan_op *op)
 {
 	return tree_setattr(slot(in, op, 0), op->arg[0], op->arg[1], op->arg[2], (int)op->arg[3]);

@@ -228,7 +228,8 @@ def _system(plan, config, request, ns, mounts, own_dev):
     if masked:
         plan.add("I", "DEVNULL", ("root", "devnull"), source="/linux/maskedPaths")
     for i, path in enumerate(dict.fromkeys(masked)):
-        plan.add("I", "MASK", ("root", "devnull"), (rootfs.relative(path),), source=f"/linux/maskedPaths/{i}")
+        plan.add("I", "MASK", ("root", "devnull"), (rootfs.relative(path), linux.get("mountLabel", "")),
+                 source=f"/linux/maskedPaths/{i}")
 
 
 def _process(plan, config, facts, request, ns):

@@ -14,7 +14,7 @@ from .optable import (
     ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_NOFOLLOW, TREE_RECURSIVE,
 )
 
-EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
+EPERM, EBADF, EACCES, EBUSY, EOPNOTSUPP = 1, 9, 13, 16, 95
 EARLY = 8  # trees that are opened before init exists; more is opened by turns
 RDONLY = mountopts.ATTR_RDONLY
 SYS_FLAGS = 0xF  # read-only, nosuid, nodev, noexec
@@ -32,6 +32,16 @@ AFTER_PIVOT = {
 }
 
 
+# mount(8): what sets the label of a file system; and what takes none from us, as with runc
+CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
+UNLABELLED = ("proc", "sysfs", "cgroup", "cgroup2", "mqueue")
+
+
+def _is_context(option):
+    """Quotes, which keep mount(2) from cutting a label at its commas, are no part of one to fsconfig(2)."""
+    return option.partition("=")[0] in CONTEXTS
+
+
 def relative(path):
     """A container path as the root slot takes it: no leading slash; the root itself is "."."""
     return path.strip("/") or "."
@@ -40,17 +50,24 @@ def relative(path):
 class Mount:
     """One entry of mounts[]: its options parsed, its slot named after its position; a remount has that of the mount before it."""
 
-    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback")
+    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback", "label")
 
-    def __init__(self, index, entry):
+    def __init__(self, index, entry, label):
         self.entry = entry
         self.options = mountopts.parse(entry.get("options", []))
         self.slot = f"m{index}"
         self.at = f"/mounts/{index}"
         self.path = relative(clean(entry["destination"]))
         self.kind = "bind" if self.options.bind else entry.get("type", "")
+        self.label = label
         self.late = False  # what lies on the host for it is opened when its turn comes
         self.fallback = None  # the slot of that, for in case that a fresh mount is refused
+
+    def data(self, kind):
+        """The options for a file system of this kind, with SELinux's label of all files in it unless they give one."""
+        data = [option.replace('"', "") if _is_context(option) else option for option in self.options.data]
+        labelled = self.label and kind not in UNLABELLED and not any([_is_context(option) for option in data])
+        return [*data, f"context={self.label}"] if labelled else data
 
     def cgroup(self):
         return self.kind in ("cgroup", "cgroup2")
@@ -65,7 +82,8 @@ class Mount:
 
 
 def mounts(config):
-    listed, slots = [Mount(i, entry) for i, entry in enumerate(config.get("mounts", []))], {".": "rootfs"}
+    label = config.get("linux", {}).get("mountLabel", "")
+    listed, slots = [Mount(i, entry, label) for i, entry in enumerate(config.get("mounts", []))], {".": "rootfs"}
     for mount in listed:
         if mount.options.remount and mount.path in slots:
             mount.kind, mount.slot = "remount", slots[mount.path]
@@ -246,7 +264,7 @@ def _options(mount, source=None):
     opts = mount.options
     source = mount.entry.get("source") or mount.kind if source is None else source
     flags = [name for name in opts.sb_set if name in mountopts.SB_FSCONFIG and not mount.late_readonly()]
-    return [f"source={source}", *flags, *opts.data]
+    return [f"source={source}", *flags, *mount.data(mount.kind)]
 
 
 def _filesystem(plan, mount):
@@ -258,6 +276,8 @@ def _filesystem(plan, mount):
         "I", "FSMOUNT", (mount.slot, "root" if keep_mode else None),
         (mount.kind, _options(mount), attr, mount.path if keep_mode else ""), (EPERM,) if fallback else (),
     )
+    if mount.kind == "mqueue" and mount.label:
+        plan.add("I", "RELABEL", (mount.slot,), (mount.label,), (EOPNOTSUPP,))
     if opts.tmpcopyup and mount.kind == "tmpfs":
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
@@ -300,8 +320,8 @@ NOTHING_TO_RUN = mountopts.ATTR_NOSUID | mountopts.ATTR_NODEV | mountopts.ATTR_N
 
 def _cgroup1(plan, mount, facts, ns):
     """v1: a tmpfs with one directory per hierarchy, and links for those that share one (compat.md 2.2)."""
-    attr = mount.options.attr_set
-    plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755"], attr & ~RDONLY | NOTHING_TO_RUN, ""))
+    attr, label = mount.options.attr_set, [f"context={mount.label}"] if mount.label else []
+    plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755", *label], attr & ~RDONLY | NOTHING_TO_RUN, ""))
     plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o755))
     for i, (controllers, point, _) in enumerate(facts.cgroup_v1):
         name = point.rsplit("/", 1)[-1]

@@ -9,7 +9,7 @@ STEP_WORDS = {
     "open": "open", "create": "create", "clone": "open_tree", "move": "move_mount", "attr": "mount_setattr",
     "fsopen": "fsopen", "fsconfig": "fsconfig", "fscreate": "fsconfig", "fsmount": "fsmount", "stat": "stat",
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
-    "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
+    "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER", "label": "fsetxattr",
 }
 EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EXDEV, EISDIR, EINVAL, ENOTDIR, EMFILE, ENOSPC, ELOOP = 1, 2, 3, 11, 13, 18, 21, 22, 20, 24, 28, 40
 CLONE_NEWPID = 0x20000000

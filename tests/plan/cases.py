@@ -167,6 +167,10 @@ CASES = {
     "rdt-shared": (put(linux__intelRdt={"closID": "gold", "schemata": ["L2:0=f"]}), "root-rdt", {}),
     "rdt-default": (both(userns, put(linux__intelRdt={"closID": "/", "enableMonitoring": True})), "root-rdt", {}),
     "security-modules": (put(process__apparmorProfile="p", process__selinuxLabel="l"), "root-lsm", {}),
+    "mount-label": (both(put(linux__mountLabel="u:r:t:s0:c1,c2"), mount(
+        bind(["bind"]), {"destination": "/x", "type": "tmpfs", "options": ['context="u:r:own:s0:c1,c2"', "size=1m"]})), "root-lsm", {}),
+    "mount-label-v1": (both(put(linux__mountLabel="u:r:t:s0"), mount(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]})), "root-hybrid", {}),
     "propagation-shared": (put(linux__rootfsPropagation="rshared"), "root-v2", {}),
     "preserved": (put(), "root-v2", {"preserve": 2, "listen_fds": 1, "notify": True}),
     "no-pivot": (put(), "root-v2", {"no_pivot": True, "no_new_keyring": True}),
