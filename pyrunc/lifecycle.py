@@ -318,7 +318,10 @@ def _host_mounts(config, rootfs):
     kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
     if "mount" in kinds:
         return []
-    return [rootfs + clean(m["destination"]) for m in config.get("mounts", [])][::-1]
+    from .plan import rootfs as tree
+
+    own = [rootfs] if tree.on_itself(config, tree.mounts(config)) else []
+    return [rootfs + clean(m["destination"]) for m in config.get("mounts", [])][::-1] + own
 
 
 def notify_proxy(container):

@@ -108,6 +108,8 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
         plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE))
         if config.get("linux", {}).get("rootfsPropagation") not in FOLLOWING:
             plan.add(role, "SETATTR", ("rootfs",), (0, 0, mountopts.MS_PRIVATE, 0))
+    elif on_itself(config, all_mounts):
+        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, mountopts.MS_PRIVATE), source="/root/readonly")
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,))
     fresh, early, inside = False, 0, in_user_namespace(ns, facts)
@@ -129,6 +131,12 @@ def _open(plan, role, mount, base, request, ns, facts):
         _acquire_sys(plan, role, mount, base)
     elif mount.cgroup():
         _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
+
+
+def on_itself(config, all_mounts):
+    """Without a mount namespace: whether the root has flags of its own, so that on the host a mount of it lies over it while
+    the container is there. Private, or taking that away would reach what is mounted in the root itself."""
+    return bool(config["root"].get("readonly")) or any([m.kind == "remount" and m.slot == "rootfs" for m in all_mounts])
 
 
 def _base(config):
@@ -223,6 +231,8 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
     if ns.private("mount"):
         there = plan.add("I", "ROOT", ("rootfs", "root"), (relative(root),), (EACCES,))
         plan.add("I", "ROOT", ("rootfs", "root"), (".",), unless=there)
+    elif on_itself(config, all_mounts):
+        plan.add("I", "ROOT", ("rootfs", "root"), (relative(root),))
     opened = 0
     for i, mount in enumerate(all_mounts):
         if mount.late and i >= opened:

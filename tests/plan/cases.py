@@ -116,6 +116,9 @@ CASES = {
     "no-mount-namespace": (
         both(namespaces("pid"), put(linux__maskedPaths=[], linux__readonlyPaths=[], root__readonly=False, mounts=[],
                                     hostname="")), "root-v2", {}),
+    "no-mount-namespace-read-only": (
+        both(namespaces("pid"), put(linux__maskedPaths=[], linux__readonlyPaths=[], root__readonly=True, hostname="", mounts=[
+            {"destination": "/x", "type": "tmpfs", "options": ["ro"]}])), "root-v2", {}),
     "binds-among-others": (lambda config: config["mounts"].extend([
         *[bind(["rbind"], destination=f"/data{i}") for i in range(4)], {"destination": "/run", "type": "tmpfs"},
         bind(["bind"], destination="/run/data", uidMappings=MAPS, gidMappings=MAPS)]), "root-v2", {}),

@@ -676,14 +676,56 @@ def test_loopback_is_up_in_a_new_network_namespace(rt):
     assert rt.container(attempt("lo-up:")).run().ok().json()[0]["rc"] == 1
 
 
-@known_bad("1.1 makes them silently writable")
-@pytest.mark.parametrize("patch", [{"root": {"readonly": True}}], ids=["readonly root"])
-def test_a_read_only_root_without_an_own_mount_namespace_is_refused(rt, host, patch):
-    def bare(config):
-        config["linux"].pop("maskedPaths")
-        config["linux"].pop("readonlyPaths")
-        config["mounts"] = []
-    rt.container(namespaces("pid", "network", "ipc", "uts"), bare, patch).create().failed()
+def on_the_host(config):
+    """No mount namespace, and mounts that are read-only."""
+    namespaces_of(config, "pid", "network", "ipc", "uts")
+    config["linux"].update(maskedPaths=[], readonlyPaths=[])
+    config["mounts"] = [mount("/proc", "proc", "proc"), mount("/dev", "tmpfs", "tmpfs", ["ro", "mode=755"]),
+                        mount("/run", "tmpfs", "tmpfs", ["ro"])]
+
+
+def namespaces_of(config, *kinds):
+    config["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
+
+
+@pytest.fixture
+def private():
+    """A mount namespace to call the runtime in, whose mounts stay its own."""
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", '"$@"; code=$?; cat /proc/self/mountinfo; exit $code', "sh")
+
+
+def below(mountinfo, root):
+    return [line.split(" ")[4] for line in mountinfo if f" {root}" in line]
+
+
+WRITES = {"process": {"args": ["/bin/sh", "-c", "for f in /new /run/new /dev/new /dev/null /tmp/new; do\n"
+                               "(echo x >$f) 2>/dev/null && echo written || echo not; done"]}}
+
+
+@known_bad("makes them silently writable, and leaves mounts behind")
+@pytest.mark.parametrize("patch, expected", [
+    ({"root": {"readonly": True}}, ["not", "not", "not", "written", "not"]), ({}, ["written", "not", "not", "written", "written"]),
+    (add_mounts(mount("/", options=["remount", "ro"])), ["not", "not", "not", "written", "not"]),
+], ids=["read-only root", "read-only tmpfs", "remounted root"])
+def test_what_is_read_only_is_so_without_a_mount_namespace_too(rt, private, patch, expected):
+    container = rt.container(on_the_host, patch, WRITES)
+    result = container.run(wrap=private).ok()
+    lines = result.out.splitlines()
+    assert lines[:5] == expected
+    assert below(lines[5:], container.rootfs) == [], "its mounts stay on the host"
+    (container.rootfs / "host").write_text("the host's directory is as it was")
+
+
+@known_bad("leaves mounts behind")
+def test_a_mount_that_the_root_is_on_the_host_survives_a_read_only_container_in_it(rt, private):
+    container = rt.container(on_the_host, {"root": {"readonly": True}}, {
+        "process": {"args": ["/bin/sh", "-c", "(echo x >/new) 2>/dev/null || cat /mnt/kept"]}})
+    root = container.rootfs
+    own = (f"mount --bind {root} {root}; mount -t tmpfs kept {root}/mnt; echo kept >{root}/mnt/kept; " '"$@"; code=$?; '
+           "cat /proc/self/mountinfo; exit $code")
+    result = container.run(wrap=(*private[:6], own, "sh")).ok()
+    lines = result.out.splitlines()
+    assert lines[0] == "kept" and below(lines[1:], root) == [str(root), f"{root}/mnt"]
 
 
 def test_a_remount_changes_the_flags_of_the_mount_before_it(rt, tmp_path):
