@@ -522,6 +522,14 @@ def test_a_device_that_the_host_does_not_have_at_that_path_is_made_for_a_user_na
     rt.assert_nothing_left()
 
 
+@known_bad("fails")
+def test_a_made_device_can_be_opened_though_the_state_lies_where_none_can(rt):
+    device = {"type": "c", "path": "/dev/pyrunc-has-no-host-node", "major": 1, "minor": 5}
+    container = rt.container(userns(), {"linux": {"devices": [device]}}, attempt("read:/dev/pyrunc-has-no-host-node"))
+    nodev = f'mount -t tmpfs -o nodev,mode=700 state {rt.root} && exec "$@"'
+    assert errnos(container.run(wrap=("unshare", "--mount", "sh", "-c", nodev, "sh"))) == [0]
+
+
 def test_without_the_capability_for_it_devices_are_bound(rt):
     device = {"type": "c", "path": "/dev/kmsg", "major": 1, "minor": 11}
     container = rt.container({"linux": {"devices": [device]}}, attempt("write:/dev/null", "stat:/dev/kmsg"))
@@ -721,7 +729,7 @@ def test_a_mount_that_the_root_is_on_the_host_survives_a_read_only_container_in_
     container = rt.container(on_the_host, {"root": {"readonly": True}}, {
         "process": {"args": ["/bin/sh", "-c", "(echo x >/new) 2>/dev/null || cat /mnt/kept"]}})
     root = container.rootfs
-    own = (f"mount --bind {root} {root}; mount -t tmpfs kept {root}/mnt; echo kept >{root}/mnt/kept; " '"$@"; code=$?; '
+    own = (f"mount --bind {root} {root}; mount -t tmpfs kept {root}/mnt; echo kept >{root}/mnt/kept; mount --make-rshared {root}; " '"$@"; code=$?; '
            "cat /proc/self/mountinfo; exit $code")
     result = container.run(wrap=(*private[:6], own, "sh")).ok()
     lines = result.out.splitlines()
