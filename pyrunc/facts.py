@@ -175,6 +175,14 @@ def resctrl_in(mountinfo):
     return ""
 
 
+def mounted_on(path):
+    """How many mounts of the caller's namespace lie on one place, one over the other."""
+    text = path
+    for char in "\\ \t\n":
+        text = text.replace(char, f"\\{ord(char):03o}")
+    return [line.split(b" ")[4] for line in _read("/proc/self/mountinfo").splitlines()].count(text.encode("utf-8", "surrogateescape"))
+
+
 def _on_path(program):
     """Where the caller's PATH has a program, by absolute directories only; "" if nowhere."""
     for directory in posix.environ.get(b"PATH", b"").decode("utf-8", "surrogateescape").split(":"):

@@ -101,6 +101,8 @@ class Making:
             "mounts": _host_mounts(self.config, rootfs),
             "request": {k: request[k] for k in REPEATED if request[k]},
         }
+        if _root_on_itself(self.config):
+            container.data["root_mounts"] = facts.mounted_on(rootfs)
         if "intelRdt" in self.config.get("linux", {}):
             container.data.update(resctrl_state(self.config["linux"]["intelRdt"], self.facts.resctrl, container.id))
         groups = container.cgroup()
@@ -318,10 +320,15 @@ def _host_mounts(config, rootfs):
     kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
     if "mount" in kinds:
         return []
+    return [rootfs + clean(m["destination"]) for m in config.get("mounts", [])][::-1]
+
+
+def _root_on_itself(config):
+    """Whether the root becomes a mount that lies over it on the host."""
     from .plan import rootfs as tree
 
-    own = [rootfs] if tree.on_itself(config, tree.mounts(config)) else []
-    return [rootfs + clean(m["destination"]) for m in config.get("mounts", [])][::-1] + own
+    kinds = [ns["type"] for ns in config.get("linux", {}).get("namespaces", [])]
+    return "mount" not in kinds and tree.on_itself(config, tree.mounts(config))
 
 
 def notify_proxy(container):
@@ -488,6 +495,13 @@ def _stop_unit(unit):
         log.warning(f"unit {unit['unit']} may be left: {err}")
 
 
+def _umount(path):
+    try:
+        kernel.umount(path)
+    except OSError:
+        pass
+
+
 def destroy(container):
     """Take everything of a stopped container away; returns what went wrong with its poststop hooks, which stops nothing."""
     group = container.cgroup() if container.data else None
@@ -503,10 +517,9 @@ def destroy(container):
         for name in container.data["resctrl_made"]:
             Group(container.data["facts"]["resctrl"], name).remove()
     for path in container.data.get("mounts", []):
-        try:
-            kernel.umount(path)
-        except OSError:
-            pass
+        _umount(path)
+    if "root_mounts" in container.data and facts.mounted_on(container.data["rootfs"]) > container.data["root_mounts"]:
+        _umount(container.data["rootfs"])
     listed, unread = [], []
     if container.data and container.has(state.CONFIG):
         try:

@@ -725,6 +725,16 @@ def test_what_is_read_only_is_so_without_a_mount_namespace_too(rt, private, patc
 
 
 @known_bad("leaves mounts behind")
+def test_a_mount_that_the_root_is_on_the_host_survives_a_create_that_fails_early(rt, private):
+    def nowhere(config):
+        config["linux"]["namespaces"][1]["path"] = "/nowhere"
+    container = rt.container(on_the_host, {"root": {"readonly": True}}, nowhere)
+    script = f'mount --bind {container.rootfs} {container.rootfs}; "$@"; cat /proc/self/mountinfo; exit 1'
+    result = container.create(wrap=(*private[:6], script, "sh")).failed("/nowhere")
+    assert below(result.out.splitlines(), container.rootfs) == [str(container.rootfs)]
+
+
+@known_bad("leaves mounts behind")
 def test_a_mount_that_the_root_is_on_the_host_survives_a_read_only_container_in_it(rt, private):
     container = rt.container(on_the_host, {"root": {"readonly": True}}, {
         "process": {"args": ["/bin/sh", "-c", "(echo x >/new) 2>/dev/null || cat /mnt/kept"]}})
