@@ -686,14 +686,9 @@ def test_loopback_is_up_in_a_new_network_namespace(rt):
 
 def on_the_host(config):
     """No mount namespace, and mounts that are read-only."""
-    namespaces_of(config, "pid", "network", "ipc", "uts")
-    config["linux"].update(maskedPaths=[], readonlyPaths=[])
+    config["linux"].update(namespaces("pid", "network", "ipc", "uts")["linux"], maskedPaths=[], readonlyPaths=[])
     config["mounts"] = [mount("/proc", "proc", "proc"), mount("/dev", "tmpfs", "tmpfs", ["ro", "mode=755"]),
                         mount("/run", "tmpfs", "tmpfs", ["ro"])]
-
-
-def namespaces_of(config, *kinds):
-    config["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
 
 
 @pytest.fixture
