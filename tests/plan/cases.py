@@ -143,6 +143,8 @@ CASES = {
     "devices-user-namespace": (both(userns, put(linux__devices=[
         {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 432, "uid": 1, "gid": 2},
         {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}, {"path": "/run/pipe", "type": "p"}])), "root-v2", {}),
+    "devices-by-turns": (both(userns, put(linux__devices=[
+        {"path": f"/dev/x{i}", "type": "c", "major": 1, "minor": i} for i in range(4)])), "root-v2", {}),
     "sysctl-shared-pid": (both(namespaces("network", "mount"), userns, put(linux__sysctl={"net.ipv4.ip_forward": "1"}), bound_proc),
                           "rootless-v2", {"cgroup": None, "rootless": True}),
     "sysctl": (put(linux__sysctl={"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1"}), "root-v2", {}),
