@@ -16,6 +16,7 @@ RESOLVE_BENEATH = 8
 RESOLVE_IN_ROOT = 16
 
 END_OF_FILE = 0
+ETIMEDOUT = 110
 
 
 def check(ret, doing):
@@ -173,6 +174,13 @@ def wait_any(fds, timeout_ms):
     """poll(2) for input, an end or an error on up to 8 descriptors; those of them that have it, [] on timeout."""
     found = check(lib.k_wait_any(ffi.new("int[]", fds), len(fds), timeout_ms), "poll")
     return [fd for place, fd in enumerate(fds) if found >> place & 1]
+
+
+def read_timeout(fd, size, timeout_ms):
+    """read(2) once there is something; b"" at the end of file. OSError ETIMEDOUT."""
+    if not wait_any([fd], timeout_ms):
+        raise OSError(ETIMEDOUT, posix.strerror(ETIMEDOUT))
+    return posix.read(fd, size)
 
 
 def subreaper(on):

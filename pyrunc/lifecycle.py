@@ -232,6 +232,8 @@ def refuse(config, host, globals_, options):
         raise Error("config.json: /linux/rootfsPropagation: rootfsPropagation of [r]private is not safe without pivot_root",
                     "run without --no-pivot, or choose slave", pointer="/linux/rootfsPropagation")
     refuse_label(config["process"], host)
+    if config.get("linux", {}).get("mountLabel") and not host.selinux:
+        raise _no_selinux("/linux/mountLabel")
     if config.get("linux", {}).get("netDevices") and host.euid != 0:
         raise Error("config.json: /linux/netDevices: network devices are not supported for rootless containers",
                     pointer="/linux/netDevices")
@@ -243,8 +245,11 @@ def refuse(config, host, globals_, options):
 
 def refuse_label(process, host):
     if process.get("selinuxLabel") and not host.selinux:
-        raise Error("config.json: /process/selinuxLabel: selinux label is specified in config, but selinux is disabled "
-                    "or not supported", pointer="/process/selinuxLabel")
+        raise _no_selinux("/process/selinuxLabel")
+
+
+def _no_selinux(at):
+    return Error(f"config.json: {at}: selinux label is specified in config, but selinux is disabled or not supported", pointer=at)
 
 
 def tolerates(globals_, host):

@@ -8,17 +8,18 @@ each inverse tolerates finding nothing. Called by commands/create, run and exec.
 import posix
 
 from . import kernel, log
+from .config.mountopts import ATTR_NODEV, MS_PRIVATE, MS_SLAVE
 from .config.names import NAMESPACES
 from .errors import Error, from_oserror
 from .host import init
 from .plan import sealed, words
 from .plan.encode import encode
 from .plan.limits import inverse
-from .plan.optable import SAY_EXEC, SAY_FAIL
+from .plan.optable import SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
-NSFS_MAGIC = 0x6E736673
-EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, EMFILE, ENOSPC, EROFS = 1, 2, 8, 11, 13, 16, 24, 28, 30
+NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
+EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, ENOTDIR, EMFILE, ENOSPC, EROFS, ELOOP = 1, 2, 8, 11, 13, 16, 20, 24, 28, 30, 40
 RLIMIT_NOFILE, SIGKILL = 7, 9
 
 
@@ -513,11 +514,18 @@ def _devices(sup, op):
 
 
 def _openns(sup, op):
-    path, kind = op.args
+    path, kind, other = op.args
     fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC | posix.O_NONBLOCK)
     sup.fds[op.slots[0]] = fd
     if kernel.fd_magic(fd) != NSFS_MAGIC or kernel.nstype(fd) != NAMESPACES[kind][0]:
         raise Error(f"config.json: {op.source}/path: {path} is not a {kind} namespace", pointer=op.source + "/path")
+    if other and _same_file(posix.fstat(fd), posix.stat(f"/proc/self/ns/{NAMESPACES[kind][1]}")):
+        pointer, why = other
+        raise Error(f"config.json: {pointer}: {why}", f"{path} is the {kind} namespace of the runtime itself", pointer=pointer)
+
+
+def _same_file(one, two):
+    return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
 
 
 def _same_maps(sup, op):
@@ -552,6 +560,28 @@ def _tree(sup, op):
     source = op.slots[1]
     result = kernel.open_tree(*op.args) if source is None else kernel.open_tree_of(sup.fds[source], *op.args[1:])
     sup.fds[op.slots[0]] = _done(sup, op, result)
+
+
+def _device(sup, op):
+    """The host's node of that path if it is the device that is named. Else one is made, which root of a user namespace could not:
+    beside state.json, with which it goes again (an unlinked one cannot be mounted), and cloned into a mount without nodev."""
+    path, mode, major, minor, uid, gid = op.args
+    result = kernel.open_tree(path, 0, 0, 0, MS_SLAVE, 0)
+    if -result[0] not in (ENOENT, ENOTDIR, ELOOP):
+        fd = sup.fds[op.slots[0]] = _done(sup, op, result)
+        found = posix.fstat(fd)
+        if found.st_mode & S_IFMT == mode & S_IFMT and (posix.major(found.st_rdev), posix.minor(found.st_rdev)) == (major, minor):
+            return
+        posix.close(fd)
+    name, dirfd = op.slots[0], sup.container.dirfd
+    try:
+        posix.mknod(name, mode, posix.makedev(major, minor), dir_fd=dirfd)
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, f"mknod {path}") from None
+    posix.chown(name, uid, gid, dir_fd=dirfd, follow_symlinks=False)
+    posix.chmod(name, mode & 0o7777, dir_fd=dirfd)  # whatever our umask
+    made = kernel.open_tree(f"{sup.container.path}/{name}", TREE_NOFOLLOW, 0, ATTR_NODEV, MS_PRIVATE, ATTR_NODEV)
+    sup.fds[name] = _done(sup, op, made)
 
 
 def _setattr(sup, op):
@@ -686,9 +716,7 @@ def _netlink(sup, op):
 
 
 def _netns(sup, op):
-    fd = sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.pid}/ns/net", posix.O_RDONLY | O_CLOEXEC)
-    if posix.fstat(fd).st_ino == posix.stat("/proc/self/ns/net").st_ino:  # joined by path: they are there already
-        raise Error("config.json: /linux/netDevices: the container's network namespace is the host's", pointer=op.source)
+    sup.fds[op.slots[0]] = posix.open(f"/proc/{sup.pid}/ns/net", posix.O_RDONLY | O_CLOEXEC)
 
 
 def _netdev(sup, op):
@@ -819,7 +847,8 @@ ACTIONS = {
     "CGROUP": _cgroup, "TASKS": _tasks, "CLOS": _clos, "LIMIT": _limit, "FITS": _fits, "OWNER": _owner,
     "PROPERTY": _property, "UNIT": _unit, "SETUNIT": _setunit, "ADOPT": _adopt,
     "DEVICES": _devices, "OPENNS": _openns, "SAME_MAPS": _same_maps, "OPENPID": _openpid, "HOSTPROC": _hostproc,
-    "SOURCE": _source, "TREE": _tree, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir, "FIFO": _fifo,
+    "SOURCE": _source, "TREE": _tree, "DEVICE": _device, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir,
+    "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
     "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd, "GIVE_STDIO": _give_stdio,

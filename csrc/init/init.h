@@ -99,11 +99,13 @@ int open_or_make(struct init *in, int root, const char *path, uint32_t type, uin
 int open_parent(struct init *in, int root, const char *path, const char **last);
 
 /* op_sys.c: a read-only tmpfs of one inode, to cover something with */
-int new_mask_tree(struct init *in);
+int new_mask_tree(struct init *in, const char *label);
 
 /* verify.c: a descriptor is what we think it is (security.md#C3) */
 int is_type(int fd, uint32_t type);
 int verify_char(int fd, uint32_t major, uint32_t minor);
+int verify_dev(int fd, uint32_t type, uint32_t dev);
+int verify_proc_root(int fd);
 int verify_fs(int fd, long magic);
 
 /* str.c */

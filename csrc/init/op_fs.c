@@ -10,7 +10,6 @@
 #include "../tree.h"
 
 #define MNT_DETACH 2
-#define PROC_SUPER 0x9fa0
 
 int op_SLAVE(struct init *in, struct plan_op *op)
 {
@@ -39,6 +38,13 @@ int op_TREE(struct init *in, struct plan_op *op)
 	if (fd >= 0)
 		produce(in, op, 0, fd);
 	return fd;
+}
+
+/* VERIFY_DEV: a node of the host's that stands for a device is that device, whatever its path led to. */
+int op_VERIFY_DEV(struct init *in, struct plan_op *op)
+{
+	in->step = STEP_VERIFY;
+	return verify_dev(slot(in, op, 0), op->arg[0] & S_IFMT, op->arg[1]);
 }
 
 /* One option of a file system: `key=value`, or a bare `key` that is a flag. `path` is scratch for the key. */
@@ -170,6 +176,21 @@ int op_MOUNT(struct init *in, struct plan_op *op)
 	return 0;
 }
 
+/* RELABEL: SELinux's label of a file system that takes no context= (mqueue). */
+int op_RELABEL(struct init *in, struct plan_op *op)
+{
+	int fd, ret;
+
+	in->step = STEP_OPEN;
+	fd = open_in(slot(in, op, 0), ".", O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	in->step = STEP_LABEL;
+	ret = (int)SYS5(__NR_fsetxattr, fd, "security.selinux", arg_str(in, op->arg[0]), arg_len(in, op->arg[0]), 0);
+	close_fd(fd);
+	return ret;
+}
+
 int op_SETATTR(struct init *in, struct plan_op *op)
 {
 	int tree = slot(in, op, 0);
@@ -230,7 +251,30 @@ int op_NEWPROC(struct init *in, struct plan_op *op)
 	if (fd < 0)
 		return fd;
 	in->step = STEP_VERIFY;
-	ret = verify_fs(fd, PROC_SUPER);
+	ret = verify_fs(fd, PROC_SUPER_MAGIC);
+	if (ret < 0) {
+		close_fd(fd);
+		return ret;
+	}
+	produce(in, op, 0, fd);
+	return 0;
+}
+
+/*
+ * OPENPROC: the container's /proc, where a procfs of our own is not to be had: in a user namespace that does not own its
+ * pid namespace. It is proved to be the root of a procfs; a write beneath it crosses no mount, so what was mounted over a
+ * part of it is refused and not written to (CVE-2025-52881).
+ */
+int op_OPENPROC(struct init *in, struct plan_op *op)
+{
+	int fd, ret;
+
+	in->step = STEP_OPEN;
+	fd = open_in(slot(in, op, 1), "proc", O_PATH | O_DIRECTORY, ROOT_RESOLVE | RESOLVE_NO_SYMLINKS);
+	if (fd < 0)
+		return fd;
+	in->step = STEP_NOTPROC;
+	ret = verify_proc_root(fd);
 	if (ret < 0) {
 		close_fd(fd);
 		return ret;
@@ -292,14 +336,14 @@ int op_ATTACH(struct init *in, struct plan_op *op)
 		if (tree < 0)
 			return tree;
 	}
-	if (op->arg[1] & ATTACH_PROC && verify_fs(tree, PROC_SUPER) < 0) {
+	if (op->arg[1] & ATTACH_PROC && verify_fs(tree, PROC_SUPER_MAGIC) < 0) {
 		in->step = STEP_NOTPROC;
 		return -EINVAL;
 	}
 	ret = target = open_target(in, op, tree);
 	if (target >= 0) {
 		/* No link of the image leads a mount into proc, where it would cover what decides over us (CVE-2015-3631). */
-		if (!(op->arg[1] & ATTACH_IN_PROC) && verify_fs(target, PROC_SUPER) == 0) {
+		if (!(op->arg[1] & ATTACH_IN_PROC) && verify_fs(target, PROC_SUPER_MAGIC) == 0) {
 			in->step = STEP_VERIFY;
 			ret = -EXDEV;
 		} else {

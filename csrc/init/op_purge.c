@@ -133,7 +133,7 @@ static int is_bare(struct table *t, struct entry *e)
 
 static int cover(struct init *in, int target)
 {
-	int tree = new_mask_tree(in), ret;
+	int tree = new_mask_tree(in, ""), ret;
 
 	if (tree < 0)
 		return tree;

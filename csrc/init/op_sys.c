@@ -143,7 +143,7 @@ int op_READONLY(struct init *in, struct plan_op *op)
 	return ret;
 }
 
-int new_mask_tree(struct init *in)
+int new_mask_tree(struct init *in, const char *label)
 {
 	int fs, fd = -EINVAL, ret;
 	const char *inodes = "1";
@@ -159,8 +159,11 @@ int new_mask_tree(struct init *in)
 		SYS5(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, "ro", 0, 0);
 		SYS5(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "nr_blocks", "1", 0);
 		SYS5(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", inodes, 0);
-		in->step = STEP_FSCREATE;
-		ret = (int)SYS5(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+		ret = *label ? (int)SYS5(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "context", label, 0) : 0;
+		if (ret == 0) {
+			in->step = STEP_FSCREATE;
+			ret = (int)SYS5(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+		}
 		if (ret == 0)
 			ret = fd = (int)SYS3(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY);
 		close_fd(fs);
@@ -178,7 +181,7 @@ static int mask_source(struct init *in, struct plan_op *op, int directory)
 	int from = slot(in, op, 1);
 
 	if (directory && in->mask_tree < 0)
-		return in->mask_tree = new_mask_tree(in);
+		return in->mask_tree = new_mask_tree(in, arg_str(in, op->arg[1]));
 	in->step = STEP_CLONE;
 	return (int)SYS3(__NR_open_tree, directory ? in->mask_tree : from, "",
 			 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);

@@ -1,13 +1,13 @@
 """`pyrunc validate`: every fault of a bundle's config.json at once, with its place and the specification's section.
 
 Needs no root and changes nothing. What depends on the host (kernel, cgroups, LSMs) is not looked at, except that the
-rootfs has to be there. Exit code 1 if there is any fault.
+rootfs has to be there. Exit code 1 if there is any fault. What is accepted and has no effect is noted, and is no fault.
 """
 
 import posix
 
 from .. import jsonio
-from ..config import load, report
+from ..config import ignored, load, report
 from ..config.fault import Fault, shown
 from ..errors import Error
 
@@ -25,7 +25,7 @@ def run(_globals, options, _args):
     if options["format"] not in _PRINT:
         raise Error("invalid format option", "it is text or json")
     bundle = options["bundle"] or "."
-    raw = load.read(bundle)
+    raw, notes = load.read(bundle), []
     try:
         config = load.parse(raw)
     except Error as err:
@@ -33,7 +33,8 @@ def run(_globals, options, _args):
     else:
         found = report.every(config)
         found += rootfs_faults(bundle, config, found)
-    _PRINT[options["format"]](found)
+        notes = list(ignored.notes(config))
+    _PRINT[options["format"]](found, notes)
     return 1 if found else 0
 
 
@@ -51,15 +52,17 @@ def rootfs_faults(bundle, config, found):
     return []
 
 
-def _print_text(found):
-    for fault in found:
-        print(f"{shown(fault.pointer) or '/'}: {fault.message} ({fault.section})")
+def _print_text(found, notes):
+    for mark, listed in (("", found), ("note: ", notes)):
+        for fault in listed:
+            print(f"{mark}{shown(fault.pointer) or '/'}: {fault.message} ({fault.section})")
     if not found:
         print("config.json: no faults")
 
 
-def _print_json(found):
+def _print_json(found, notes):
     rows = [{"pointer": fault.pointer, "message": fault.message, "section": fault.section} for fault in found]
+    rows += [{"pointer": note.pointer, "message": note.message, "section": note.section, "level": "note"} for note in notes]
     print(jsonio.dumps(rows, indent=2))
 
 

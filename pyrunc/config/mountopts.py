@@ -219,13 +219,14 @@ STRING_MAX = 255  # bytes of one string of fsconfig(2)
 PAGE_MAX = 4095  # bytes of the data of mount(2), which reads a page
 
 
-def page(options, source):
-    """The data as mount(2) takes it, or None where fsconfig(2) does.
+def page(options, source, data=None):
+    """The data as mount(2) takes it, or None where fsconfig(2) does. data: what stands in the place of the options' own.
 
     That takes no string above 255 bytes; and a comma in a value (escaped, quoted, a list of nodes) is for the file system to
     read, in the way it does in a whole page of options.
     """
-    strings = [source, *[half for part in options.data for half in part.partition("=")[::2]]]
+    data = options.data if data is None else data
+    strings = [source, *[half for part in data for half in part.partition("=")[::2]]]
     if options.commas or any([len(text.encode("utf-8", "surrogateescape")) > STRING_MAX for text in strings]):
-        return ",".join(options.data)
+        return ",".join(data)
     return None

@@ -5,31 +5,15 @@ first, and what the rules then say about a part that was cut is dropped.
 """
 
 from . import keys, rules, schema, schema_gen
-from .fault import Fault
 
 # For a property that must be there, and whose absence must not hide the faults beside it.
 FILL = {"/ociVersion": "1.0.0", "/process/cwd": "/"}
-
-# Accepted, and without any effect: (steps to the property, why, section).
-IGNORED = (
-    (("linux", "personality", "flags"), "ignored: the specification defines no flag", "config-linux.md#personality"),
-)
-
-
-def ignored(config):
-    """A Fault for each property of a config, whose types are right, that says something which no one here acts on."""
-    for steps, why, section in IGNORED:
-        value = config
-        for step in steps:
-            value = value.get(step) if type(value) is dict else None
-        if value:
-            yield Fault(schema.pointer(steps), why, section)
 
 
 def every(config, need_process=True):
     """All faults: those of keys and types first, then those of the rules. Keys are renamed or dropped in place (keys.py)."""
     taken, dropped = keys.settle(config)
-    return [*taken, *dropped, *_every(config, need_process), *ignored(config)]
+    return [*taken, *dropped, *_every(config, need_process)]
 
 
 def _every(config, need_process):

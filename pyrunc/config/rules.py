@@ -108,6 +108,14 @@ def every(config, need_process=True):
     return list(_all(config, need_process))
 
 
+def first_without(config, namespace):
+    """The first fault that a checked config would have if it did not list the namespace of this type, or None: what a
+    namespace that turns out to be the runtime's own is not good for."""
+    view = View(config)
+    del view.namespaces[namespace]
+    return next((fault for rule in RULES for fault in rule(view)), None)
+
+
 def first_of_process(process):
     return next(of_process(process), None)
 

@@ -1,4 +1,4 @@
-"""Rules for `mounts`, and for what is read-only without a mount namespace. See rules.py.
+"""Rules for `mounts`, and for paths that are covered or read-only. See rules.py.
 
 Only what the config alone can tell: what a destination resolves to in the rootfs, and whether a bind's source over
 /proc is a procfs, is checked by those who do the mount (security.md#31133).
@@ -13,7 +13,6 @@ from .rules_ids import covers, mapping_faults
 MOUNTS = "config.md#mounts"
 OPTIONS = "config.md#linux-mount-options"
 POSIX = "config.md#posix-platform-mounts"
-ROOT = "config.md#root"
 
 # What lxcfs puts over /proc, and runc allows; nothing else may cover a file of procfs.
 PROC_FILES = {
@@ -118,21 +117,6 @@ def owners(view):
                             f"but no mapping found for {name} {number}", OPTIONS)
 
 
-def read_only(view):
-    """As runc 1.6: without an own mount namespace these were silently writable before."""
-    if "mount" in view.namespaces:
-        return
-    text = "unable to make {} read-only without a private MNT namespace"
-    if view.config.get("root", {}).get("readonly"):
-        yield Fault("/root/readonly", text.format("the rootfs"), ROOT)
-    for index, mount in enumerate(view.mounts):
-        if not view.options[index].attr_set & 1:  # MOUNT_ATTR_RDONLY
-            continue
-        inside = clean(mount["destination"])
-        if mount.get("type") == "tmpfs" and not view.options[index].bind or inside == "/dev":
-            yield Fault(f"/mounts/{index}", text.format(f'"{shown(inside)}"'), OPTIONS)
-
-
 def restricted_paths(view):
     for name, section in (("maskedPaths", "config-linux.md#masked-paths"),
                           ("readonlyPaths", "config-linux.md#readonly-paths")):
@@ -144,4 +128,4 @@ def restricted_paths(view):
                 yield from path_fault(f"/linux/{name}/{index}", path, section)
 
 
-RULES = (destination, kind, remount, id_mapped, owners, read_only, restricted_paths)
+RULES = (destination, kind, remount, id_mapped, owners, restricted_paths)

@@ -85,7 +85,8 @@ def _below(rootfs):
 
 
 def _inside(rootfs, point):
-    return point.startswith(rootfs.rstrip("/") + "/")
+    """The root itself, too: one that is read-only is mounted over itself."""
+    return f"{point}/".startswith(rootfs.rstrip("/") + "/")
 
 
 def _table():

@@ -4,7 +4,7 @@ The compilers are trusted to emit the right ops; this is what makes the class of
 test runs it over generated configs, and deleting an op or a flag from a plan must be noticed here.
 """
 
-from .optable import ATTACH_PROC, ATTACH_REAL_DIR, OPS
+from .optable import ATTACH_FILE, ATTACH_PROC, ATTACH_REAL_DIR, OPS
 
 PHASES = ("clean", "ns", "fs", "sys", "cred", "gate", "exec")
 CHANGE_ROOT = ("PIVOT", "CHROOT")
@@ -33,12 +33,14 @@ def _paths_are_relative(plan):
 
 
 def _proc_is_detached(plan):
-    """3: what is written below /proc goes through a slot of kind proc."""
+    """3: what is written below /proc goes through a procfs of our own, or where that is refused the container's, proved."""
     makers = _makers(plan)
     for op in plan.child_ops():
-        if op.name in ("SYSCTL", "LABEL") and makers.get(op.slots[0]) != "NEWPROC":
-            yield op.index, f"{op.name} through something else than a detached proc"
-        if op.name == "OOM" and makers.get(op.slots[0]) != "HOSTPROC":
+        if op.name in ("SYSCTL", "LABEL") and not makers.get(op.slots[0], {""}) <= {"NEWPROC", "OPENPROC"}:
+            yield op.index, f"{op.name} through something else than a proc that is proved to be one"
+        if op.name == "OPENPROC" and (op.unless is None or op.unless.name != "NEWPROC"):
+            yield op.index, "the container's proc although a detached one may be had"
+        if op.name == "OOM" and makers.get(op.slots[0]) != {"HOSTPROC"}:
             yield op.index, "OOM through something else than the host's proc"
 
 
@@ -46,7 +48,7 @@ def _masks_have_a_verified_source(plan):
     """4: /dev/null is proved to be one."""
     makers = _makers(plan)
     for op in plan.child_ops():
-        if op.name == "MASK" and makers.get(op.slots[1]) != "DEVNULL":
+        if op.name == "MASK" and makers.get(op.slots[1]) != {"DEVNULL"}:
             yield op.index, "MASK without a verified /dev/null"
 
 
@@ -58,6 +60,16 @@ def _proc_and_sys_are_real(plan):
             yield op.index, f"{made[op.slots[0]]} attached without ATTACH_REAL_DIR"
         if op.name == "ATTACH" and op.args[0] == "proc" and op.slots[0] not in made and not op.args[1] & ATTACH_PROC:
             yield op.index, "/proc attached without ATTACH_PROC"
+
+
+def _bound_devices_are_proved(plan):
+    """A node of the host's is attached only after VERIFY_DEV: its path may lead to another device."""
+    proved = set()
+    for op in plan.child_ops():
+        if op.name == "VERIFY_DEV":
+            proved.add(op.slots[0])
+        if op.name == "ATTACH" and op.args[1] == ATTACH_FILE and op.slots[0] not in proved:
+            yield op.index, f"{op.args[0]} is attached without being proved"
 
 
 def _slots_are_typed(plan):
@@ -204,11 +216,11 @@ def _devices_move_before_hooks(plan):
 
 
 def _makers(plan):
-    """{slot: name of the op that fills it first}"""
+    """{slot: names of the ops that fill it, one in place of another}"""
     makers = {}
     for op in plan.ops:
         for slot in op.produced():
-            makers.setdefault(slot, op.name)
+            makers.setdefault(slot, set()).add(op.name)
     return makers
 
 
@@ -255,8 +267,8 @@ def _what_is_handed_over_is_used(plan):
 
 
 RULES = (
-    _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _slots_are_typed,
-    _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _signals_end_a_waiting_init,
+    _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _bound_devices_are_proved,
+    _slots_are_typed, _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _signals_end_a_waiting_init,
     _a_unit_comes_first, _seccomp_order,
     _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once, _a_moved_root_is_purged, _devices_move_before_hooks,
     _first_process_forks_init, _nothing_of_the_hosts_crosses_the_fork, _what_is_handed_over_is_used,

@@ -32,7 +32,7 @@ def compile(config, facts, request):
     plan = Plan(3 + request.get("preserve", 0) + request.get("listen_fds", 0))
     mounts = rootfs.mounts(config)
     own_dev = rootfs.has_own_dev(mounts)
-    by_bind = own_dev and (ns.private("user") or facts.userns or not facts.privileged)
+    by_bind = own_dev and devices.by_bind(ns, facts)
     before, role = facts.privileged, "M" if ns.needs_first() else "I"
 
     _host(plan, config, facts, request, ns)
@@ -55,7 +55,7 @@ def compile(config, facts, request):
     _session(plan, ns)
     rootfs.attach(plan, config, request, ns, facts, mounts, _needs_proc(config))
     if own_dev:
-        devices.make(plan, "H" if before else role, config, by_bind, facts.kcore)
+        devices.make(plan, "H" if before else role, config, ns, by_bind, facts.kcore)
     if request.get("notify"):
         plan.add("I", "ATTACH", ("notify-dir", "root"), ("run/notify", 0, 0o755), source="NOTIFY_SOCKET")
     if not before:
@@ -84,7 +84,7 @@ def _host(plan, config, facts, request, ns):
         from . import rdt
 
         rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
-    acquire(plan, ns)
+    acquire(plan, ns, config)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if request.get("notify"):
@@ -148,23 +148,19 @@ def join(plan, role):
 def _owner(config, ns):
     """config-linux.md#cgroup-ownership: who is root of his own user and cgroup namespaces, and may write to a cgroup
     mount, gets the group: the host's uid of his."""
-    linux = config.get("linux", {})
     writable = any([m.get("type") in ("cgroup", "cgroup2") and "ro" not in m.get("options", ())
                     and clean(m["destination"]) == "/sys/fs/cgroup" for m in config.get("mounts", ())])
     if not (writable and "cgroup" in ns.new and "user" in ns.new):
         return None
-    uid = config["process"]["user"].get("uid", 0)
-    for entry in linux.get("uidMappings", ()):
-        if 0 <= uid - entry["containerID"] < entry["size"]:
-            return entry["hostID"] + uid - entry["containerID"]
-    return None
+    return ns.host_id("uid", config["process"]["user"].get("uid", 0))
 
 
 def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
     if role != "H":  # in the caller's view of the tree, which init has not: so all of them at once
         plan.add(role, "NOFILE", (), (1,), source="default: descriptors")
     rootfs.acquire(plan, role, config, mounts, request, facts, ns)
-    devices.acquire(plan, role, config, by_bind)
+    if by_bind:
+        devices.acquire(plan, role, config, ns)
     if request.get("notify"):
         plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19, 0), source="NOTIFY_SOCKET")
 
@@ -233,7 +229,8 @@ def _system(plan, config, request, ns, mounts, own_dev):
     if masked:
         plan.add("I", "DEVNULL", ("root", "devnull"), source="/linux/maskedPaths")
     for i, path in enumerate(dict.fromkeys(masked)):
-        plan.add("I", "MASK", ("root", "devnull"), (rootfs.relative(path),), source=f"/linux/maskedPaths/{i}")
+        plan.add("I", "MASK", ("root", "devnull"), (rootfs.relative(path), linux.get("mountLabel", "")),
+                 source=f"/linux/maskedPaths/{i}")
 
 
 def _process(plan, config, facts, request, ns):

@@ -3,7 +3,8 @@
 `rules` is called by the plan compiler and `program` by the supervisor, through device_filter, which loads it.
 
 The list means what the v1 device controller made of it, because that is what profiles were written against (compat.md
-2.8): a default (deny, to begin with) and a set of exceptions; a rule of type `a` sets the default and clears the set.
+2.8): a default (deny, to begin with) and a set of exceptions; a rule of type `a` sets the default and clears the set. One
+that names a number, or allows less than all access, is no default but means both kinds, as crun has it (v1 opened everything).
 The policy starts closed, so that a list without a leading deny-all is not an allow-list of everything
 (GHSA-g54h-m393-cpwq). A rule that this model can't express, a hole in a wider rule, is an error and never ignored.
 
@@ -56,16 +57,18 @@ def policy(listed):
     default_allow, exceptions = False, {}
     for number, rule in enumerate(listed):
         kind, major, minor, access, allow = rule
-        if kind == "a":
+        mask = _mask(access)
+        if (kind, major, minor) == ("a", ANY, ANY) and (mask == ALL or not allow):
             default_allow, exceptions = allow, {}
             continue
-        key, mask = (kind, major, minor), _mask(access)
-        if allow != default_allow:
-            exceptions[key] = exceptions.get(key, 0) | mask
-        elif allow:
-            _lift_denial(exceptions, key, mask, number, rule)
-        else:
-            _withdraw(exceptions, key, mask, number, rule)
+        for its_kind in TYPES if kind == "a" else (kind,):
+            key = its_kind, major, minor
+            if allow != default_allow:
+                exceptions[key] = exceptions.get(key, 0) | mask
+            elif allow:
+                _lift_denial(exceptions, key, mask, number, rule)
+            else:
+                _withdraw(exceptions, key, mask, number, rule)
     return default_allow, exceptions
 
 
@@ -103,10 +106,6 @@ def _rule(entry, number):
     if not set(access) <= set("rwm"):
         raise Error(f'linux.resources.devices: invalid access "{access}"', pointer=pointer + "/access",
                     hint="one or more of the letters r, w, m")
-    if kind == "a" and allow and ((major, minor) != (ANY, ANY) or _mask(access) != ALL):
-        # v1 and runc would allow *everything*, whatever the rule seems to limit itself to.
-        raise Error("linux.resources.devices: an allow rule of type a opens every device for all access",
-                    pointer=pointer, hint="give the rule type b or c, or leave out major and minor and say rwm")
     return kind, major, minor, access, allow
 
 

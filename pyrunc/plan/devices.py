@@ -1,5 +1,6 @@
 """Device nodes and links in /dev: the defaults of config-linux.md#default-devices, then linux.devices."""
 
+from ..config.names import CAPABILITIES
 from ..paths import clean
 from . import rootfs
 
@@ -22,49 +23,65 @@ def makedev(major, minor):
 
 
 def wanted(config):
-    """[(device object, JSON pointer)]: defaults first; an entry of the user's with the same path replaces the default."""
+    """[(device object, JSON pointer)]: defaults first; an entry of the user's with the same path replaces the default. /dev/ptmx
+    is the link into the container's own devpts, whoever lists it."""
     devices = config.get("linux", {}).get("devices", [])
     own = {clean(device["path"]) for device in devices}
     nodes = [
         ({"type": "c", "path": path, "major": major, "minor": minor}, "default: devices")
         for path, major, minor in DEFAULTS if path not in own
     ]
-    return nodes + [(device, f"/linux/devices/{i}") for i, device in enumerate(devices)]
+    return nodes + [(device, f"/linux/devices/{i}") for i, device in enumerate(devices) if clean(device["path"]) != "/dev/ptmx"]
+
+
+def by_bind(ns, facts):
+    """Whether mknod of a device is refused in the container: in a user namespace, or without the capability for it."""
+    return rootfs.in_user_namespace(ns, facts) or bool(facts.lacking >> CAPABILITIES["CAP_MKNOD"] & 1)
 
 
 def _bound(config):
-    """In a user namespace mknod is refused, but for a FIFO: the host's node of the same path is bound instead."""
+    """All but the FIFOs, of which mknod needs no privilege."""
     return [(i, device, source) for i, (device, source) in enumerate(wanted(config)) if device["type"] != "p"]
 
 
-def _open(plan, role, bound):
+def _open(plan, role, ns, bound):
+    """The host's nodes of the same paths. What is none there, or is another device, root makes; others may not."""
     for i, device, source in bound:
-        plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE, 0), source=source)
+        plan.source = source
+        if role == "H":
+            owner = ns.host_id("uid", device.get("uid", 0)), ns.host_id("gid", device.get("gid", 0))
+            plan.add("H", "DEVICE", (f"dev{i}",), (device["path"], _mode(device), device["major"], device["minor"], *owner))
+        else:
+            plan.add(role, "TREE", (f"dev{i}",), (device["path"], 0, 0, 0, rootfs.mountopts.MS_SLAVE, 0))
 
 
-def acquire(plan, role, config, by_bind):
+def acquire(plan, role, config, ns):
     """The nodes to be bound; of many the host opens the rest in their turn, see rootfs.py."""
-    if by_bind:
-        _open(plan, role, _bound(config)[:rootfs.EARLY if role == "H" else None])
+    _open(plan, role, ns, _bound(config)[:rootfs.EARLY if role == "H" else None])
 
 
-def make(plan, role, config, by_bind, kcore):
+def _mode(device):
+    return TYPES[device["type"]] | device.get("fileMode", 0o666) & 0o7777
+
+
+def make(plan, role, config, ns, bound, kcore):
     """I: nodes (or binds), then the links every /dev has; kcore: /dev/core too, which points at what the kernel may lack."""
-    late = _bound(config)[rootfs.EARLY:] if by_bind and role == "H" else []
+    late = _bound(config)[rootfs.EARLY:] if bound and role == "H" else []
     turns = {late[at][0]: late[at:at + rootfs.BATCH] for at in range(0, len(late), rootfs.BATCH)}
     for i, (device, source) in enumerate(wanted(config)):
         plan.source = source
         if i in turns:
             sync = plan.sync("I")
-            _open(plan, "H", turns[i])
+            _open(plan, "H", ns, turns[i])
             plan.hand_over(sync)
+            plan.source = source
         path = rootfs.relative(clean(device["path"]))
-        if by_bind and device["type"] != "p":
+        number = 0 if device["type"] == "p" else makedev(device["major"], device["minor"])
+        if bound and device["type"] != "p":
+            plan.add("I", "VERIFY_DEV", (f"dev{i}",), (_mode(device), number))
             plan.add("I", "ATTACH", (f"dev{i}", "root"), (path, rootfs.ATTACH_FILE, 0))
-            continue
-        mode = TYPES[device["type"]] | device.get("fileMode", 0o666) & 0o7777
-        number = 0 if device["type"] == "p" else makedev(device.get("major", 0), device.get("minor", 0))
-        plan.add("I", "NODE", ("root",), (path, mode, number, device.get("uid", 0), device.get("gid", 0)))
+        else:
+            plan.add("I", "NODE", ("root",), (path, _mode(device), number, device.get("uid", 0), device.get("gid", 0)))
     plan.source = "default: links"
     plan.add("I", "LINK", ("root",), ("dev/ptmx", "pts/ptmx", 1))
     for path, target in LINKS + ((("dev/core", "/proc/kcore"),) if kcore else ()):

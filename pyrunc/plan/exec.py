@@ -9,6 +9,7 @@ from ..config.names import NAMESPACES
 from . import process, security
 from .create import DEFAULT_UMASK, join, ready, rlimits, tasks
 from .namespaces import EPERM, Namespaces, drop_groups
+from .rootfs import in_user_namespace
 from .script import Plan
 
 EACCES, EINVAL, ENOSYS = 13, 22, 38
@@ -116,7 +117,10 @@ def _inside(plan, ns, proc, linux, env, facts, request):
     plan.add("I", "SETSID", source="default: session")
     plan.add("I", "OPENROOT", ("root",), source="container's root")
     if proc.get("apparmorProfile") or proc.get("selinuxLabel"):
-        plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
+        shared = in_user_namespace(ns, facts)  # its pid namespace may be another's
+        fresh = plan.add("I", "NEWPROC", ("proc",), (), (EPERM,) if shared else (), source="default: detached proc")
+        if shared:
+            plan.add("I", "OPENPROC", ("proc", "root"), unless=fresh, source="container's /proc")
     process.stdio(plan, proc, False, request)
     if request.get("pidfd_socket"):
         plan.sync("I")

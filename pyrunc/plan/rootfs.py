@@ -16,7 +16,7 @@ from .optable import (
     TREE_RECURSIVE,
 )
 
-EPERM, EBADF, EACCES, EBUSY = 1, 9, 13, 16
+EPERM, EBADF, EACCES, EBUSY, EOPNOTSUPP = 1, 9, 13, 16, 95
 EARLY = 8  # trees that are opened before init exists; more is opened by turns
 RDONLY = mountopts.ATTR_RDONLY
 SYS_FLAGS = 0xF  # read-only, nosuid, nodev, noexec
@@ -34,6 +34,16 @@ AFTER_PIVOT = {
 }
 
 
+# mount(8): what sets the label of a file system; and what takes none from us, as with runc
+CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
+UNLABELLED = ("proc", "sysfs", "cgroup", "cgroup2", "mqueue")
+
+
+def _is_context(option):
+    """Quotes, which keep mount(2) from cutting a label at its commas, are no part of one to fsconfig(2)."""
+    return option.partition("=")[0] in CONTEXTS
+
+
 def relative(path):
     """A container path as the root slot takes it: no leading slash; the root itself is "."."""
     return path.strip("/") or "."
@@ -42,19 +52,27 @@ def relative(path):
 class Mount:
     """One entry of mounts[]: its options parsed, its slot named after its position; a remount has that of the mount before it."""
 
-    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback", "inner", "locked")
+    __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback", "inner", "locked", "label")
 
-    def __init__(self, index, entry):
+    def __init__(self, index, entry, label):
         self.entry = entry
         self.options = mountopts.parse(entry.get("options", []))
         self.slot = f"m{index}"
         self.at = f"/mounts/{index}"
         self.path = relative(clean(entry["destination"]))
         self.kind = "bind" if self.options.bind else entry.get("type", "")
+        self.label = label
         self.late = False  # what lies on the host for it is opened when its turn comes
         self.fallback = None  # the slot of that, for in case that a fresh mount is refused
         self.inner = None  # of a bind: the path below the root of what earlier mounts bring, which init clones
         self.locked = False  # whether that lies on the host after all, so that its flags are locked in a user namespace
+
+    def data(self, kind, quote=""):
+        """The options for a file system of this kind, with SELinux's label of all files in it unless they give one. quote: what
+        stands around a label, nothing for fsconfig(2), for mount(2) a quotation mark, since there may be commas in it."""
+        data = [option if quote or not _is_context(option) else option.replace('"', "") for option in self.options.data]
+        labelled = self.label and kind not in UNLABELLED and not any([_is_context(option) for option in data])
+        return [*data, f"context={quote}{self.label}{quote}"] if labelled else data
 
     def cgroup(self):
         return self.kind in ("cgroup", "cgroup2")
@@ -69,7 +87,8 @@ class Mount:
 
 
 def mounts(config):
-    listed, slots = [Mount(i, entry) for i, entry in enumerate(config.get("mounts", []))], {".": "rootfs"}
+    label = config.get("linux", {}).get("mountLabel", "")
+    listed, slots = [Mount(i, entry, label) for i, entry in enumerate(config.get("mounts", []))], {".": "rootfs"}
     for mount in listed:
         if mount.options.remount and mount.path in slots:
             mount.kind, mount.slot = "remount", slots[mount.path]
@@ -94,6 +113,8 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
         plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE, 0))
         if config.get("linux", {}).get("rootfsPropagation") not in FOLLOWING:
             propagate(plan, role, "rootfs", mountopts.MS_PRIVATE)
+    elif on_itself(config, all_mounts):
+        plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, mountopts.MS_PRIVATE, 0), source="/root/readonly")
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,))
     _find_inner(all_mounts, request.get("inside") or {})
@@ -139,6 +160,12 @@ def _steps(path):
     """a, a/b, a/b/c"""
     parts = path.split("/") if path else []
     return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def on_itself(config, all_mounts):
+    """Without a mount namespace: whether the root has flags of its own, so that on the host a mount of it lies over it while
+    the container is there. Private, or taking that away would reach what is mounted in the root itself."""
+    return bool(config["root"].get("readonly")) or any([m.kind == "remount" and m.slot == "rootfs" for m in all_mounts])
 
 
 def _base(config):
@@ -253,10 +280,13 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
     if ns.private("mount"):
         plan.add("I", "SLAVE", (), (mountopts.MS_SLAVE,))
     if proc:
-        plan.add("I", "NEWPROC", ("proc",), source="default: detached proc")
+        bound = _bound_proc(all_mounts) if in_user_namespace(ns, facts) else None
+        fresh = plan.add("I", "NEWPROC", ("proc",), (), (EPERM,) if bound else (), source="default: detached proc")
     if ns.private("mount"):
         there = plan.add("I", "ROOT", ("rootfs", "root"), (relative(root),), (EACCES,))
         plan.add("I", "ROOT", ("rootfs", "root"), (".",), unless=there)
+    elif on_itself(config, all_mounts):
+        plan.add("I", "ROOT", ("rootfs", "root"), (relative(root),))
     opened = 0
     for i, mount in enumerate(all_mounts):
         if mount.late and i >= opened:
@@ -267,12 +297,19 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
         elif mount.kind == "bind":
             if mount.inner is not None:
                 _bind(plan, "I", mount, _base(config), request, ns, facts)
-            proc = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
-            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | proc, 0o644))
+            real = ATTACH_PROC if mount.path == "proc" else 0  # or labels and sysctls are written to something else
+            plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, mount.in_proc() | real, 0o644))
         elif mount.kind == "remount":
             _remount(plan, mount, all_mounts, in_user_namespace(ns, facts))
         else:
             _filesystem(plan, mount, ns)
+    if proc and bound:
+        plan.add("I", "OPENPROC", ("proc", "root"), unless=fresh, source=bound.at)
+
+
+def _bound_proc(all_mounts):
+    """The bind over /proc: what a user namespace writes sysctls and labels to if its pid namespace is another's."""
+    return next((mount for mount in reversed(all_mounts) if mount.path == "proc" and mount.kind == "bind"), None)
 
 
 def _remount(plan, mount, all_mounts, userns):
@@ -298,9 +335,8 @@ def _open_late(plan, config, request, ns, facts, all_mounts, first):
 
 def _options(mount, source=None):
     """What fsconfig(2) is told: source, superblock flags, data."""
-    opts = mount.options
     source = mount.entry.get("source") or mount.kind if source is None else source
-    return [f"source={source}", *[name for name in _superblock(mount) if name in mountopts.SB_FSCONFIG], *opts.data]
+    return [f"source={source}", *[name for name in _superblock(mount) if name in mountopts.SB_FSCONFIG], *mount.data(mount.kind)]
 
 
 def _superblock(mount):
@@ -315,12 +351,14 @@ def _filesystem(plan, mount, ns):
     fallback = mount.fallback
     slots, like = (mount.slot, "root" if keep_mode else None), mount.path if keep_mode else ""
     tolerate = (EPERM,) if fallback else ()
-    page = mountopts.page(opts, mount.entry.get("source") or mount.kind)
+    page = mountopts.page(opts, mount.entry.get("source") or mount.kind, mount.data(mount.kind, '"'))
     if page is None or "mount" not in ns.new:  # mount(2) would show to others for a moment
         fresh = plan.add("I", "FSMOUNT", slots, (mount.kind, _options(mount), attr, like), tolerate)
     else:
         flags = sum([mountopts.SB_MS[name] for name in _superblock(mount)])
         fresh = plan.add("I", "MOUNT", slots, (mount.kind, mount.entry.get("source") or mount.kind, flags, page, attr, like), tolerate)
+    if mount.kind == "mqueue" and mount.label:
+        plan.add("I", "RELABEL", (mount.slot,), (mount.label,), (EOPNOTSUPP,))
     if opts.tmpcopyup and mount.kind == "tmpfs":
         plan.add("I", "COPYUP", (mount.slot, "root"), (mount.path,))
     real = ATTACH_REAL_DIR if mount.kind in ("proc", "sysfs") else 0
@@ -363,8 +401,8 @@ NOTHING_TO_RUN = mountopts.ATTR_NOSUID | mountopts.ATTR_NODEV | mountopts.ATTR_N
 
 def _cgroup1(plan, mount, facts, ns):
     """v1: a tmpfs with one directory per hierarchy, and links for those that share one (compat.md 2.2)."""
-    attr = mount.options.attr_set
-    plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755"], attr & ~RDONLY | NOTHING_TO_RUN, ""))
+    attr, label = mount.options.attr_set, [f"context={mount.label}"] if mount.label else []
+    plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755", *label], attr & ~RDONLY | NOTHING_TO_RUN, ""))
     plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o755))
     for i, (controllers, point, _) in enumerate(facts.cgroup_v1):
         name = point.rsplit("/", 1)[-1]

@@ -73,7 +73,7 @@ class Plan:
 
     def hand_over(self, sync):
         """The trees that the host has opened since this SYNC was appended are what it answers with."""
-        sync.slots = (None, *[slot for op in self.ops[sync.index + 1:] if op.name == "TREE" for slot in op.produced()])
+        sync.slots = (None, *[slot for op in self.ops[sync.index + 1:] if op.name in ("TREE", "DEVICE") for slot in op.produced()])
 
     def place(self, pointer):
         """Where a property stands, for people."""

@@ -12,7 +12,7 @@ STEP_WORDS = {
     "open": "open", "create": "create", "clone": "open_tree", "move": "move_mount", "attr": "mount_setattr",
     "fsopen": "fsopen", "fsconfig": "fsconfig", "fscreate": "fsconfig", "fsmount": "fsmount", "stat": "stat",
     "verify": "verify", "read": "read", "write": "write", "unlink": "unlink", "chown": "chown", "chmod": "chmod",
-    "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER",
+    "ioctl": "ioctl", "dup": "dup", "fork": "fork", "umount": "umount", "chdir": "chdir", "peer": "TIOCGPTPEER", "label": "fsetxattr",
 }
 EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EBUSY, EXDEV, ENOTDIR = 1, 2, 3, 11, 13, 16, 18, 20
 EISDIR, EINVAL, EMFILE, ENOSPC, ELOOP = 21, 22, 24, 28, 40
@@ -102,6 +102,10 @@ def hint(plan, op, errno):
         return "the caller's root is no mount point (a chroot): bind it on itself before entering it"
     if op.name == "PURGE":
         return "without pivot_root a procfs or sysfs of the host's that is left would let the container mount its own without masks"
+    if op.name in ("VERIFY_DEV", "TREE") and op.source.startswith("/linux/devices/"):
+        return "in a user namespace a device is the host's node of the same path: only root of the host can make one that is not there"
+    if op.name == "NEWPROC" and errno == EPERM:
+        return PROC_HINTS[_has_new_pid(plan)]
     if op.name == "OOM" and errno == EACCES:
         return "without privilege oomScoreAdj can only be raised above the caller's own"
     return None
@@ -191,7 +195,25 @@ def _rlimit(op, errno, step):
 
 
 def _sysctl(op, errno, step):
-    return f'write sysctl "{op.args[0][4:]}" value "{op.args[1]}": {posix.strerror(errno).lower()}'
+    return f'write sysctl "{op.args[0][4:]}" value "{op.args[1]}": {_proc_fault(errno)}'
+
+
+def _proc_fault(errno):
+    return "something is mounted over this part of /proc" if errno == EXDEV else posix.strerror(errno).lower()
+
+
+def _newproc(op, errno, step):
+    return f"a procfs to write sysctls and labels to: {STEP_WORDS.get(step, step)}: {posix.strerror(errno).lower()}"
+
+
+def _openproc(op, errno, step):
+    return f'sysctls and labels: "/proc" is {"no procfs" if step == "notproc" else posix.strerror(errno).lower()}'
+
+
+def _verify_dev(op, errno, step):
+    mode, dev = op.args
+    kind, major, minor = "b" if mode & 0o170000 == 0o060000 else "c", dev >> 8 & 0xFFF, dev & 0xFF | dev >> 12 & 0xFFF00
+    return f"the host's node of this path is not the device {kind} {major}:{minor}"
 
 
 def _tree(op, errno, step):
@@ -223,7 +245,7 @@ def _become(op, errno, step):
 
 
 def _apparmor(op, errno, step):
-    return f"apply label {op.args[1]!r}: {posix.strerror(errno).lower()}"
+    return f"apply label {op.args[1]!r}: {_proc_fault(errno)}"
 
 
 def _caps(op, errno, step):
@@ -241,6 +263,7 @@ def _join(op, errno, step):
 LOCKED = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "atime": 0xF0}
 SPECIAL = {
     "TREE": _tree, "SOURCE": _tree, "SETATTR": _tree,
+    "NEWPROC": _newproc, "OPENPROC": _openproc, "VERIFY_DEV": _verify_dev,
     "EXEC": _exec, "HOOK": _hook, "ATTACH": _attach, "CHDIR": _cwd, "VERIFY_CWD": _cwd, "CAPS": _caps,
     "SETID": _setid, "BECOME": _become, "SYSCTL": _sysctl, "FSMOUNT": _fsmount, "MOUNT": _fsmount,
     "LABEL": _apparmor, "JOIN": _join, "SETNS": _setns, "RLIMIT": _rlimit,

@@ -25,7 +25,7 @@ jmp_buf gone;
 #define CALLS(X) \
 	X(capset, "") X(chdir, "") X(chroot, "") X(clock_gettime, "") X(clock_nanosleep, "") X(clone, "") \
 	X(clone3, "") X(close, "") X(close_range, "") X(dup2, "a") X(dup3, "a") X(execve, "") X(exit, "") \
-	 X(exit_group, "") X(faccessat2, "a") X(fchdir, "a") X(fchmod, "a") X(fchmodat, "a") X(fchmodat2, "a") X(fchown, "a") \
+	X(exit_group, "") X(faccessat2, "a") X(fchdir, "a") X(fchmod, "a") X(fchmodat, "a") X(fchmodat2, "a") X(fchown, "a") X(fsetxattr, "a") \
 	X(fchownat, "a") X(fsconfig, "a") X(fsmount, "a") X(fsopen, "") X(fstatfs, "a") X(getcwd, "") X(getdents64, "a") \
 	X(ioctl, "a") X(ioprio_set, "") X(keyctl, "") X(kill, "") X(lseek, "a") X(mkdirat, "a") X(mknodat, "a") X(mmap, "") \
 	X(mount, "") X(mount_setattr, "a") X(move_mount, "ac") X(munmap, "") X(nanosleep, "") X(open_tree, "a") X(openat, "a") \
@@ -395,6 +395,7 @@ static long answer(long nr, long a, long b, long c, long d, long e)
 		reads_str(b); return 0;
 	case __NR_mount_setattr: reads_str(b), reads((void *)d, (size_t)e); return 0;
 	case __NR_symlinkat: reads_str(a), reads_str(c); return 0;
+	case __NR_fsetxattr: reads_str(b), reads((void *)c, (size_t)d); return 0;
 	case __NR_chdir: case __NR_chroot: case __NR_umount2: reads_str(a); return 0;
 	case __NR_pivot_root: reads_str(a), reads_str(b); return 0;
 	case __NR_move_mount: reads_str(b), reads_str(d); return 0;

@@ -55,6 +55,10 @@ def userns(config):
         config["linux"][key] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
 
+def bound_proc(config):
+    config["mounts"][0] = bind(["rbind"], "/proc", "/proc")
+
+
 def rootless(config):
     """What `spec --rootless` writes."""
     config.clear()
@@ -104,6 +108,8 @@ CASES = {
     "joined-user-maps": (both(namespaces("pid", "mount", user="/proc/9/ns/user"),
                               put(linux__uidMappings=MAPS, linux__gidMappings=MAPS)), "root-v2", {}),
     "joined-network": (namespaces("pid", "mount", "uts", "ipc", network="/run/netns/a"), "root-v2", {}),
+    "joined-network-sysctl": (both(namespaces("mount", "ipc", network="/run/netns/a", uts="/run/uts"), put(
+        linux__sysctl={"net.ipv4.ip_forward": "1", "kernel.sem": "1 1 1 1"}, domainname="a", hostname="b")), "root-v2", {}),
     "joined-network-only": (namespaces("mount", "uts", network="/run/netns/a"), "root-v2", {}),
     "joined-user": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
     "joined-pid": (namespaces("mount", pid="/proc/9/ns/pid"), "root-v2", {}),
@@ -111,6 +117,9 @@ CASES = {
     "no-mount-namespace": (
         both(namespaces("pid"), put(linux__maskedPaths=[], linux__readonlyPaths=[], root__readonly=False, mounts=[],
                                     hostname="")), "root-v2", {}),
+    "no-mount-namespace-read-only": (
+        both(namespaces("pid"), put(linux__maskedPaths=[], linux__readonlyPaths=[], root__readonly=True, hostname="", mounts=[
+            {"destination": "/x", "type": "tmpfs", "options": ["ro"]}])), "root-v2", {}),
     "binds-among-others": (lambda config: config["mounts"].extend([
         *[bind(["rbind"], destination=f"/data{i}") for i in range(4)], {"destination": "/run", "type": "tmpfs"},
         bind(["bind"], destination="/run/data", uidMappings=MAPS, gidMappings=MAPS)]), "root-v2", {}),
@@ -145,6 +154,13 @@ CASES = {
             {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
             {"path": "/run/pipe", "type": "p"},
         ]), "root-v2", {}),
+    "devices-user-namespace": (both(userns, put(linux__devices=[
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 432, "uid": 1, "gid": 2},
+        {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}, {"path": "/run/pipe", "type": "p"}])), "root-v2", {}),
+    "devices-by-turns": (both(userns, put(linux__devices=[
+        {"path": f"/dev/x{i}", "type": "c", "major": 1, "minor": i} for i in range(4)])), "root-v2", {}),
+    "sysctl-shared-pid": (both(namespaces("network", "mount"), userns, put(linux__sysctl={"net.ipv4.ip_forward": "1"}), bound_proc),
+                          "rootless-v2", {"cgroup": None, "rootless": True}),
     "sysctl": (put(linux__sysctl={"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.1/forwarding": "1"}), "root-v2", {}),
     "seccomp": (put(), "root-v2", {"bpf": BPF}),
     "seccomp-privileged": (put(process__noNewPrivileges=False), "root-v2", {"bpf": BPF}),
@@ -170,6 +186,10 @@ CASES = {
     "rdt-shared": (put(linux__intelRdt={"closID": "gold", "schemata": ["L2:0=f"]}), "root-rdt", {}),
     "rdt-default": (both(userns, put(linux__intelRdt={"closID": "/", "enableMonitoring": True})), "root-rdt", {}),
     "security-modules": (put(process__apparmorProfile="p", process__selinuxLabel="l"), "root-lsm", {}),
+    "mount-label": (both(put(linux__mountLabel="u:r:t:s0:c1,c2"), mount(
+        bind(["bind"]), {"destination": "/x", "type": "tmpfs", "options": ['context="u:r:own:s0:c1,c2"', "size=1m"]})), "root-lsm", {}),
+    "mount-label-v1": (both(put(linux__mountLabel="u:r:t:s0"), mount(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]})), "root-hybrid", {}),
     "propagation-shared": (put(linux__rootfsPropagation="rshared"), "root-v2", {}),
     "preserved": (put(), "root-v2", {"preserve": 2, "listen_fds": 1, "notify": True}),
     "no-pivot": (put(), "root-v2", {"no_pivot": True, "no_new_keyring": True}),
@@ -202,6 +222,7 @@ EXECS = {
     "exec-hybrid": (put(), "root-hybrid", {"cgroup_v1": V1}),
     "exec-group-by-name": (put(), "root-v2", {"cgroup": "/c1/below", "follow": False}),
     "exec-user-namespace": (userns, "root-v2", {}),
+    "exec-label-user-namespace": (both(userns, put(process__apparmorProfile="p")), "root-lsm", {}),
     "exec-joined": (namespaces("pid", "mount", user="/proc/9/ns/user", network="/proc/9/ns/net"), "root-v2", {}),
     "exec-no-mount-namespace": (namespaces("pid"), "root-v2", {}),
     "exec-no-namespace": (namespaces(), "none", {"cgroup": None}),

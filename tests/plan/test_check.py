@@ -55,6 +55,7 @@ MUTATIONS = {
     "proc_and_sys_are_real": lambda: change(plan_of("default"), "ATTACH", 1, 0),
     "masks_have_a_verified_source": lambda: drop(plan_of("default"), "DEVNULL"),
     "proc_is_detached": lambda: drop(plan_of("sysctl"), "NEWPROC"),
+    "bound_devices_are_proved": lambda: drop(plan_of("user-namespace"), "VERIFY_DEV"),
     "slots_are_typed": lambda: drop(plan_of("default"), "TREE"),
     "phases_do_not_go_back": lambda: move_first(plan_of("default"), "SETID"),
     "ids_order": lambda: move_first(plan_of("default"), "SETID"),
@@ -89,6 +90,12 @@ def test_what_is_the_callers_is_left_before_the_fork(name, op):
     for index, each in enumerate(plan.ops):
         each.index = index
     assert "nothing_of_the_hosts_crosses_the_fork" in {rule for rule, _, _ in check.violations(plan)}
+
+
+def test_the_containers_proc_is_no_way_around_a_detached_one():
+    plan = plan_of("sysctl-shared-pid")
+    next(op for op in plan.ops if op.name == "OPENPROC").unless = None
+    assert "proc_is_detached" in {rule for rule, _, _ in check.violations(plan)}
 
 
 def test_every_rule_has_a_mutation():

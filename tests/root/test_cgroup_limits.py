@@ -508,12 +508,13 @@ def in_force(runtime, patch):
 def test_the_rules_for_devices_stand_in_devices_list_in_their_order(rt):
     """What reads the v1 file must find the truth there, though on a hybrid host the program in the cgroup2 tree decides."""
     rules = [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"},
-             {"allow": True, "type": "b", "major": 8, "minor": 20, "access": "rw"}]
+             {"allow": True, "type": "b", "major": 8, "minor": 20, "access": "rw"},
+             {"allow": True, "type": "a", "major": 7, "minor": 1, "access": "rwm"}]
     path, old = limits.group(rt.container(SLEEP, resources(devices=rules)).up(), "devices")
     if not old:
         pytest.skip("no devices controller on v1 here")
     listed = (path / "devices.list").read_text().splitlines()
-    assert listed[:2] == ["c 10:229 rwm", "b 8:20 rw"] and "c 1:3 rwm" in listed and "a *:* rwm" not in listed
+    assert listed[:4] == ["c 10:229 rwm", "b 8:20 rw", "b 7:1 rwm", "c 7:1 rwm"] and "c 1:3 rwm" in listed and "a *:* rwm" not in listed
 
 
 def test_the_tcp_buffers_of_a_group_are_limited_where_the_kernel_can(rt):

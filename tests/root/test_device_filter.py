@@ -83,6 +83,15 @@ def test_access_is_checked_by_the_letter(group):
     assert probe(group, "/dev/kmsg:r", "/dev/kmsg:w", "/dev/kmsg:rw") == ["y", "1", "1"]
 
 
+def test_a_number_of_type_a_opens_both_kinds_of_that_number_and_no_other(group, tmp_path):
+    for kind, bits in (("c", 0o20600), ("b", 0o60600)):
+        for minor in (1, 2):
+            os.mknod(tmp_path / f"{kind}{minor}", bits, os.makedev(7, minor))
+    device_filter.apply(group.dirfd(), rules((True, "a", 7, 1, "rwm")), fresh=True)
+    found = probe(group, *[f"{tmp_path}/{name}:r" for name in ("c1", "b1", "c2", "b2")])
+    assert found[2:] == ["1", "1"] and "1" not in found[:2], found  # what has no driver says ENXIO
+
+
 def test_allow_all_but_one(group):
     device_filter.apply(group.dirfd(), rules((True, "a", None, None, "rwm"), (False, "c", 1, 11, "rwm")), fresh=True)
     assert probe(group, "/dev/kmsg:r", "/dev/null:rw") == ["1", "y"]

@@ -649,6 +649,51 @@ def test_devices_are_bound_from_the_host_in_a_user_namespace(rt):
     assert entries[2]["rdev"] == "1:3" and entries[2]["uid"] == 65534
 
 
+# one of each sort that stands in /dev anyway, with a number by which it is told from what would stand there
+LISTED = {"ptmx": (5, 2), "null": (1, 3), "tty": (5, 0), "zero": (1, 5), "console": (5, 1), "stdin": (1, 5), "fd": (1, 7), "core": (1, 8)}
+
+
+@pytest.mark.parametrize("how", [[], pytest.param([userns()], marks=known_bad("binds the host's path, or fails"))],
+                         ids=["made", "bound"])
+def test_a_listed_device_may_be_one_that_is_there_by_default(rt, how):
+    listed = [{"type": "c", "path": f"/dev/{name}", "major": major, "minor": minor} for name, (major, minor) in LISTED.items()]
+    script = f"cd /dev; stat -c '%n %F %t:%T' {' '.join(LISTED)}; busybox readlink ptmx"
+    container = rt.container(*how, {"linux": {"devices": listed}}, {"process": {"args": ["/bin/sh", "-c", script]}})
+    lines = container.run().ok().out.splitlines()
+    assert lines[0].startswith("ptmx symbolic link") and lines[-1] == "pts/ptmx"
+    assert lines[1:-1] == [f"{name} character special file {major:x}:{minor:x}" for name, (major, minor) in LISTED.items()
+                           if name != "ptmx"]
+
+
+@known_bad("fails, or binds whatever has the path")
+@pytest.mark.parametrize("path, there", [("/dev/pyrunc-has-no-host-node", None), ("/dev/full", "1:7"), ("/srv/x", None)])
+def test_a_device_that_the_host_does_not_have_at_that_path_is_made_for_a_user_namespace(rt, path, there):
+    device = {"type": "c", "path": path, "major": 1, "minor": 5, "fileMode": 0o640, "uid": 3, "gid": 4}
+    container = rt.container(userns(), {"linux": {"devices": [device]}}, {"process": {"user": {"uid": 0, "gid": 4}}},
+                             attempt(f"stat:{path}", f"read:{path}"))
+    container.rootfs.chmod(0o777)
+    stat, read = container.run(preexec=lambda: os.umask(0o077)).ok().json()
+    assert (stat["type"], stat["rdev"], stat["mode"], stat["uid"], stat["gid"]) == ("char", "1:5", 0o640, 3, 4)
+    assert read["errno"] == 0
+    assert there == (f"1:{os.minor(os.stat(path).st_rdev)}" if os.path.exists(path) else None), "the host's is as it was"
+    rt.assert_nothing_left()
+
+
+@known_bad("fails")
+def test_a_made_device_can_be_opened_though_the_state_lies_where_none_can(rt):
+    device = {"type": "c", "path": "/dev/pyrunc-has-no-host-node", "major": 1, "minor": 5}
+    container = rt.container(userns(), {"linux": {"devices": [device]}}, attempt("read:/dev/pyrunc-has-no-host-node"))
+    nodev = f'mount -t tmpfs -o nodev,mode=700 state {rt.root} && exec "$@"'
+    assert errnos(container.run(wrap=("unshare", "--mount", "sh", "-c", nodev, "sh"))) == [0]
+
+
+def test_without_the_capability_for_it_devices_are_bound(rt):
+    device = {"type": "c", "path": "/dev/kmsg", "major": 1, "minor": 11}
+    container = rt.container({"linux": {"devices": [device]}}, attempt("write:/dev/null", "stat:/dev/kmsg"))
+    null, kmsg = container.run(wrap=("setpriv", "--bounding-set", "-mknod")).ok().json()
+    assert null["errno"] == 0 and kmsg["rdev"] == "1:11"
+
+
 def test_a_bind_mounted_dev_gets_no_devices_and_no_links(rt):
     directory = rt.base / "dev"
     place(directory / "null", Node("c", 1, 3))
@@ -796,14 +841,61 @@ def test_loopback_is_up_in_a_new_network_namespace(rt):
     assert rt.container(attempt("lo-up:")).run().ok().json()[0]["rc"] == 1
 
 
-@known_bad("1.1 makes them silently writable")
-@pytest.mark.parametrize("patch", [{"root": {"readonly": True}}], ids=["readonly root"])
-def test_a_read_only_root_without_an_own_mount_namespace_is_refused(rt, host, patch):
-    def bare(config):
-        config["linux"].pop("maskedPaths")
-        config["linux"].pop("readonlyPaths")
-        config["mounts"] = []
-    rt.container(namespaces("pid", "network", "ipc", "uts"), bare, patch).create().failed()
+def on_the_host(config):
+    """No mount namespace, and mounts that are read-only."""
+    config["linux"].update(namespaces("pid", "network", "ipc", "uts")["linux"], maskedPaths=[], readonlyPaths=[])
+    config["mounts"] = [mount("/proc", "proc", "proc"), mount("/dev", "tmpfs", "tmpfs", ["ro", "mode=755"]),
+                        mount("/run", "tmpfs", "tmpfs", ["ro"])]
+
+
+@pytest.fixture
+def private():
+    """A mount namespace to call the runtime in, whose mounts stay its own."""
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", '"$@"; code=$?; cat /proc/self/mountinfo; exit $code', "sh")
+
+
+def below(mountinfo, root):
+    return [line.split(" ")[4] for line in mountinfo if f" {root}" in line]
+
+
+WRITES = {"process": {"args": ["/bin/sh", "-c", "for f in /new /run/new /dev/new /dev/null /tmp/new; do\n"
+                               "(echo x >$f) 2>/dev/null && echo written || echo not; done"]}}
+
+
+@known_bad("makes them silently writable, and leaves mounts behind")
+@pytest.mark.parametrize("patch, expected", [
+    ({"root": {"readonly": True}}, ["not", "not", "not", "written", "not"]), ({}, ["written", "not", "not", "written", "written"]),
+    (add_mounts(mount("/", options=["remount", "ro"])), ["not", "not", "not", "written", "not"]),
+], ids=["read-only root", "read-only tmpfs", "remounted root"])
+def test_what_is_read_only_is_so_without_a_mount_namespace_too(rt, private, patch, expected):
+    container = rt.container(on_the_host, patch, WRITES)
+    result = container.run(wrap=private).ok()
+    lines = result.out.splitlines()
+    assert lines[:5] == expected
+    assert below(lines[5:], container.rootfs) == [], "its mounts stay on the host"
+    (container.rootfs / "host").write_text("the host's directory is as it was")
+
+
+@known_bad("leaves mounts behind")
+def test_a_mount_that_the_root_is_on_the_host_survives_a_create_that_fails_early(rt, private):
+    def nowhere(config):
+        config["linux"]["namespaces"][1]["path"] = "/nowhere"
+    container = rt.container(on_the_host, {"root": {"readonly": True}}, nowhere)
+    script = f'mount --bind {container.rootfs} {container.rootfs}; "$@"; cat /proc/self/mountinfo; exit 1'
+    result = container.create(wrap=(*private[:6], script, "sh")).failed("/nowhere")
+    assert below(result.out.splitlines(), container.rootfs) == [str(container.rootfs)]
+
+
+@known_bad("leaves mounts behind")
+def test_a_mount_that_the_root_is_on_the_host_survives_a_read_only_container_in_it(rt, private):
+    container = rt.container(on_the_host, {"root": {"readonly": True}}, {
+        "process": {"args": ["/bin/sh", "-c", "(echo x >/new) 2>/dev/null || cat /mnt/kept"]}})
+    root = container.rootfs
+    own = (f"mount --bind {root} {root}; mount -t tmpfs kept {root}/mnt; echo kept >{root}/mnt/kept; mount --make-rshared {root}; " '"$@"; code=$?; '
+           "cat /proc/self/mountinfo; exit $code")
+    result = container.run(wrap=(*private[:6], own, "sh")).ok()
+    lines = result.out.splitlines()
+    assert lines[0] == "kept" and below(lines[1:], root) == [str(root), f"{root}/mnt"]
 
 
 def test_a_remount_changes_the_flags_of_the_mount_before_it(rt, tmp_path):

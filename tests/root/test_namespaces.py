@@ -181,6 +181,63 @@ def test_loopback_of_a_joined_network_namespace_is_left_alone(rt):
         holder.wait()
 
 
+# --- joined by path, and the runtime's own
+
+SYSCTLS = {"network": {"net.ipv4.ip_forward": "1"}, "ipc": {"kernel.shmmax": "1", "fs.mqueue.msg_max": "11"},
+           "uts": {"kernel.domainname": "changed"}}
+OWN = [
+    *[(kind, {"linux": {"sysctl": {key: value}}}, "/linux/sysctl/" + key) for kind, keys in SYSCTLS.items() for key, value in keys.items()],
+    ("uts", {"hostname": "changed"}, "/hostname: unable to set hostname"),
+    ("uts", {"domainname": "changed"}, "/domainname: unable to set domainname"),
+    ("network", {"linux": {"netDevices": {"lo": {}}}}, "/linux/netDevices: unable to move"),
+    ("mount", {}, "/linux/namespaces/3/path: the runtime's own mount namespace cannot be joined"),
+    ("user", {"linux": {"sysctl": {"user.max_user_namespaces": "100000"}}}, "/path: the runtime's own user namespace cannot be joined"),
+]
+
+
+def host_wide():
+    """What the sysctls and names of OWN would change."""
+    files = [key.replace(".", "/") for keys in SYSCTLS.values() for key in keys] + ["kernel/hostname", "user/max_user_namespaces"]
+    return {name: open(f"/proc/sys/{name}").read() for name in files}
+
+
+@known_bad("tells the network namespace only, and not where it is bound to a file")
+@pytest.mark.parametrize("kind, patch, words, by", [(*case, "/proc/self/ns") for case in OWN] + [
+    (*case, by) for case in OWN[:2] + OWN[4:5] for by in ("/proc/1/ns", "a file")], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_namespace_that_is_the_runtimes_own_is_as_one_that_is_not_listed(rt, kind, patch, words, by):
+    """In a place of its own, so that what a fault changes is not the machine's."""
+    before, path = host_wide(), f"{by}/{PROC[kind]}"
+    script = "exec \"$@\""
+    if by == "a file":
+        path = rt.base / "ns"
+        path.write_text("")
+        script = f"mount --bind /proc/self/ns/{PROC[kind]} {path} && exec \"$@\""
+    others = [other for other in ("pid", "network", "ipc", "uts", "mount") if other != kind]
+    listed = namespaces(*others[:3], **{kind: path}) if kind == "mount" else namespaces(*others, **{kind: path})
+    container = rt.container(bare, listed, patch)
+    place = ("unshare", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh")
+    result = container.create(wrap=place).failed(words)
+    assert result.err.splitlines()[1].endswith(f"{path} is the {kind} namespace of the runtime itself")
+    assert host_wide() == before
+    rt.assert_nothing_left()
+
+
+@pytest.mark.parametrize("kind", ["network", "ipc", "uts", "pid"])
+def test_the_runtimes_own_namespace_may_be_joined_by_who_asks_nothing_of_it(rt, kind):
+    others = [other for other in ("pid", "network", "ipc", "uts", "mount") if other != kind]
+    assert rt.container(bare, namespaces(*others, **{kind: f"/proc/self/ns/{PROC[kind]}"})).probe()["ns"][PROC[kind]] == own(kind)
+
+
+def test_sysctls_of_a_joined_namespace_that_is_another_one_are_written(rt):
+    first = rt.container(SLEEP).up()
+    patch = namespaces("pid", "mount", **{kind: f"/proc/{first.pid}/ns/{PROC[kind]}" for kind in ("network", "ipc", "uts")})
+    script = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmax /proc/sys/kernel/domainname"
+    result = rt.container(bare, patch, {"linux": {"sysctl": {
+        "net.ipv4.ip_forward": "1", "kernel.shmmax": "12345", "kernel.domainname": "joined"}}},
+        {"process": {"args": ["/bin/sh", "-c", script]}}).run().ok()
+    assert result.out.split() == ["1", "12345", "joined"]
+
+
 # --- user namespaces
 
 def test_the_mappings_are_written_as_given(rt):

@@ -591,3 +591,14 @@ def test_time_offsets_shift_the_containers_clocks(rt):
     seen = container.probe()
     assert abs(seen["monotonic"] - time.clock_gettime(time.CLOCK_MONOTONIC) - 1_000_000) < 30
     assert abs(seen["boottime"] - time.clock_gettime(time.CLOCK_BOOTTIME) - 2_000_000) < 30
+
+
+# --- SELinux
+
+@pytest.mark.parametrize("patch, pointer", [({"process": {"selinuxLabel": "u:r:t:s0"}}, "/process/selinuxLabel"),
+                                            ({"linux": {"mountLabel": "u:r:t:s0:c1,c2"}}, "/linux/mountLabel")])
+def test_a_label_of_selinux_is_refused_where_it_is_not_enabled(rt, patch, pointer):
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        pytest.skip("SELinux is enabled here")
+    rt.container(patch).create().failed(pointer, "selinux is disabled or not supported")
+    rt.assert_nothing_left()

@@ -33,6 +33,14 @@ def rt(pyrunc, user):
     runtime.close()
 
 
+def bound_proc(config):
+    config["mounts"][0] = bind("/proc", "/proc", "rbind", "nosuid", "noexec", "nodev")
+
+
+PING = {"linux": {"sysctl": {"net.ipv4.ping_group_range": "0 0"}},
+        "process": {"args": ["/bin/cat", "/proc/sys/net/ipv4/ping_group_range"]}}
+
+
 def without(kind):
     """A config patch: the namespace stays the caller's."""
     def edit(config):
@@ -187,6 +195,23 @@ def test_devices_are_the_hosts_nodes(rt):
     assert lines[:3] == ["/dev/null 1:3 character special file", "/dev/net/tun a:c8 character special file", "/dev/pipe 0:0 fifo"]
 
 
+def test_a_listed_ptmx_is_the_link_into_the_containers_devpts(rt):
+    device = {"type": "c", "path": "/dev/ptmx", "major": 5, "minor": 2}
+    container = rt.container({"linux": {"devices": [device]}}, {"process": {"args": ["/bin/sh", "-c", "busybox readlink /dev/ptmx"]}})
+    assert container.run().ok().out == "pts/ptmx\n"
+
+
+@pytest.mark.parametrize("path, words", [
+    ("/dev/full", "the host's node of this path is not the device c 1:5"), ("/etc/passwd", "is not the device c 1:5"),
+    ("/dev/pyrunc-has-no-host-node", "no such file or directory"),
+])
+def test_a_device_that_the_host_does_not_have_at_that_path_is_refused(rt, path, words):
+    device = {"type": "c", "path": path, "major": 1, "minor": 5}
+    result = rt.container({"linux": {"devices": [device]}}).create().failed("/linux/devices/0", words)
+    assert "only root of the host" in result.err.splitlines()[1]
+    rt.assert_nothing_left()
+
+
 def test_sys_is_the_hosts_and_read_only_throughout_without_a_network_namespace(rt):
     args = {"process": {"args": ["/bin/probe"]}}
     seen = rt.container(without("network"), args).probe()
@@ -214,9 +239,21 @@ def test_a_proc_that_would_reveal_too_much_is_explained(pyrunc):
 def test_a_proc_of_a_foreign_pid_namespace_is_explained_and_can_be_bound(rt):
     result = rt.container(without("pid")).create().failed("/mounts/0", "operation not permitted")
     assert "pid namespace" in result.err.splitlines()[1]
-    container = rt.container(without("pid"), lambda config: config["mounts"].__setitem__(0, bind("/proc", "/proc", "rbind")))
+    container = rt.container(without("pid"), bound_proc)
     seen = container.probe()
     assert mount_at(seen, "/proc").type == "proc" and seen["pid"] > 1
+
+
+def test_sysctls_are_written_through_the_bound_proc_of_a_shared_pid_namespace(rt):
+    assert rt.container(without("pid"), bound_proc, PING).run().ok().out.split() == ["0", "0"]
+
+
+def test_sysctls_without_any_procfs_to_write_to_are_explained(rt):
+    def none(config):
+        config["mounts"] = [m for m in config["mounts"] if m["destination"] != "/proc"]
+        config["linux"].update(maskedPaths=[], readonlyPaths=[])
+    result = rt.container(without("pid"), none, PING).create().failed("a procfs to write sysctls and labels to")
+    assert "rbind /proc" in result.err.splitlines()[1]
 
 
 def test_clocks_of_a_time_namespace(rt):

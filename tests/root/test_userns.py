@@ -140,6 +140,39 @@ def test_root_of_the_host_is_not_taken_for_root_of_a_namespace_by_its_map(rt):
     assert table(seen["uid_map"]) == [[0, 0, 4294967295]] and mount_at(seen, "/dev/null").type == "devtmpfs"
 
 
+# --- a procfs to write to, where the pid namespace is another's
+
+SHARED_PID = (namespaces("mount", "uts", "ipc", "network"), userns(),
+              lambda config: config["mounts"].__setitem__(0, bind("/proc", "/proc", "rbind", "nosuid", "noexec", "nodev")))
+PING = {"linux": {"sysctl": {"net.ipv4.ping_group_range": "0 0"}},
+        "process": {"args": ["/bin/cat", "/proc/sys/net/ipv4/ping_group_range"]}}
+
+
+@known_bad("a procfs of its own cannot be mounted there")
+def test_sysctls_are_written_through_the_bound_proc_of_a_shared_pid_namespace(rt):
+    assert rt.container(*SHARED_PID, PING).run().ok().out.split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("over", ["/proc/sys", "/proc/sys/net"])
+def test_what_is_mounted_over_a_part_of_the_bound_proc_is_not_written_to(rt, over):
+    fake = rt.base / "fake/sys/net/ipv4"
+    fake.mkdir(parents=True)
+    (fake / "ping_group_range").write_text("untouched")
+    (fake / "ping_group_range").chmod(0o666)
+    cover = f"mount --bind {rt.base}/fake{over[5:]} {over} && exec \"$@\""
+    container = rt.container(*SHARED_PID, PING)
+    container.create(wrap=("unshare", "--mount", "sh", "-c", cover, "sh")).failed(
+        "/linux/sysctl/net.ipv4.ping_group_range", "something is mounted over this part of /proc")
+    assert (fake / "ping_group_range").read_text() == "untouched"
+
+
+@pytest.mark.parametrize("part", ["sys", "self"])
+def test_a_part_of_a_procfs_bound_over_proc_is_no_procfs_to_write_to(rt, part):
+    container = rt.container(*SHARED_PID, PING, lambda config: config["mounts"][0].update(source=f"/proc/{part}"),
+                             {"linux": {"maskedPaths": [], "readonlyPaths": []}})
+    container.create().failed("/mounts/0", '"/proc" is no procfs')
+
+
 # --- what it mounts
 
 def test_sys_is_the_hosts_and_read_only_throughout_without_a_network_namespace(rt):

@@ -155,14 +155,6 @@ def test_validate_names_both_kinds_and_what_else_is_wrong():
     ]
 
 
-def test_validate_names_what_is_accepted_without_effect():
-    config = defaults.config()
-    config["linux"]["personality"] = {"domain": "LINUX", "flags": []}
-    assert report.every(config) == []
-    config["linux"]["personality"]["flags"] = ["ADDR_NO_RANDOMIZE"]
-    assert [fault.pointer for fault in report.every(config)] == ["/linux/personality/flags"]
-
-
 def test_the_process_and_resources_of_files_are_settled_too(tmp_path):
     path = tmp_path / "file.json"
     path.write_text('{"Args": ["sh"], "cwd": "/", "user": {"UID": 7}}')
