@@ -199,10 +199,7 @@ def _warn(config, v1, host):
 
     warn_of_capabilities(capabilities_of(config["process"]), config, host)
     if config.get("linux", {}).get("personality", {}).get("flags"):
-        from .config import report
-
-        for fault in report.ignored(config):
-            log.warning(f"config.json: {fault.pointer}: {fault.message}")
+        log.warning("config.json: /linux/personality/flags: ignored: the specification defines no flag")
     gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
     if gone:
         log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
@@ -540,7 +537,7 @@ def _reason(container, record):
     ops, errno = plan.child_ops(), supervise.words.errno_of(err)
     if index >= len(ops):
         return Error(f"init failed: {posix.strerror(errno).lower()}")
-    return supervise.worded(plan, ops[index], errno, step, container.data["rootfs"])
+    return supervise.worded(plan, ops[index], errno, step, container)
 
 
 def recompile(container):

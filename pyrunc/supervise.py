@@ -185,7 +185,7 @@ class Supervisor:
         if self.ops is None or index >= len(self.ops):
             return Error(f"init could not load its plan: {posix.strerror(errno).lower()}", errno=errno)
         op = self.ops[index]
-        error = worded(self.plan, op, errno, step, self.container.data["rootfs"])
+        error = worded(self.plan, op, errno, step, self.container)
         if op.name in ("UNSHARE", "TREE", "BECOME") and errno in (EPERM, EACCES, ENOSPC):
             from .host import idmap
 
@@ -309,13 +309,13 @@ def _close(fd):
         pass
 
 
-def worded(plan, op, errno, step, rootfs):
-    """The Error for what init says has failed."""
+def worded(plan, op, errno, step, container):
+    """The Error for what init, of this container, says has failed."""
     error = words.error(plan, op, errno, step)
     if op.name in ("EXEC", "HOOK") and errno in (ENOENT, ENOEXEC):
         from .host import executable
 
-        executable.explain(error, plan, op, rootfs)
+        executable.explain(error, plan, op, container.data["rootfs"])
     return error
 
 
