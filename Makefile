@@ -51,7 +51,7 @@ $(VENV)/.packages: Makefile $(VENV)/bin/python
 $(PYRUNC): $(VENV)/.packages $(SOURCES)
 	rm -rf build/lib* build/generated
 	$(VENV)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall .
-	cp --remove-destination $(VENV)/lib/python3*/site-packages/pyrunc/_native*.so pyrunc/  # tests import the checkout
+	cp --remove-destination $(VENV)/lib/python3*/site-packages/pyrunc/_*.so pyrunc/  # tests import the checkout
 	touch $(PYRUNC)
 
 bundle: build

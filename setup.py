@@ -1,8 +1,7 @@
 """Build: init (a freestanding ELF, carried as bytes by the cffi module), pyrunc._native, the launcher.
 
 The launcher is an ELF, not pip's entry point: an embedded interpreter with all of pyrunc frozen into it, that knows the
-absolute paths it was built for (csrc/launcher.c says why and how). It is linked to the static libpython of the
-interpreter that runs this build, else to the shared one, else it executes that interpreter.
+absolute paths it was built for (csrc/launcher.c). PYRUNC_LAUNCHER lists the ways to make it; the first that works is taken.
 """
 
 import os
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -22,6 +21,7 @@ os.chdir(ROOT)
 sys.path.insert(0, str(ROOT / "csrc"))
 import build_ffi  # noqa: E402
 import freeze  # noqa: E402
+import picture  # noqa: E402
 
 GENERATED = pathlib.Path("build/generated")
 CC = os.environ.get("CC", "cc")
@@ -31,6 +31,7 @@ INIT_FLAGS = (
     "-std=c11 -Os -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic "
     "-no-pie -static -nostdlib -s -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro"
 ).split()
+HARDENED = "-fstack-protector-strong -Wl,-z,relro -Wl,-z,now".split()
 config_var = sysconfig.get_config_var
 
 
@@ -54,7 +55,7 @@ def interpreter():
 
 
 def site_dirs():
-    """Where _cffi_backend and jsonschema may be: where pyrunc goes, and what a venv with system packages sees as well."""
+    """Where jsonschema, pyroute2 and cffi may be: where pyrunc goes, and what a venv with system packages sees as well."""
     import site
 
     dirs = [PLATLIB]
@@ -71,7 +72,6 @@ def write_paths():
     paths = {
         "PYTHON": interpreter(), "PLATLIB": PLATLIB, "PREFIX": sys.base_prefix, "EXEC_PREFIX": sys.base_exec_prefix,
         "STDLIB": sysconfig.get_path("stdlib"), "DYNLOAD": config_var("DESTSHARED"),
-        "BACKEND": "/_cffi_backend" + config_var("EXT_SUFFIX"),
     }
     lines = [f"#define PYRUNC_{name} {quoted(path)}" for name, path in paths.items()]
     lines.append("#define PYRUNC_SITE_DIRS " + ", ".join(map(quoted, site_dirs())))
@@ -97,24 +97,45 @@ def static_flags():
         alone = f"lib{word[2:]}.a"
         found = subprocess.run([CC, f"-print-file-name={alone}"], capture_output=True, text=True, check=True).stdout.strip()
         libs.append(found if word in ("-lz", "-lexpat") and found != alone else word)
-    phases = ["-DPYRUNC_TWO_PHASES"] if sys.version_info < (3, 14) else []  # a private interface; the shared library hides it
-    return [*phases, "-DPYRUNC_FIXED_ADDRESSES", "-no-pie", "-Wl,--export-dynamic", archive, *libs]
+    return ["-no-pie", "-Wl,--export-dynamic", *HARDENED, archive, *libs]
 
 
 def shared_flags():
     if not config_var("Py_ENABLE_SHARED"):
         return None
     library = config_var("LIBDIR")
-    return [f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{config_var('LDVERSION')}"]
+    return [*HARDENED, f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{config_var('LDVERSION')}"]
+
+
+def compile_c(*words):
+    run(CC, "-O2", "-std=gnu11", *WARNINGS, "-Wno-missing-field-initializers", "-Wno-unused-parameter", f"-I{GENERATED}",
+        f"-I{sysconfig.get_path('include')}", *words)
 
 
 def link(out, flags, objects):
-    """One way to make the launcher; whether it came out and answers."""
-    run(CC, "-O2", "-std=gnu11", *WARNINGS, "-Wno-missing-field-initializers", f"-I{GENERATED}",
-        f"-I{sysconfig.get_path('include')}", "csrc/launcher.c", GENERATED / "frozen.c", *objects, "-o", out, *flags)
-    answer = subprocess.run([out, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
-    if not answer.startswith("pyrunc version "):
-        raise OSError(f"{out} does not start")
+    compile_c("csrc/launcher.c", GENERATED / "frozen.c", *objects, "-o", out, *flags)
+
+
+def without_cffi(objects):
+    """csrc/seam.c stands in for the module that cffi generated."""
+    return ["csrc/seam.c", *[path for path in objects if not path.endswith("_native.o")]]
+
+
+def make_snapshot(out, objects):
+    """picture.o behind the libraries, because its arena has to be the end of .bss."""
+    program, last = GENERATED / "pyrunc-without-picture", GENERATED / "picture.o"
+    compile_c("-c", "csrc/picture.c", "-o", last)
+    wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
+    link(program, ["-DPYRUNC_PICTURE", *wraps, *static_flags(), last], without_cffi(objects))
+    picture.make(program, out)
+
+
+def make_static(out, objects):
+    link(out, static_flags(), without_cffi(objects))
+
+
+def make_shared(out, objects):
+    link(out, shared_flags(), objects)
 
 
 def build_launcher(objects):
@@ -122,16 +143,26 @@ def build_launcher(objects):
     out = GENERATED / "bin/pyrunc"
     out.parent.mkdir(exist_ok=True)
     freeze.write(pathlib.Path("pyrunc"), f"{PLATLIB}/pyrunc", commit(), GENERATED.resolve())
-    ways = {"static": static_flags, "shared": shared_flags}
-    for way in os.environ.get("PYRUNC_LAUNCHER", "static shared exec").split():
-        flags = ways[way]() if way in ways else None
-        if flags is None:
+    build_ffi.write_seam(pathlib.Path("pyrunc"), GENERATED / "seam_types.h")
+    ways = {"snapshot": (static_flags, make_snapshot), "static": (static_flags, make_static), "shared": (shared_flags, make_shared)}
+    for way in os.environ.get("PYRUNC_LAUNCHER", "snapshot static shared exec").split():
+        possible, make = ways.get(way, (lambda: None, None))
+        if possible() is None:
             continue
         try:
-            return link(out, flags, objects)
-        except (OSError, subprocess.SubprocessError) as err:
-            print(f"launcher: {err}; trying the next way", file=sys.stderr)
+            make(out, objects)
+            return answers(out)
+        except (OSError, subprocess.SubprocessError, picture.Unsound) as err:
+            print(f"launcher: {way}: {err}; trying the next way", file=sys.stderr)
     run(CC, "-O2", *WARNINGS, "-DPYRUNC_EXEC", f"-I{GENERATED}", "csrc/launcher.c", "-o", out)
+
+
+def answers(out):
+    """Whether what came out works, wherever the kernel puts its stack and libraries."""
+    for environment in ({}, dict(os.environ), {"TZ": "Asia/Tokyo", "LC_ALL": "C", "X": "x" * 100000}):
+        told = subprocess.run([out, "--version"], capture_output=True, text=True, timeout=30, check=False, env=environment)
+        if not told.stdout.startswith("pyrunc version ") or told.returncode:
+            raise OSError(f"{out} does not start: {told.stderr}")
 
 
 class BuildExt(build_ext):
@@ -139,13 +170,14 @@ class BuildExt(build_ext):
 
     def run(self):
         self.force = True  # distutils does not know the headers and the image among the dependencies
+        self.objects = []
         build_init()
         super().run()
         build_launcher(self.objects)
 
     def build_extension(self, ext):
         super().build_extension(ext)
-        self.objects = self._built_objects
+        self.objects += self._built_objects
 
 
 class BuildPy(build_py):
@@ -178,7 +210,10 @@ if __name__ == "__main__":
     setup(
         packages=packages,
         package_data={"pyrunc": ["config/*.json"]},
-        ext_modules=[build_ffi.builder(GENERATED).distutils_extension(str(GENERATED))],
+        ext_modules=[
+            build_ffi.builder(GENERATED).distutils_extension(str(GENERATED)),
+            Extension("pyrunc._json", ["csrc/json.c"], extra_compile_args=HARDENED),
+        ],
         data_files=[("bin", [str(GENERATED / "bin/pyrunc")])],
         cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
         zip_safe=False,

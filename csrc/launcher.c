@@ -1,27 +1,19 @@
-// The executable `pyrunc`: CPython, embedded, isolated, and started no further than the verb needs.
+// The executable `pyrunc`: CPython, embedded, isolated, with all of pyrunc in it.
 //
-// Why not `python -I -S`: start-up is the whole budget of state, kill and delete. Measured on the development machine
-// (CPython 3.11, medians, an empty static C program takes 0.6 ms there): /usr/bin/python3 -I -S -c pass 11 ms, a plain
-// embedding of the static libpython 8.1 ms, this one 4.3 ms. What pays, in order of size:
+// setup.py links it in the first way that works here:
 //
-//   * Two-phase initialisation (PyConfig._init_main = 0). The first phase gives builtins, sys, importlib with its
-//     builtin and frozen finders, and nothing that touches the file system: no encodings, io, streams, path finder,
-//     zipimport, getpath. The hot verbs live entirely in it and talk to file descriptors. `_launcher.start_main()` runs
-//     the second phase, for cold verbs at once and for everybody else when an import misses (pyrunc/boot.py).
-//   * All of pyrunc's modules are frozen into this file (csrc/freeze.py), the cold ones too: no pyc whose time stamp or
-//     place somebody could choose, no stat of sources, and nothing of ours on disk that an import could pick up.
-//     Before a hot verb, boot.py executes its modules in dependency order without going through importlib.
-//   * libpython, libz, libexpat linked statically and at fixed addresses: no relocations, fewer libraries to map. The
-//     cffi module pyrunc._native is linked in too and is a builtin here.
-//   * .data populated by one madvise instead of by 250 copy-on-write faults.
-//   * No finalization: boot.py flushes and leaves by _exit.
+//   snapshot  to the static libpython, and then started from a picture of itself (picture.c): nothing is initialised, nothing is
+//             imported. `state` takes 2 ms of CPU so; an empty dynamic C program takes 0.5 ms on the same machine.
+//   static    the same without the picture: the interpreter starts in every run, 15 ms.
+//   shared    to the shared libpython.
+//   exec      (PYRUNC_EXEC) to nothing: executes the fixed interpreter with -I -S and the package's __main__.py.
 //
-// Isolation (security.md 8): no PYTHON* variable, no site, no .pth, no cwd or script directory on sys.path; every path is
-// absolute and fixed when this was built (launcher_paths.h, written by setup.py). Exceptions still carry file and line:
-// the frozen code objects name the installed sources.
+// All of pyrunc's modules are frozen into this file (csrc/freeze.py): no pyc whose time stamp or place somebody could choose, no stat
+// of sources, and nothing of ours on disk that an import could pick up. Code objects name the installed sources, so exceptions
+// still carry file and line.
 //
-// Where there is no static libpython the same file is linked to the shared one; where there is neither, PYRUNC_EXEC
-// leaves a small program that executes the fixed interpreter with -I -S and the package's __main__.py.
+// Isolation: no PYTHON* variable, no site, no .pth, no cwd or script directory on sys.path; every path is absolute and fixed when
+// this was built (launcher_paths.h, written by setup.py). No finalization: boot.py flushes and leaves by _exit.
 
 #define _GNU_SOURCE
 #ifndef PYRUNC_EXEC
@@ -35,7 +27,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -44,8 +35,8 @@
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4
 #endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
+#ifdef PYRUNC_PICTURE
+#include "picture.h"
 #endif
 
 static void die(const char *what, const char *why)
@@ -114,35 +105,11 @@ int main(int argc, char **argv)
 
 extern const struct _frozen pyrunc_frozen[];
 PyMODINIT_FUNC PyInit__native(void);
-#ifdef PYRUNC_TWO_PHASES
-extern PyStatus _Py_InitializeMain(void);
-extern int _PySignal_Init(int install_signal_handlers);
-#if PY_VERSION_HEX >= 0x030D0000
-extern PyStatus _PyCodec_InitRegistry(PyInterpreterState *interp);
-#endif
+PyMODINIT_FUNC PyInit__json(void);
 
-// What belongs to the second phase and crashes in the first when it is missing: the module _signal, and from 3.13 on every
-// error of a codec (before, the registry made itself on demand). The registry wants to import `encodings` for codecs by
-// name; an empty module stands in for it, since the second phase makes the registry anew with the real one.
-static int lend_to_first_phase(void)
+static PyStatus start_python(void)
 {
-    if (_PySignal_Init(0) < 0)
-        return -1;
-#if PY_VERSION_HEX >= 0x030D0000
-    PyStatus status;
-    if (!PyImport_AddModule("encodings"))
-        return -1;
-    status = _PyCodec_InitRegistry(PyInterpreterState_Get());
-    if (PyStatus_Exception(status) || PyDict_DelItemString(PyImport_GetModuleDict(), "encodings"))
-        return -1;
-#endif
-    return 0;
-}
-#endif
-
-static PyStatus first_phase(void)
-{
-    static const char *const site_dirs[] = {PYRUNC_SITE_DIRS};
+    static const char *const path[] = {PYRUNC_STDLIB, PYRUNC_DYNLOAD, PYRUNC_SITE_DIRS};
     PyPreConfig pre;
     PyConfig config;
     PyStatus status;
@@ -150,6 +117,9 @@ static PyStatus first_phase(void)
     PyPreConfig_InitIsolatedConfig(&pre);
     pre.utf8_mode = 1;
     pre.configure_locale = 0;
+#ifdef PYRUNC_PICTURE
+    pre.allocator = PYMEM_ALLOCATOR_MALLOC; // which picture.c directs
+#endif
     status = Py_PreInitialize(&pre);
     if (PyStatus_Exception(status))
         return status;
@@ -163,9 +133,6 @@ static PyStatus first_phase(void)
     config.pathconfig_warnings = 0;
     config.optimization_level = 0; // by it the .pyc files are named: there are none for 2, and each import would compile
     config.module_search_paths_set = 1;
-#ifdef PYRUNC_TWO_PHASES
-    config._init_main = 0;
-#endif
     struct { wchar_t **field; const char *value; } fields[] = {
         {&config.program_name, "pyrunc"},
         {&config.executable, PYRUNC_PYTHON},
@@ -182,9 +149,8 @@ static PyStatus first_phase(void)
         if (PyStatus_Exception(status))
             return status;
     }
-    const char *const std[] = {PYRUNC_STDLIB, PYRUNC_DYNLOAD};
-    for (size_t i = 0; i < 2 + sizeof site_dirs / sizeof *site_dirs; i++) {
-        wchar_t *dir = Py_DecodeLocale(i < 2 ? std[i] : site_dirs[i - 2], NULL);
+    for (size_t i = 0; i < sizeof path / sizeof *path; i++) {
+        wchar_t *dir = Py_DecodeLocale(path[i], NULL);
         if (!dir)
             return PyStatus_NoMemory();
         status = PyWideStringList_Append(&config.module_search_paths, dir);
@@ -197,44 +163,28 @@ static PyStatus first_phase(void)
     return status;
 }
 
-static PyObject *start_main(PyObject *module, PyObject *unused)
+// A module that is linked in. It is in a package, where CPython 3.11 looks for no builtin one.
+static void add_module(PyObject *package, const char *name, PyObject *module)
 {
-    (void)module, (void)unused;
-#ifdef PYRUNC_TWO_PHASES
-    static int started;
-    if (!started) {
-        started = 1;
-        PyStatus status = _Py_InitializeMain();
-        if (PyStatus_Exception(status)) {
-            PyErr_Format(PyExc_ImportError, "cannot start Python from %s: %s", PYRUNC_STDLIB, status.err_msg);
-            return NULL;
-        }
-    }
-#endif
-    Py_RETURN_NONE;
+    PyObject *full = PyUnicode_FromFormat("pyrunc.%s", name);
+    if (!module || !full || PyObject_SetItem(PyImport_GetModuleDict(), full, module) || PyObject_SetAttrString(package, name, module))
+        die(name, "cannot be loaded; pyrunc must be installed again");
 }
 
-// `_launcher`: how boot.py asks for the second phase and where this pyrunc was installed.
-static PyMethodDef launcher_methods[] = {
-    {"start_main", start_main, METH_NOARGS, "Run the second phase of Python's initialisation, once."},
-    {0},
-};
-static struct PyModuleDef launcher_module = {PyModuleDef_HEAD_INIT, .m_name = "_launcher", .m_size = -1, .m_methods = launcher_methods};
-
-static PyObject *init_launcher(void)
+// The module pyrunc.boot, in an interpreter that has just been started.
+static PyObject *start(void)
 {
-    static const char *const site_dirs[] = {PYRUNC_SITE_DIRS};
-    Py_ssize_t n = sizeof site_dirs / sizeof *site_dirs;
-    PyObject *module = PyModule_Create(&launcher_module);
-    PyObject *dirs = PyTuple_New(n);
-
-    if (!module || !dirs)
+    PyImport_FrozenModules = pyrunc_frozen;
+    PyStatus status = start_python();
+    if (PyStatus_Exception(status))
+        die("cannot start Python", status.err_msg ? status.err_msg : "unknown error");
+    PyGC_Disable(); // a short life with few cycles: a collection costs more than it can free
+    PyObject *package = PyImport_ImportModule("pyrunc");
+    if (!package)
         return NULL;
-    for (Py_ssize_t i = 0; i < n; i++)
-        PyTuple_SET_ITEM(dirs, i, PyUnicode_DecodeFSDefault(site_dirs[i]));
-    if (PyModule_AddObject(module, "site_dirs", dirs) || PyModule_AddStringConstant(module, "backend", PYRUNC_BACKEND))
-        return NULL;
-    return module;
+    add_module(package, "_native", PyInit__native());
+    add_module(package, "_json", PyInit__json());
+    return PyImport_ImportModule("pyrunc.boot");
 }
 
 static PyObject *arguments(int argc, char **argv)
@@ -249,71 +199,28 @@ static PyObject *arguments(int argc, char **argv)
     return list;
 }
 
-// Run a frozen module whose relative imports are those of a module of `pyrunc`, and hang it into the package.
-static PyObject *import_boot(void)
-{
-    PyObject *package, *boot, *path, *dir;
-
-    if (PyImport_ImportFrozenModule("pyrunc") != 1 || !(package = PyImport_AddModule("pyrunc")))
-        return NULL;
-    dir = PyUnicode_DecodeFSDefault(PYRUNC_PLATLIB "/pyrunc");
-    path = dir ? Py_BuildValue("[N]", dir) : NULL;
-    if (!path || PyObject_SetAttrString(package, "__path__", path))
-        return NULL;
-    if (!(boot = PyImport_AddModule("pyrunc.boot")) ||
-        PyDict_SetItemString(PyModule_GetDict(boot), "__package__", PyModule_GetNameObject(package)) ||
-        PyImport_ImportFrozenModule("pyrunc.boot") != 1 || PyObject_SetAttrString(package, "boot", boot))
-        return NULL;
-    return boot;
-}
-
-static void run_boot(int argc, char **argv)
-{
-    PyObject *args = arguments(argc, argv);
-    PyObject *launcher = init_launcher();
-    if (!args || !launcher || PyDict_SetItemString(PyImport_GetModuleDict(), "_launcher", launcher))
-        return;
-    PyObject *boot = import_boot();
-    if (boot)
-        PyObject_CallMethod(boot, "main", "O", args);
-}
-
-#ifdef PYRUNC_FIXED_ADDRESSES
-extern char __data_start, _edata;
-
-// The interpreter writes to most of its 1 MB of .data while starting (reference counts, type slots): one call copies
-// those pages instead of one fault each. Saves 0.4 ms; an older kernel says EINVAL and faults as always.
-static void populate_data(void)
-{
-    unsigned long from = (unsigned long)&__data_start & ~4095UL;
-    unsigned long to = ((unsigned long)&_edata + 4095) & ~4095UL;
-    madvise((void *)from, to - from, MADV_POPULATE_WRITE);
-}
-#else
-static void populate_data(void) {}
-#endif
-
 int main(int argc, char **argv)
 {
+    PyObject *boot, *args;
+
     open_missing_stdio();
     mark_inherited_cloexec();
     set_signals();
-    populate_data();
-
-    PyImport_FrozenModules = pyrunc_frozen;
-    if (PyImport_AppendInittab("pyrunc._native", PyInit__native))
-        die("start", strerror(ENOMEM));
-    PyStatus status = first_phase();
-    if (PyStatus_Exception(status))
-        die("cannot start Python", status.err_msg ? status.err_msg : "unknown error");
-    PyGC_Disable(); // a short life with few cycles: a collection costs more than it can free
-#ifdef PYRUNC_TWO_PHASES
-    if (lend_to_first_phase())
-        die("cannot start Python", "first phase");
+#ifdef PYRUNC_PICTURE
+    if (!(boot = picture_resume())) { // the program as it was linked: its one purpose
+        if (argc != 3 || strcmp(argv[1], "--take-picture"))
+            die("no picture", "this program is an intermediate of the build");
+        picture_begin();
+        if ((boot = start()))
+            picture_take(boot, argv[2]);
+    }
+#else
+    boot = start();
 #endif
-    run_boot(argc, argv); // leaves the process itself, without finalizing
+    if (boot && (args = arguments(argc, argv)))
+        PyObject_CallMethod(boot, "main", "O", args); // leaves the process itself, without finalizing
     if (PyErr_ExceptionMatches(PyExc_MemoryError) || PyErr_ExceptionMatches(PyExc_SystemError))
-        die("out of memory", "RLIMIT_AS or a cgroup's limit of the caller's leaves too little");  // printing takes more
+        die("out of memory", "RLIMIT_AS or a cgroup's limit of the caller's leaves too little"); // printing takes more
     PyErr_Print();
     _exit(1);
 }

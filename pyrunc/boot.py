@@ -1,97 +1,15 @@
 """Entry and error boundary: the only place that catches broadly, and the only one that ends the process.
 
-The launcher runs this in an interpreter of which only the first half is up (csrc/launcher.c): builtins, builtin and
-frozen modules, no sys.stdout, no open(), no path to import from. A hot verb stays there; its modules are executed in the
-order that csrc/freeze.py worked out, without going through importlib. A cold verb starts the second half first, and so
-does any import that the first half cannot serve. In an ordinary interpreter (`__main__`, tests) all that is skipped.
+The launcher calls `main` (csrc/launcher.c): in an interpreter that has just started, or in the picture of one that has imported every
+verb already. So does `__main__`, and so do tests. What is imported here must not depend on where that was: csrc/picture.c renews
+the environment and the thread, and pyrunc/picture.py says what else there is.
 """
 
+import posix
 import sys
 
-_launcher = sys.modules.get("_launcher")
-
-
-def preload(names, dynamic=None):
-    """Execute modules, each after those it imports, for the imports to find in sys.modules."""
-    import _imp
-
-    modules = sys.modules
-    module_type = type(sys)
-    spec_type = type(sys.implementation)
-    for name in names:
-        if name in modules:
-            continue
-        package, _, last = name.rpartition(".")
-        if name[0] == "~":
-            module, package = _stand_in(module_type, name[1:]), package[1:]
-        elif package and last != "_native":
-            module = modules[name] = module_type(name)
-            is_package = _imp.is_frozen_package(name)
-            code = _imp.get_frozen_object(name)
-            module.__package__ = name if is_package else package
-            module.__file__ = code.co_filename
-            if is_package:
-                module.__path__ = []
-            exec(code, module.__dict__)
-        elif name == "_cffi_backend" or name in dynamic:
-            modules[name] = module = _extension(_imp, spec_type, name, dynamic)
-        else:
-            module = _imp.create_builtin(spec_type(name=name, origin="built-in"))
-            _imp.exec_builtin(module)
-            modules[name] = module
-        if package:
-            setattr(modules[package], last, module)
-
-
-def _stand_in(module_type, name):
-    """What `from package import module` finds until something looks into it (PEP 562); the name is from csrc/freeze.py."""
-    module = module_type(name)
-    module.__getattr__ = lambda attribute: getattr(__import__(name, fromlist=("",)), attribute)
-    return module
-
-
-def _extension(_imp, spec_type, name, dynamic):
-    """A shared object: of the standard library at its fixed place, cffi's at the first place that has one."""
-    paths = (dynamic[name],) if name in dynamic else [path + _launcher.backend for path in _launcher.site_dirs]
-    for path in paths:
-        try:
-            posix.stat(path)
-        except OSError:
-            continue
-        module = _imp.create_dynamic(spec_type(name=name, origin=path))
-        _imp.exec_dynamic(module)
-        return module
-    raise Error(f"{paths[0]}: no such file; pyrunc was installed into that directory and must be installed again")
-
-
-def _find_in_second_half(name, path, target=None):
-    """Last on sys.meta_path: an import that the first half cannot serve starts the second and asks its finders."""
-    for finder in start_second_half():
-        spec = finder.find_spec(name, path, target)
-        if spec:
-            return spec
-    return None
-
-
-def start_second_half():
-    """Let the interpreter finish its initialisation, once; the finders that came with it."""
-    if _SECOND_HALF not in sys.meta_path:
-        return []
-    sys.meta_path.remove(_SECOND_HALF)
-    finders = len(sys.meta_path)
-    _launcher.start_main()
-    return sys.meta_path[finders:]
-
-
-if _launcher:
-    _SECOND_HALF = type(sys.implementation)(find_spec=_find_in_second_half)
-    sys.meta_path.append(_SECOND_HALF)
-    preload(("posix", "pyrunc.errors", "pyrunc.args", "pyrunc.log"), ())
-
-import posix  # noqa: E402
-
-from . import args, log  # noqa: E402
-from .errors import Error  # noqa: E402
+from . import args, log
+from .errors import Error
 
 
 # Literal imports, so that nothing on the command line ever names a module.
@@ -222,20 +140,19 @@ def main(argv):
 
 
 def flush():
-    """What print() left; only the second half has a stdout."""
-    if getattr(sys, "stdout", None):
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as err:
-            raise OSError(err.errno, err.strerror, log.STDOUT) from None
+    """What print() left."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, log.STDOUT) from None
 
 
 class Boundary:
     """One command line, and the verb in it, which words and weighs its failure."""
 
-    verb = None
+    verb = ""
 
     def command(self, argv):
         try:
@@ -273,10 +190,10 @@ class Boundary:
             return log.out(overview())
         if names[0] not in COMMANDS:
             raise _unknown(names[0])
-        return log.out(help_of(names[0], load(names[0])))
+        return log.out(help_of(names[0], COMMANDS[names[0]][0]()))
 
     def run(self, name, argv, values):
-        command = load(name)
+        command = COMMANDS[name][0]()
         try:
             options, positional = args.parse(command.OPTIONS + args.HELP, argv, getattr(command, "STOP_AT_ID", False))
             if options["help"]:
@@ -318,18 +235,6 @@ class Boundary:
         if log.wants_debug():
             log.traceback(err)
         log.error(PREFIX.get(self.verb, "") + message, **{key: value for key, value in more.items() if value})
-
-
-def load(name):
-    """The verb's module, by the shortest way there is."""
-    if _launcher:
-        from . import _build
-
-        if name in _build.HOT:
-            preload(_build.HOT[name], _build.DYNAMIC)
-        else:
-            start_second_half()
-    return COMMANDS[name][0]()
 
 
 def _unknown(name):

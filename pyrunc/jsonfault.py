@@ -1,7 +1,7 @@
 """Where and why a document is not the JSON pyrunc takes: read slowly, once, after jsonio has refused it.
 
-Called by jsonio only, on the way to an error. The C scanner can't word its errors without the json package, and
-doesn't know the place of a duplicate key. An own reader without recursion: a stack of open containers.
+Called by jsonio only, on the way to an error: csrc/json.c knows only that something is wrong. An own reader without recursion:
+a stack of open containers.
 """
 
 _WHITESPACE = " \t\n\r"
@@ -15,16 +15,16 @@ class _Fault(Exception):
     """position, reason"""
 
 
-def locate(text, max_depth):
+def locate(text, max_depth, max_members):
     """(position, reason) of the first fault in text, or None if there is none."""
     try:
-        _document(text, max_depth)
+        _document(text, max_depth, max_members)
     except _Fault as fault:
         return fault.args
     return None
 
 
-def _document(text, max_depth):
+def _document(text, max_depth, max_members):
     """Walk all values. stack: one set of keys per open object, None per open array."""
     stack, at = [], 0
     while True:
@@ -38,18 +38,18 @@ def _document(text, max_depth):
                 at += 1
             else:
                 stack.append(set() if char == "{" else None)
-                at = _key(text, at, stack[-1]) if char == "{" else at
+                at = _key(text, at, stack[-1], max_members) if char == "{" else at
                 continue
         else:
             at = _scalar(text, at)
-        at = _after_value(text, at, stack)
+        at = _after_value(text, at, stack, max_members)
         if not stack:
             break
     if at < len(text):
         raise _Fault(at, "something follows the end of the document")
 
 
-def _after_value(text, at, stack):
+def _after_value(text, at, stack, max_members):
     """Close what ends here; stand before the next value, or at the end with an empty stack."""
     at = _skip(text, at)
     while stack:
@@ -59,7 +59,7 @@ def _after_value(text, at, stack):
             at = _skip(text, at + 1)
         elif char == ",":
             at = _skip(text, at + 1)
-            return at if keys is None else _key(text, at, keys)
+            return at if keys is None else _key(text, at, keys, max_members)
         elif not char:
             raise _Fault(at, "the document ends too early")
         else:
@@ -67,12 +67,14 @@ def _after_value(text, at, stack):
     return at
 
 
-def _key(text, at, keys):
+def _key(text, at, keys, max_members):
     if text[at:at + 1] != '"':
         raise _Fault(at, "expected a key in double quotes" if at < len(text) else "the document ends too early")
     end, key = _string(text, at)
     if key in keys:
         raise _Fault(at, f'duplicate key "{_shown(key)}"')
+    if len(keys) == max_members:
+        raise _Fault(at, f"an object with more than {max_members} members")
     keys.add(key)
     at = _skip(text, end)
     if text[at:at + 1] != ":":

@@ -1,11 +1,12 @@
 """The log: text or one JSON object a line, to stderr or a file that callers parse (compat.md 1.4). And stdout.
 
 containerd takes the last line of level error, podman the whole file as one object: so in a JSON file
-warnings are held back until the command has succeeded, and a failure is exactly one line. Nothing here needs sys.stdout or sys.stderr,
-which the first half of the interpreter does not have (boot.py). Called by boot, and for warnings by commands.
+warnings are held back until the command has succeeded, and a failure is exactly one line. Nothing here needs sys.stdout or
+sys.stderr, or anything that could be broken when a failure is told. Called by boot, and for warnings by commands.
 """
 
 import posix
+import time
 
 STDOUT = "write standard output"
 
@@ -118,9 +119,7 @@ def _say(text):
 
 
 def _now():
-    """RFC 3339. `time` is a builtin module: importing it here opens no file, and only failures need it."""
-    import time
-
+    """RFC 3339."""
     year, month, day, hour, minute, second = time.gmtime()[:6]
     return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
 

@@ -95,7 +95,7 @@ def weight(shares):
 
 
 def _log2(number):
-    """math.log2, which is not among the modules of a hot verb: the integer part by bits, the rest by squaring."""
+    """math.log2 without `math`, a shared object in some builds of CPython: the integer part by bits, the rest by squaring."""
     whole = number.bit_length() - 1
     rest, part, out = number / (1 << whole), 1.0, float(whole)
     for _ in range(52):

@@ -1,26 +1,15 @@
-"""The installed executable: isolated, small, independent of where it is called from and of what it is called with.
-
-The modules each hot verb imports are compared with hot_modules.txt: a line more costs every call of that verb. After a
-deliberate change, UPDATE_HOT_MODULES=1 rewrites the file.
-"""
+"""The installed executable: isolated, independent of where it is called from and of what it is called with."""
 
 import json
 import os
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-GOLDEN = Path(__file__).with_name("hot_modules.txt")
 STDLIB = ("json", "posix", "os", "io", "abc", "codecs", "encodings", "time", "errno", "_json", "_cffi_backend", "select",
           "site", "sitecustomize", "usercustomize", "jsonschema", "pyrunc", "traceback", "subprocess", "warnings")
-
-# What the first phase of the interpreter itself brings, some of it only in some versions.
-INTERPRETER = {"sys", "builtins", "_frozen_importlib", "_imp", "_io", "_launcher", "_thread", "_warnings", "_weakref",
-               "marshal", "winreg", "_abc", "_typing"}
-
 
 @pytest.fixture
 def poisoned(tmp_path):
@@ -134,38 +123,3 @@ def test_a_wrong_command_line_is_one_line_with_the_code_of_runc(pyrunc, words, c
 def test_help_is_on_stdout(pyrunc, words):
     result = call(pyrunc, *words)
     assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("NAME:\n   pyrunc")
-
-
-def hot_modules(pyrunc, bundle, tmp_path):
-    """{verb: its modules, sorted}, from the debug log of a whole life of a container."""
-    log, container = tmp_path / "log", f"hot-{os.getpid()}"
-    begin = (pyrunc, "--debug", "--log", log, "--log-format", "json", "--root", tmp_path / "root")
-    found = {}
-    for verb, *words in (("create", "-b", bundle, container), ("state", container), ("start", container),
-                         ("exec", container, "true"), ("kill", container, "KILL"), ("delete", "-f", container),
-                         ("run", "-d", "-b", bundle, container), ("delete", "-f", container)):
-        with open(os.devnull, "r+b") as null:  # a detached container keeps its stdio
-            subprocess.run([*begin, verb, *words], stdin=null, stdout=null, check=True, timeout=30)
-        last = json.loads(log.read_text().splitlines()[-1])["msg"]
-        assert last.startswith("modules: ")
-        if " zipimport" in last:
-            pytest.skip("no static libpython here: this launcher starts the whole interpreter")
-        found[verb] = sorted(set(last.split()[1:]) - INTERPRETER)
-    return found
-
-
-def test_each_hot_verb_imports_exactly_what_is_written_down(pyrunc, bundle, tmp_path):
-    found = "".join(f"{verb}: {' '.join(names)}\n" for verb, names in sorted(hot_modules(pyrunc, bundle, tmp_path).items()))
-    if os.environ.get("UPDATE_HOT_MODULES"):
-        GOLDEN.write_text(found)
-    wanted = GOLDEN.read_text()
-    if Path("/sys/fs/cgroup/cgroup.controllers").exists():  # written down on a host that has v1 hierarchies too
-        wanted = wanted.replace(" pyrunc.host.cgroup.v1", "")
-    assert found == wanted
-
-
-def test_no_hot_verb_imports_a_python_module_of_the_standard_library():
-    allowed = {"posix", "time", "errno", "_json", "_signal", "_cffi_backend", "_sha256", "_sha2", "select", "_socket"}
-    for line in GOLDEN.read_text().splitlines():
-        verb, _, names = line.partition(": ")
-        assert {name for name in names.split() if not name.startswith("pyrunc")} <= allowed, verb

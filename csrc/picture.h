@@ -1,0 +1,6 @@
+/* Between launcher.c and picture.c. */
+#include <Python.h>
+
+void picture_begin(void);
+void picture_take(PyObject *boot, const char *path) __attribute__((noreturn));
+PyObject *picture_resume(void);
