@@ -207,7 +207,7 @@ int main(int argc, char **argv)
     mark_inherited_cloexec();
     set_signals();
 #ifdef PYRUNC_PICTURE
-    if (!(boot = picture_resume())) { // the program as it was linked: its one purpose
+    if (!(boot = picture_resume(argc, argv))) { // the program as it was linked: its one purpose
         if (argc != 3 || strcmp(argv[1], "--take-picture"))
             die("no picture", "this program is an intermediate of the build");
         picture_begin();

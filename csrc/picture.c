@@ -31,7 +31,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { ARENA = 48 << 20, LARGE = 1 << 20, HOT = 48 };
+enum { ARENA = 48 << 20, LARGE = 1 << 20, HOT = 128 };
 
 extern char __data_start, _edata;
 extern char **environ;
@@ -42,7 +42,7 @@ static void **free_blocks; // by size in units of 16 bytes: only while a picture
 static struct {
     PyThreadState *thread;
     PyObject *boot, *environ;
-    struct { uint64_t from, size; } hot[HOT]; // what every verb writes to: filled in by csrc/picture.py
+    struct { uint64_t from, size; } hot[2][HOT]; // what every verb writes to, and what those do that make a process
 } picture;
 
 void *__real_malloc(size_t);
@@ -216,6 +216,18 @@ static void write_maps(const char *path)
     close(to);
 }
 
+// Most of what is left of a start is copying pages that are read first and written then. Which these are is known when the picture is
+// taken (csrc/picture.py tries): one call copies a range of them for less than half. An older kernel says EINVAL and faults.
+static void populate(int argc, char **argv)
+{
+    int which = 0;
+    for (int i = 1; i < argc; i++)
+        which |= !strcmp(argv[i], "create") || !strcmp(argv[i], "run") || !strcmp(argv[i], "exec");
+    for (int i = 0; i < HOT && picture.hot[which][i].size; i++)
+        if (madvise((void *)(uintptr_t)picture.hot[which][i].from, picture.hot[which][i].size, MADV_POPULATE_WRITE))
+            return;
+}
+
 // Called from no Python frame, with everything imported. The file: where the memory begins, where it ends, where `hot` is; then it.
 void picture_take(PyObject *boot, const char *path)
 {
@@ -268,12 +280,11 @@ static int fill_environ(void)
 }
 
 // What belongs to the process: its thread, its environment. pyrunc.boot, or NULL if there is no picture in this file.
-PyObject *picture_resume(void)
+PyObject *picture_resume(int argc, char **argv)
 {
     if (!picture.boot)
         return NULL;
-    for (int i = 0; i < HOT && picture.hot[i].size; i++) // one call instead of a fault for each page
-        madvise((void *)(uintptr_t)picture.hot[i].from, picture.hot[i].size, MADV_POPULATE_WRITE);
+    populate(argc, argv);
     set_thread(PyThread_get_thread_ident(), PyThread_get_thread_native_id(), picture.thread);
     if (PyThread_tss_create(thread_key()) || PyThread_tss_set(thread_key(), picture.thread) || fill_environ()) {
         dprintf(2, "pyrunc: no memory to start\n");

@@ -3,4 +3,4 @@
 
 void picture_begin(void);
 void picture_take(PyObject *boot, const char *path) __attribute__((noreturn));
-PyObject *picture_resume(void);
+PyObject *picture_resume(int argc, char **argv);

@@ -5,6 +5,7 @@ included. So strip(1), objcopy(1) and the kernel need know nothing of it.
 """
 
 import bisect
+import ctypes
 import os
 import pathlib
 import struct
@@ -14,6 +15,8 @@ PT_LOAD, PT_TLS, PF_W, SHT_PROGBITS, SHT_NOBITS, SHF_TLS = 1, 7, 2, 1, 8, 0x400
 HEADER = "<16sHHIQQQIHHHHHH"
 SEGMENT = "<IIQQQQQQ"
 SECTION = "<IIQQQQIIQQ"
+PAGE = 4096
+HOT = 128  # rows of a table in picture.c
 TRIES = 3  # a number may look like an address; at other addresses another one does
 
 
@@ -24,15 +27,27 @@ class Unsound(Exception):
 def make(program, out):
     """Let `program` take its picture, look through it, and write to `out` a copy of `program` that starts from it."""
     for left in reversed(range(TRIES)):
-        start, memory, maps, _hot = take(program, pathlib.Path(f"{out}.memory"))
+        start, memory, maps, table = take(program, pathlib.Path(f"{out}.memory"))
         found = foreign(start, memory, maps)
         if not found:
             break
         if not left:
             raise Unsound(f"{len(found)} words of the picture point out of it: {', '.join(found[:6])}")
-    image = replace_data(bytearray(pathlib.Path(program).read_bytes()), start, memory)
-    pathlib.Path(out).write_bytes(image)
-    os.chmod(out, 0o755)
+    original = pathlib.Path(program).read_bytes()
+    write(out, replace_data(bytearray(original), start, memory))
+    try:
+        hot = hot_ranges(out, start, start + len(memory))
+    except (OSError, subprocess.SubprocessError) as err:  # nobody may trace here: slower, not worse
+        print(f"the picture is not laid out: {err}")
+        return
+    at = table - start
+    write(out, replace_data(bytearray(original), start, memory[:at] + hot + memory[at + len(hot):]))
+
+
+def write(path, image):
+    pathlib.Path(path).unlink(missing_ok=True)
+    pathlib.Path(path).write_bytes(image)
+    os.chmod(path, 0o755)
 
 
 def take(program, path):
@@ -67,6 +82,58 @@ def foreign(start, memory, maps):
         if i >= 0 and word < places[i][1]:
             found.append(f"{start + 8 * at:#x} to {places[i][2]}+{word - places[i][0]:#x}")
     return found
+
+
+def hot_ranges(program, low, high):
+    """The tables of picture.c: what is written to by every verb that was tried, and by what leads to a process, without one."""
+    low &= -PAGE
+    root = f"{program}.root"
+    nothing = [written([program, "--root", root, *words], low, high) for words in (["state", "x"], ["kill", "x"], ["list"], ["--version"])]
+    bundle = pathlib.Path(f"{program}.bundle")
+    (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
+    subprocess.run([program, "spec", "--bundle", bundle], check=True)
+    explained = written([program, "--root", root, "explain", "--bundle", bundle], low, high)
+    (bundle / "config.json").unlink()
+    (bundle / "rootfs").rmdir()
+    bundle.rmdir()
+    tables = (set.intersection(*nothing), explained)
+    return b"".join(b"".join(struct.pack("<QQ", *row) for row in ranges(pages)).ljust(16 * HOT, b"\0") for pages in tables)
+
+
+def ranges(pages, gap=0):
+    """[(address, size)] of these pages, at most HOT: pages between two that are close are taken as well, if need be."""
+    found = []
+    for page in sorted(pages):
+        if found and page - sum(found[-1]) <= gap * PAGE:
+            found[-1] = (found[-1][0], page + PAGE - found[-1][0])
+        else:
+            found.append((page, PAGE))
+    return found if len(found) <= HOT else ranges(pages, gap + 1)
+
+
+def written(argv, low, high):
+    """The pages between two addresses that a run of `argv` has of its own when it ends: ptrace(2), proc_pid_pagemap(5)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long] * 4
+    traceme, cont, setoptions, trace_exit, exiting = 0, 7, 0x4200, 0x40, 6
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={},
+                             preexec_fn=lambda: libc.ptrace(traceme, 0, 0, 0))
+    try:
+        _, status = os.waitpid(child.pid, 0)
+        if not os.WIFSTOPPED(status) or libc.ptrace(setoptions, child.pid, 0, trace_exit):
+            raise OSError("ptrace is not allowed")
+        while os.WIFSTOPPED(status) and status >> 16 != exiting:
+            signal = os.WSTOPSIG(status)
+            libc.ptrace(cont, child.pid, 0, 0 if signal == 5 else signal)
+            _, status = os.waitpid(child.pid, 0)
+        with open(f"/proc/{child.pid}/pagemap", "rb") as pagemap:
+            pagemap.seek(low // PAGE * 8)
+            words = struct.unpack(f"<{(high - low) // PAGE}Q", pagemap.read((high - low) // PAGE * 8))
+    finally:
+        child.kill()
+        libc.ptrace(cont, child.pid, 0, 0)  # who stands at his exit does not hear even that
+        child.wait()
+    return {low + i * PAGE for i, word in enumerate(words) if word >> 63 and not word >> 61 & 1}  # in memory, not the file's
 
 
 def replace_data(image, start, memory):
