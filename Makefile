@@ -209,10 +209,11 @@ define go-build
 	GOWORK=off CGO_ENABLED=0 $(go-tool) build -modfile=$@.part/go.mod -mod=mod -buildvcs=false -trimpath -ldflags='-s -w' -o $(3) $(4)
 endef
 
+ROUNDS ?= 200
 BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
 
 bench: bench-packages build $(RUNC_NEW)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/bench.py
+	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/bench.py --rounds $(ROUNDS) --svg docs/bench.svg
 
 # Idle containers: how many, at what cost. DENSITY="--count 100" for fewer.
 density: bench-packages build $(RUNC_NEW)

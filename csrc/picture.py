@@ -8,6 +8,7 @@ import bisect
 import ctypes
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 
@@ -87,16 +88,15 @@ def foreign(start, memory, maps):
 def hot_ranges(program, low, high):
     """The tables of picture.c: what is written to by every verb that was tried, and by what leads to a process, without one."""
     low &= -PAGE
-    root = f"{program}.root"
-    nothing = [written([program, "--root", root, *words], low, high) for words in (["state", "x"], ["kill", "x"], ["list"], ["--version"])]
-    bundle = pathlib.Path(f"{program}.bundle")
+    root, bundle = f"{program}.root", pathlib.Path(f"{program}.bundle")
     (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
-    subprocess.run([program, "spec", "--bundle", bundle], check=True)
-    explained = written([program, "--root", root, "explain", "--bundle", bundle], low, high)
-    (bundle / "config.json").unlink()
-    (bundle / "rootfs").rmdir()
-    bundle.rmdir()
-    tables = (set.intersection(*nothing), explained)
+    try:
+        subprocess.run([program, "spec", "--bundle", bundle], check=True, timeout=30)  # that it runs at all, too
+        verbs = (["state", "x"], ["kill", "x"], ["list"], ["--version"], ["explain", "--bundle", bundle])
+        *harmless, explained = [written([program, "--root", root, *words], low, high) for words in verbs]
+    finally:
+        shutil.rmtree(bundle)
+    tables = (set.intersection(*harmless), explained)
     return b"".join(b"".join(struct.pack("<QQ", *row) for row in ranges(pages)).ljust(16 * HOT, b"\0") for pages in tables)
 
 

@@ -1,8 +1,9 @@
 """How long each verb takes, for pyrunc, runc and crun: `make bench`, or `bench.py [--rounds N]`.
 
-Every round runs every verb of every runtime once, in turn, so that the noise of the machine falls on all alike; the
-table shows medians in milliseconds and, in brackets, the ratio to Debian's runc. Timed is posix_spawn to wait4. "exec loop"
-is one of ten in a row in the same container, the first of a container being "exec".
+Every round runs every verb of every runtime once, in turn, so that the noise of the machine falls on all alike. Timed is posix_spawn
+to wait4, by the clock and by the CPU time of the process and of those it waited for. The tables show milliseconds and, in
+brackets, the ratio to Debian's runc: the median, and the least by the clock, which noise cannot have made. "exec loop" is one of ten in
+a row in the same container, the first of a container being "exec". --svg draws the medians.
 
 PYRUNC and RUNC_NEW name the binaries to measure (default build/venv/bin/pyrunc and build/bin/runc-1.5.2). crun refuses a
 host with both cgroup versions: there it is measured in a mount namespace of this program's own, where cgroup2 is hidden;
@@ -80,19 +81,19 @@ def config(args):
 
 
 def timed(argv):
-    """Seconds from posix_spawn to the end of the process."""
+    """(seconds from posix_spawn to the end of the process, seconds of CPU)."""
     actions = [(os.POSIX_SPAWN_DUP2, DEVNULL, fd) for fd in (0, 1)]
     begin = time.perf_counter()
     pid = os.posix_spawn(argv[0], argv, {"PATH": PATH}, file_actions=actions)
-    _, status, _ = os.wait4(pid, 0)
+    _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - begin
     if status:
         raise RuntimeError(f"{' '.join(argv)}: exit {os.waitstatus_to_exitcode(status)}")
-    return seconds
+    return seconds, usage.ru_utime + usage.ru_stime
 
 
 def one_round(binary, base, container):
-    """{verb: seconds}; whatever fails, the container is gone afterwards."""
+    """{verb: (seconds, seconds of CPU)}; whatever fails, the container is gone afterwards."""
     state = base / pathlib.Path(binary).name
     begin = [binary, "--root", str(state)]
     short, long_ = str(base / "short"), str(base / "long")
@@ -102,7 +103,8 @@ def one_round(binary, base, container):
         times["state"] = timed([*begin, "state", container])
         times["start"] = timed([*begin, "start", container])
         times["exec"] = timed([*begin, "exec", container, "/bin/true"])
-        times["exec loop"] = sum(timed([*begin, "exec", container, "/bin/true"]) for _ in range(LOOP)) / LOOP
+        loop = [timed([*begin, "exec", container, "/bin/true"]) for _ in range(LOOP)]
+        times["exec loop"] = tuple(sum(column) / LOOP for column in zip(*loop))
         times["kill"] = timed([*begin, "kill", container, "KILL"])
         wait_until_stopped(begin, container)
         times["delete"] = timed([*begin, "delete", container])
@@ -170,7 +172,7 @@ class Hidden:
 
 
 def measure(runtimes, rounds, base):
-    """{name: {verb: [seconds]}}; a runtime that fails in the first round is left out, saying why."""
+    """{name: {verb: [(seconds, seconds of CPU)]}}; a runtime that fails in the first round is left out, saying why."""
     helpers = {name: Hidden(binary, base) for name, binary in runtimes if name == "crun" and os.path.exists(HYBRID)}
     times = {name: {verb: [] for verb in VERBS} for name, _ in runtimes}
     for number in range(rounds + 1):
@@ -194,20 +196,59 @@ def measure(runtimes, rounds, base):
     return times
 
 
-def table(times):
-    medians = {name: {verb: statistics.median(values) * 1000 for verb, values in by.items()} for name, by in times.items()}
-    reference = next(iter(medians.values()))
-    lines = [f"{'ms (ratio)':12}" + "".join(f"{verb:>15}" for verb in VERBS)]
-    for name, by in medians.items():
+FIGURES = {
+    "wall, median": lambda rows: statistics.median([wall for wall, _ in rows]),
+    "wall, least": lambda rows: min(wall for wall, _ in rows),
+    "CPU, median": lambda rows: statistics.median([cpu for _, cpu in rows]),
+}
+
+
+def figures(times, of):
+    """{name: {verb: milliseconds}}"""
+    return {name: {verb: FIGURES[of](rows) * 1000 for verb, rows in by.items()} for name, by in times.items()}
+
+
+def table(times, of):
+    found = figures(times, of)
+    reference = next(iter(found.values()))
+    lines = [f"{of:13}" + "".join(f"{verb:>15}" for verb in VERBS)]
+    for name, by in found.items():
         cells = (f"{by[verb]:.1f} ({by[verb] / reference[verb]:.2f})" for verb in VERBS)
-        lines.append(f"{name:12}" + "".join(f"{cell:>15}" for cell in cells))
-    return "\n".join(lines)
+        lines.append(f"{name:13}" + "".join(f"{cell:>15}" for cell in cells))
+    return "\n".join(lines) + "\n"
+
+
+COLOURS = {"pyrunc": "#2b6cb0", "crun": "#a0a0a0", "runc 1.1.5": "#d0b070", "runc new": "#c09050"}
+
+
+def drawing(times):
+    """Medians by the clock as an SVG: a group of bars for each verb, a bar for each runtime."""
+    found = figures(times, "wall, median")
+    bar, gap, left, top, high = 15, 22, 44, 40, 220
+    group = bar * len(found) + gap
+    most = max(value for by in found.values() for value in by.values())
+    parts = [f'<text x="{left}" y="16">milliseconds from start to end of a command, medians</text>']
+    for n, (name, by) in enumerate(found.items()):
+        colour = COLOURS.get(name, "#808080")
+        parts.append(f'<rect x="{left + 110 * n}" y="23" width="10" height="10" fill="{colour}"/>'
+                     f'<text x="{left + 14 + 110 * n}" y="32">{name}</text>')
+        for i, verb in enumerate(VERBS):
+            height = by[verb] / most * high
+            x, y = left + gap / 2 + i * group + n * bar, top + high - height
+            parts.append(f'<rect x="{x:.0f}" y="{y:.1f}" width="{bar - 2}" height="{height:.1f}" fill="{colour}"/>'
+                         f'<text x="{x + bar / 2 - 1:.0f}" y="{y - 2:.1f}" font-size="7" text-anchor="middle">{by[verb]:.1f}</text>')
+    parts += [f'<text x="{left + i * group + group / 2:.0f}" y="{top + high + 15}" text-anchor="middle">{verb}</text>'
+              for i, verb in enumerate(VERBS)]
+    width, height = left + group * len(VERBS), top + high + 24
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="11">\n'
+            f'<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--json", help="write all times, in seconds, to this file")
+    parser.add_argument("--svg", help="draw the medians into this file")
     options = parser.parse_args()
     if os.geteuid():
         sys.exit("bench: must run as root, it makes containers")
@@ -219,7 +260,10 @@ def main():
             times = measure(find_runtimes(), options.rounds, base)
         finally:
             os.chown("/dev/null", owner.st_uid, owner.st_gid)  # crun 1.8.1 gives it to the container's user
-    print(table(times))
+    for of in FIGURES:
+        print(table(times, of))
+    if options.svg:
+        pathlib.Path(options.svg).write_text(drawing(times))
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(times))
 

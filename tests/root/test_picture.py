@@ -46,6 +46,8 @@ def live(pyrunc, place):
     config = json.loads((bundle / "config.json").read_text())
     config["process"] |= {"terminal": False, "args": ["sleep", "100"]}
     (bundle / "config.json").write_text(json.dumps(config))
+    (place / "broken/rootfs").mkdir(parents=True)
+    (place / "broken/config.json").write_text(json.dumps({**config, "hostname": 7, "mounts": {}, "process": {"cwd": []}}))
     begin = [pyrunc, "--root", place / "root"]
     with open(os.devnull, "r+b") as null:
         subprocess.run([*begin, "run", "-d", "-b", bundle, name], stdin=null, stdout=null, check=True, timeout=30)
@@ -97,6 +99,7 @@ COMMANDS = {
     "no such container": ["--root", "{root}", "state", "nope"],
     "features": ["features"],
     "validate": ["validate", "-b", "{bundle}"],
+    "validate what has faults": ["validate", "-b", "{broken}"],  # imports what no picture can hold
     "explain": ["explain", "-b", "{bundle}"],
     "no command": ["blah"],
     "no text": ["--root", "{root}", "state", b"\xff\xfe".decode("utf-8", "surrogateescape")],
@@ -104,7 +107,7 @@ COMMANDS = {
 
 
 def words_of(command, place, live):
-    return [word.format(root=place / "root", live=live, bundle=place / "bundle") for word in COMMANDS[command]]
+    return [word.format(root=place / "root", live=live, bundle=place / "bundle", broken=place / "broken") for word in COMMANDS[command]]
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,18 @@ def test_dumps_keeps_bytes_that_are_no_utf_8_readable():
     assert jsonio.dumps(b"/a\xff".decode("utf-8", "surrogateescape")) == '"/a\\udcff"'
 
 
+def test_a_byte_that_is_no_utf_8_comes_back_from_what_we_wrote_ourselves_and_only_from_there():
+    name = b"/a\xff\xc3".decode("utf-8", "surrogateescape") + "\u00e9"
+    written = jsonio.dumps({"a": name}).encode()
+    assert jsonio.loads(written, errors="surrogateescape") == {"a": name}
+    for document in (written, b'["\\udc80"]'):
+        with pytest.raises(Error, match="half of a surrogate pair"):
+            jsonio.loads(document)
+    for document in (b'["\\ud800"]', b'["\\udc7f"]', b'["\\udd00"]', b'["\xed\xb2\x80"]'):
+        with pytest.raises(Error):
+            jsonio.loads(document, errors="surrogateescape")
+
+
 SEEDS = ('{"a": [1, 2.5, {"b": "x\\u00e9", "c": null}], "d": -0, "e": true}', '[[], {}, "", "\\ud83d\\ude00", 1E+2]')
 SPOILS = st.sampled_from(list('{}[]",:\\0123456789.eE+-untrfals \t\n\x00\x1f') + ["NaN", "\\u", '"a":1,', "\ud7ff"])
 
