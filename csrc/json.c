@@ -11,7 +11,7 @@
 struct reader {
     const char *at, *end;
     Py_ssize_t depth, members; // what is still allowed of the one, what is allowed of the other
-    int bytes;                 // whether \\udc80 to \\udcff may stand alone, for a byte that is no UTF-8 (PEP 383)
+    int bytes;                 // whether \udc80 to \udcff may stand alone, for a byte that is no UTF-8 (PEP 383)
     int lone;                  // whether one did, in this string
 };
 

@@ -82,7 +82,7 @@ class Container:
         fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK, dir_fd=self.dirfd)
         try:
             parts, left = [], MAX_BYTES
-            while left > 0 and (part := posix.read(fd, min(left, 1 << 20))):
+            while left > 0 and (part := posix.read(fd, min(left, 1 << 16))):
                 parts.append(part)
                 left -= len(part)
             return b"".join(parts)
