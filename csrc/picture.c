@@ -119,11 +119,11 @@ void *__wrap_realloc(void *p, size_t n)
     if (!p)
         return __wrap_malloc(n);
     if (!is_ours(p))
-        return __real_realloc(p, n ? n : 1);
+        return __real_realloc(p, n);
     size_t had = *room(p);
     if (n <= had && (n >= had / 2 || !free_blocks))
         return p;
-    void *q = __wrap_malloc(n ? n : 1);
+    void *q = __wrap_malloc(n);
     if (!q)
         return NULL;
     memcpy(q, p, had < n ? had : n);
