@@ -57,7 +57,8 @@ def spawn(fds, base=3, cgroup=-1, flags=0, stdio=AS_THEY_ARE):
     Returns (pid, pidfd).
     """
     pidfd = ffi.new("int *")
-    pid = check(lib.k_spawn(cgroup, flags, base, ffi.new("int[]", fds), len(fds), stdio, pidfd), "clone3 init")
+    pid = check(lib.k_spawn(cgroup, flags, base, ffi.new("int[]", fds), len(fds), ffi.new("int[]", stdio), pidfd),
+                "clone3 init")
     return pid, pidfd[0]
 
 

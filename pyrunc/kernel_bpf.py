@@ -26,7 +26,8 @@ def device_load(program):
 def device_query(cgroup):
     """Ids of the device programs attached to exactly this cgroup, oldest first."""
     ids = ffi.new("uint32_t[]", MAX_ATTACHED)
-    return list(ids[0:check(lib.k_bpf_device_query(cgroup, ids, MAX_ATTACHED), "query the device filters")])
+    count = check(lib.k_bpf_device_query(cgroup, ids, MAX_ATTACHED), "query the device filters")
+    return [ids[i] for i in range(count)]
 
 
 def device_open(program_id):

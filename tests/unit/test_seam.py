@@ -1,5 +1,6 @@
 """csrc/seam.c beside cffi's module of the same declarations: what the linked program calls is what the checkout calls."""
 
+import ast
 import importlib.machinery
 import importlib.util
 import os
@@ -41,7 +42,7 @@ def integers(ffi, lib):
 
 def texts(ffi, lib):
     text, empty = ffi.new("char[]", b"abc"), ffi.new("char[]", 4)
-    raw = ffi.new("uint8_t[]", 4)
+    raw = ffi.new("uint32_t[]", 1)
     vector = ffi.new("char *[]", [text, ffi.NULL])
     return [ffi.string(text), len(text), ffi.string(empty), text[1], bytes(ffi.buffer(text, 2)), bytes(ffi.buffer(raw, 4)),
             ffi.string(vector[0]), vector[1] == ffi.NULL, vector[0] == ffi.NULL, raw[0]]
@@ -95,8 +96,8 @@ REFUSED = {
     "too large for anything": lambda ffi, lib: lib.k_openat2(-1, b"/", 2**64, 0, 0),
     "no number": lambda ffi, lib: lib.k_nstype("1"),
     "a float": lambda ffi, lib: lib.k_nstype(1.0),
-    "str for bytes": lambda ffi, lib: lib.k_umount("/nonexistent"),
-    "None for a pointer": lambda ffi, lib: lib.k_umount(None),
+    "str for bytes": lambda ffi, lib: lib.k_openat2(-1, "/nonexistent", 0, 0, 0),
+    "None for a pointer": lambda ffi, lib: lib.k_openat2(-1, None, 0, 0, 0),
     "another pointer": lambda ffi, lib: lib.k_socketpair(ffi.new("uint64_t[2]")),
     "another struct": lambda ffi, lib: lib.k_recv(0, ffi.new("struct fg_task *")),
     "bytes for ints": lambda ffi, lib: lib.k_socketpair(b"12345678"),
@@ -123,6 +124,21 @@ def test_what_does_not_fit_is_refused_by_both_ways(seam, how):
     for module in (seam, _native):
         with pytest.raises((TypeError, OverflowError, IndexError, AttributeError, ValueError, RuntimeError, _ffi_error())):
             REFUSED[how](module.ffi, module.lib)
+
+
+def test_kernel_modules_use_nothing_of_cffi_that_the_seam_does_not_have():
+    """Slices of an array, assignments into one, and Python's sequences as arguments."""
+    for path in sorted((ROOT / "pyrunc").glob("kernel*.py")):
+        for function in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]:
+            made = {ast.unparse(node.targets[0]) for node in ast.walk(function)
+                    if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("ffi.new(")}
+            for node in ast.walk(function):
+                if isinstance(node, ast.Subscript) and ast.unparse(node.value) in made:
+                    assert isinstance(node.ctx, ast.Load) and not isinstance(node.slice, ast.Slice), f"{path.name}:{node.lineno}"
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ffi":
+                    assert node.attr in ("new", "buffer", "string", "NULL"), f"{path.name}:{node.lineno}"
+                if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("lib."):
+                    assert not [arg for arg in node.args if isinstance(arg, (ast.List, ast.Tuple))], f"{path.name}:{node.lineno}"
 
 
 def _ffi_error():
