@@ -161,8 +161,8 @@ def answers(out):
     """Whether what came out works, wherever the kernel puts its stack and libraries."""
     for environment in ({}, dict(os.environ), {"TZ": "Asia/Tokyo", "LC_ALL": "C", "X": "x" * 100000}):
         told = subprocess.run([out, "--version"], capture_output=True, text=True, timeout=30, check=False, env=environment)
-        if not told.stdout.startswith("pyrunc version ") or told.returncode:
-            raise OSError(f"{out} does not start: {told.stderr}")
+        if not told.stdout.startswith("pyrunc version ") or told.returncode or told.stderr:
+            raise OSError(f"{out} does not start as it should: {told.stderr!r}")
 
 
 class BuildExt(build_ext):

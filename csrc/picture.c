@@ -33,7 +33,7 @@
 
 enum { ARENA = 48 << 20, LARGE = 1 << 20, HOT = 128 };
 
-extern char __data_start, _edata;
+extern char __data_start;
 extern char **environ;
 
 static char arena[ARENA] __attribute__((aligned(4096)));
@@ -174,16 +174,6 @@ static Py_tss_t *thread_key(void)
 #endif
 }
 
-// CPython 3.13 has mimalloc in it, which notes the address of the thread that made its heap; with a GIL nobody asks for it. 0: none.
-static void forget_heap_owner(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    for (uintptr_t *word = (uintptr_t *)(void *)&__data_start; (char *)word < &_edata; word++)
-        if (*word == (uintptr_t)__builtin_thread_pointer())
-            *word = 0;
-#endif
-}
-
 static void write_all(int fd, const char *at, size_t n)
 {
     while (n) {
@@ -252,7 +242,6 @@ void picture_take(PyObject *boot, const char *path)
         }
     int fd = create(path, "");
     set_thread(0, 0, NULL);
-    forget_heap_owner();
     *thread_key() = (Py_tss_t)Py_tss_NEEDS_INIT;
     stdin = stdout = stderr = NULL; // copies in our .bss, which ld.so fills in every process
     environ = NULL;

@@ -101,8 +101,9 @@ def test_other_versions_of_cpython_make_a_program_that_works(tmp_path, python):
     python = tmp_path / "venv/bin/python"
     subprocess.run([python, "-m", "pip", "install", "-q", "setuptools>=65", "cffi>=1.15"], check=True)
     program, said = build(tmp_path, python)
-    archive = subprocess.run([python, "-c", "import sysconfig as s; print(s.get_config_var('LIBRARY'))"], capture_output=True, text=True).stdout
-    assert kind(program) == ("snapshot" if archive.strip().endswith(".a") else "shared"), said
+    # in 3.13 mimalloc's constructor notes its thread in the program's data, and would run over the picture once more
+    version = subprocess.run([python, "--version"], capture_output=True, text=True).stdout
+    assert kind(program) == ("static" if "3.13" in version else "snapshot"), said
     assert works(program, tmp_path)
 
 
