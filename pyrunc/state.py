@@ -558,6 +558,12 @@ def _facts(value):
         type(value.get("cgroup_root")) is str and _text(value.get("resctrl", "")) and type(value.get("euid")) is int
 
 
+def _request(value):
+    """Plain values, but for the bind sources that lie below the root."""
+    return type(value) is dict and all([
+        _object(_text)(item) if key == "inside" else type(item) in (str, int, bool) for key, item in value.items()])
+
+
 def _host_mounts(value):
     pair = _whole(U64)
     return type(value) is dict and all([type(value.get(key, [])) is list for key in ("before", "made")]) and \
@@ -569,7 +575,7 @@ U64 = (1 << 64) - 1
 KINDS = {
     "init_process_pid": _whole((1 << 31) - 1), "init_process_start": _whole(U64), "created": _text, "bundle": _text, "rootfs": _text,
     "annotations": _object(lambda item: type(item) is str), "cgroup": _below, "cgroup_v1": _rows(_below), "unit": _unit,
-    "facts": _facts, "pid_shared": _is(bool), "marked": _is(bool), "request": _object(lambda item: type(item) in (str, int, bool)),
+    "facts": _facts, "pid_shared": _is(bool), "marked": _is(bool), "request": _request,
     "resctrl": lambda value: _texts(value) and bool(value), "resctrl_made": _names, "mounts": _texts, "host_mounts": _host_mounts,
     "resources": _is(dict), "cgroup_paths": _is(dict), "namespace_paths": _is(dict),
 }
