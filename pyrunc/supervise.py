@@ -21,8 +21,7 @@ O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posi
 NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
 EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, ENOTDIR, EMFILE, ENOSPC, EROFS, ELOOP = 1, 2, 8, 11, 13, 16, 20, 24, 28, 30, 40
 RLIMIT_NOFILE, SIGKILL = 7, 9
-
-
+PTMX = posix.makedev(5, 2)
 AT_THE_GATE_MS = 100  # a filter that refuses close(2) keeps init from telling us
 
 HINTS = {
@@ -30,14 +29,17 @@ HINTS = {
     ("SPAWN", EAGAIN): "the pids limit of the container's cgroup, or of its user, is reached",
     ("SPAWN", EBUSY): "the cgroup has given controllers to groups below it, so it takes no processes: exec --cgroup names one that does",
 }
-
-
-PTMX = posix.makedev(5, 2)
-# What init hands over at a SYNC, and the proof that it is that.
+# What init hands over at a SYNC, by its slot, and the proof that it is that.
 GENUINE = {
     "notify": lambda fd: posix.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify",
     "master": lambda fd: posix.fstat(fd).st_rdev == PTMX,
 }
+
+
+def genuine(slot, fd):
+    """Whether it is what the slot is for. Any other slot holds a tree: the root of a detached mount has no longer path than
+    this, and to one that is attached, as the host's root is, the kernel gives no id map."""
+    return GENUINE[slot](fd) if slot in GENUINE else posix.readlink(f"/proc/self/fd/{fd}") == "/"
 
 
 class Supervisor:
@@ -125,7 +127,7 @@ class Supervisor:
         if sync.role == "I":
             self._adopt(pid)
         if fds:
-            if not GENUINE[sync.slots[0]](fds[0]):
+            if not genuine(sync.slots[0], fds[0]):
                 raise Error(f"init has handed over something else than its {sync.slots[0]} descriptor")
             self.fds[sync.slots[0]] = fds[0]
         for op in ops:

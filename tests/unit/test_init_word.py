@@ -82,12 +82,23 @@ def test_any_failure_that_is_said_becomes_one_line(pair, op, err):
         assert error.message and "\n" not in error.message and 1 <= error.errno <= 4095
 
 
-@pytest.mark.parametrize("slot", ("notify", "master"))
+@pytest.mark.parametrize("slot", ("notify", "master", "m7"))
 @pytest.mark.parametrize("what", ("/dev/null", "/proc/self/status", "/dev/ptmx"))
 def test_a_descriptor_that_is_handed_over_is_what_it_is_for(slot, what):
     fd = os.open(what, os.O_RDONLY | os.O_NOCTTY)
-    assert supervise.GENUINE[slot](fd) == (slot == "master" and what == "/dev/ptmx")
+    assert supervise.genuine(slot, fd) == (slot == "master" and what == "/dev/ptmx")
     os.close(fd)
+
+
+@pytest.mark.parametrize("name", ("seccomp-notify", "terminal"))
+def test_a_sync_that_hands_over_another_descriptor_is_refused(pair, name):
+    walk = supervisor(pair, name)
+    walk.pid, walk.listener = os.getpid(), False
+    sync = next(op for op in walk.ops if op.name == "SYNC" and op.slots[0])
+    with open("/dev/null") as other:
+        socket.send_fds(pair[1], [record(sync.args[0])], [other.fileno()])
+    with pytest.raises(Error, match=f"something else than its {sync.slots[0]} descriptor"):
+        walk._serve(sync, [])
 
 
 def test_every_descriptor_that_a_plan_hands_over_has_its_proof():
