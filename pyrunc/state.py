@@ -480,9 +480,11 @@ def load(root, container, partial=False, damaged=False):
         found.data = _load(found)
     except Error:
         if not damaged:
+            posix.close(dirfd)  # `list` goes on to the next
             raise
         found.damaged = True
     if not found.data and not partial:
+        posix.close(dirfd)
         raise missing()
     return found
 

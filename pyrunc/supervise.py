@@ -574,7 +574,7 @@ def _device(sup, op):
         found = posix.fstat(fd)
         if found.st_mode & S_IFMT == mode & S_IFMT and (posix.major(found.st_rdev), posix.minor(found.st_rdev)) == (major, minor):
             return
-        posix.close(fd)
+        posix.close(sup.fds.pop(op.slots[0]))
     name, dirfd = op.slots[0], sup.container.dirfd
     try:
         posix.mknod(name, mode, posix.makedev(major, minor), dir_fd=dirfd)

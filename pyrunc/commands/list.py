@@ -35,16 +35,21 @@ def _rows(root):
     rows = []
     for name in state.every(root):
         try:
-            with state.load(root, name) as container:
-                row = container.describe()
-                row["owner"] = _owner(posix.fstat(container.dirfd).st_uid)
-            rows.append(row)
-            posix.close(container.dirfd)
+            rows.append(_row(root, name))
         except (Error, OSError) as err:
             if not _there(root, name):  # deleted while we looked
                 continue
             posix.write(2, f"load container {name}: {err}\n".encode("utf-8", "backslashreplace"))
     return rows
+
+
+def _row(root, name):
+    container = state.load(root, name)
+    try:
+        with container:
+            return {**container.describe(), "owner": _owner(posix.fstat(container.dirfd).st_uid)}
+    finally:
+        posix.close(container.dirfd)
 
 
 def _there(root, name):
