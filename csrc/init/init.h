@@ -12,6 +12,8 @@
 #include "../plan.h"
 #include "../sys.h"
 
+#define MNT_DETACH 2 /* umount2(2); the kernel's own header has it not */
+
 #ifdef PYRUNC_HOSTED /* tests: red zones, so that a buffer that runs into its neighbour is found */
 #define GAP(name) uint8_t gap_##name[64] __attribute__((aligned(8)));
 #else
@@ -75,6 +77,7 @@ static inline void produce(struct init *in, struct plan_op *op, int i, int fd)
 
 /* load.c */
 int plan_load(struct init *in, uint8_t *bytes, uint32_t size);
+void *zeroes(uint64_t size); /* memory that stays ours, or 0 */
 extern const struct op_info { const char *name, *roles, *slots, *args; op_fn *run; uint8_t sealed; } op_table[];
 extern const uint32_t op_count;
 
@@ -101,7 +104,7 @@ int open_parent(struct init *in, int root, const char *path, const char **last);
 /* op_sys.c: a read-only tmpfs of one inode, to cover something with */
 int new_mask_tree(struct init *in, const char *label);
 
-/* verify.c: a descriptor is what we think it is (security.md#C3) */
+/* verify.c: a descriptor is what we think it is */
 int is_type(int fd, uint32_t type);
 int verify_char(int fd, uint32_t major, uint32_t minor);
 int verify_dev(int fd, uint32_t type, uint32_t dev);

@@ -80,9 +80,11 @@ static int check_vec(struct init *in, uint32_t off)
 	return in->nvecs > VECS_MAX ? -EINVAL : 0;
 }
 
-static long zeroes(uint64_t size)
+void *zeroes(uint64_t size)
 {
-	return SYS6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long at = SYS6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at < 0 && at > -4096 ? 0 : (void *)at;
 }
 
 /*
@@ -92,11 +94,12 @@ static long zeroes(uint64_t size)
 static int place_vecs(struct init *in)
 {
 	uint32_t at = 0, i, j;
-	long area = in->nvecs ? zeroes(in->nvecs * sizeof *in->vecs) : 0;
 
-	if (area < 0 && area > -4096)
-		return (int)area;
-	in->vecs = (char **)area;
+	if (!in->nvecs)
+		return 0;
+	in->vecs = zeroes(in->nvecs * sizeof *in->vecs);
+	if (!in->vecs)
+		return -ENOMEM;
 	for (i = 0; i < in->head->nops; i++) {
 		struct plan_op *op = &in->ops[i];
 		const char *sig = op_table[op->code].args;
@@ -231,14 +234,12 @@ static int check_op(struct init *in, uint32_t i)
 static int place_slots(struct init *in)
 {
 	uint32_t i, nslots = in->head->nslots, nops = in->head->nops;
-	long area;
 
 	if (nslots > 4ull * nops || in->head->born > nslots)
 		return -EINVAL;
-	area = zeroes((uint64_t)nslots * sizeof *in->slot + nops / 8 + 1);
-	if (area < 0 && area > -4096)
-		return (int)area;
-	in->slot = (int *)area;
+	in->slot = zeroes((uint64_t)nslots * sizeof *in->slot + nops / 8 + 1);
+	if (!in->slot)
+		return -ENOMEM;
 	in->failed = (uint8_t *)(in->slot + nslots);
 	for (i = 0; i < in->head->born; i++)
 		in->slot[i] = 1;

@@ -3,13 +3,11 @@
  *
  * The one path outside a root slot is "/" itself. Targets are opened inside the root and used as descriptors; mounts are
  * made detached (fsmount, open_tree) and moved onto them, so that a rename between check and use finds nothing to
- * redirect (security.md#C1, CVE-2021-30465, CVE-2025-52881).
+ * redirect (CVE-2021-30465, CVE-2025-52881).
  */
 #include <linux/magic.h>
 #include "init.h"
 #include "../tree.h"
-
-#define MNT_DETACH 2
 
 int op_SLAVE(struct init *in, struct plan_op *op)
 {

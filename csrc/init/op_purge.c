@@ -7,23 +7,14 @@
  * Which they are, the kernel says (mountinfo): by type and mount id, not by path. It runs between MOVEROOT and CHROOT: the
  * container's tree is out of the way by then, and "/" is the host's still.
  */
-#include <linux/mman.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
 #include "init.h"
-#include "../tree.h"
 
-#define PROC_SUPER  0x9fa0
-#define TEXT_MIN    (1u << 20)
-#define MNT_DETACH  2
+#define TEXT_MIN (1u << 20) /* bytes of mountinfo that there is room for at first */
 
 struct entry { uint32_t id, parent; char *root, *point, *type; };
 struct table { struct entry *all; uint32_t n, own, size; char *text; };
-
-static void *area(uint64_t size)
-{
-	long at = SYS6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return at < 0 && at > -4096 ? 0 : (void *)at;
-}
 
 static long mount_id(int fd)
 {
@@ -259,8 +250,8 @@ static int purge_in(struct init *in, struct table *t, int mountinfo, int top)
 	uint64_t lines = t->size / 20 * sizeof *t->all;
 	int ret = -ENOMEM;
 
-	t->text = area(t->size);
-	t->all = area(lines);
+	t->text = zeroes(t->size);
+	t->all = zeroes(lines);
 	if (t->text && t->all)
 		ret = purge(in, t, mountinfo, top);
 	if (t->text)
@@ -288,7 +279,7 @@ int op_PURGE(struct init *in, struct plan_op *op)
 	ret = mountinfo = open_in(top, "proc/self/mountinfo", O_RDONLY, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 	if (mountinfo >= 0) {
 		in->step = STEP_VERIFY;
-		ret = verify_fs(mountinfo, PROC_SUPER);
+		ret = verify_fs(mountinfo, PROC_SUPER_MAGIC);
 		if (ret == 0)
 			while ((ret = purge_in(in, &t, mountinfo, top)) == -EFBIG && t.size < 1u << 30)
 				t.size *= 4;
