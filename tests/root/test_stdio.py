@@ -405,6 +405,23 @@ def test_who_stays_behind_does_not_hold_exec_and_has_pipes_without_another_end(r
         assert up.exec("/bin/sh", "-c", f"sleep 0.2; test -e /proc/{inner}/exe").code == 1
 
 
+def test_who_writes_on_and_on_does_not_hold_exec_though_the_output_is_slow(rt, up):
+    """While we wait for room in the FIFO, there is always something in the pipe again."""
+    os.mkfifo(rt.base / "slow")
+    reading = os.open(rt.base / "slow", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with opened(os.open(rt.base / "slow", os.O_WRONLY)) as fd:
+            running = rt.spawn("exec", up.id, "/bin/sh", "-c", "trap '' PIPE; busybox cat /dev/zero & sleep 0.3; exit 5", stdout=fd)
+        end = time.monotonic() + 6
+        while running.popen.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+            with contextlib.suppress(BlockingIOError):
+                os.read(reading, 16384)
+        assert running.popen.poll() == 5
+    finally:
+        os.close(reading)
+
+
 def test_a_hook_may_say_more_than_a_pipe_holds(rt):
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "busybox seq 1 60000"], "env": ["PATH=/bin"]}
     container = rt.container({"process": {"args": ["/bin/echo", "end"]}, "hooks": {"startContainer": [hook]}})
