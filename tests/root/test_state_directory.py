@@ -258,6 +258,25 @@ def test_no_verb_waits_for_what_lies_under_a_files_name(rt, name, kind):
     rt.assert_nothing_left()
 
 
+@pytest.mark.parametrize("name", ["state.json", "config.json", "exit.json"])
+def test_what_is_no_file_is_not_even_opened(rt, name):
+    """To open a FIFO lets go who waits for a reader; to open a device may rewind a tape, or start a watchdog."""
+    container, pid = started(rt)
+    blocked(container.directory / name, "fifo")
+    waiting = subprocess.Popen(["/bin/sh", "-c", 'exec 3> "$1"', "sh", container.directory / name])
+    wait_until(lambda: Path(f"/proc/{waiting.pid}/wchan").read_text() in ("wait_for_partner", "fifo_open"), what="nobody waits")
+    try:
+        if name == "exit.json":
+            container.kill("KILL").ok()
+            container.wait_stopped(pid)
+        for verb in [("state",), ("list",), ("exec", "/bin/true"), ("update", "--pids-limit", "50")]:
+            worded(call(container, *verb, timeout=5))
+        assert waiting.poll() is None
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
 def test_a_root_that_others_may_write_or_own_is_refused_by_every_verb(rt):
     container, _ = started(rt)
     for mode, owner, word in ((0o777, 0, "writable by others"), (0o1777, 0, "writable by others"), (0o775, (0, 1000), "writable by others"),
