@@ -16,11 +16,13 @@ from .paths import clean
 from .plan import create as compiler
 from .plan.optable import SAY_EXEC, SAY_FAIL
 
-ENXIO, ENOENT, EBADF, EAGAIN, ENOSYS = 6, 2, 9, 11, 38
-S_IFDIR, S_IFMT = 0o040000, 0o170000
-RESERVE = 1 << 20
+ENXIO, EBADF, EAGAIN, ENOSYS = 6, 9, 11, 38
+RESERVE = 1 << 20  # bytes
 LOCK_MS = 10000
 QUICK_MS = 50  # what has been killed ends sooner, unless a v1 freezer holds it
+SLICE_MS = 100  # how long an execve that nothing tells of goes unnoticed
+EXECVE_MS = 60000  # how long one may take, from a file system that is far away
+RECORDS_MAX = 8  # more than init has to say
 
 
 def absolute(path):
@@ -28,7 +30,7 @@ def absolute(path):
 
 
 def check_rootfs(config, bundle):
-    """The root must be a directory reached through no symlink (compat.md 2.1). Returns its absolute path."""
+    """The root must be a directory reached through no symlink. Returns its absolute path."""
     from .plan.rootfs import join
 
     path = clean(join(bundle, config["root"]["path"]))
@@ -488,11 +490,6 @@ def _await_exec(container, pidfd, gate, results, before):
                 except Error:  # one that it waits for in turn, its own or a hung call of the kernel's, is outside of our power
                     pass
                 raise error
-
-
-SLICE_MS = 100  # how long an execve that nothing tells of goes unnoticed
-EXECVE_MS = 60000  # how long one may take, from a file system that is far away
-RECORDS_MAX = 8  # more than init has to say
 
 
 def _glance(container):

@@ -1,4 +1,4 @@
-"""The verifier: what must hold for every plan, whatever the config (security.md 9). Pure; returns the broken rules.
+"""The verifier: what must hold for every plan, whatever the config. Pure; returns the broken rules.
 
 The compilers are trusted to emit the right ops; this is what makes the class of mistake impossible to ship: a property
 test runs it over generated configs, and deleting an op or a flag from a plan must be noticed here.
@@ -12,7 +12,7 @@ CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
 
 
 def violations(plan):
-    """[(rule number of security.md 9 or a word, op index, what)]; empty for a legal plan."""
+    """[(name of the rule, op index, what)]; empty for a legal plan."""
     found = []
     for rule in RULES:
         found += [(rule.__name__[1:], index, what) for index, what in rule(plan)]
@@ -20,7 +20,7 @@ def violations(plan):
 
 
 def _paths_are_relative(plan):
-    """1, 2: a path op of init names a root slot and a path without a leading slash or parent step."""
+    """A path op of init names a root slot and a path without a leading slash or parent step."""
     for op in plan.child_ops():
         slots, args = op.signature()
         if "path" not in args or op.name == "HOOK" or op.name == "TREE" and not op.slots[1]:
@@ -33,7 +33,7 @@ def _paths_are_relative(plan):
 
 
 def _proc_is_detached(plan):
-    """3: what is written below /proc goes through a procfs of our own, or where that is refused the container's, proved."""
+    """What is written below /proc goes through a procfs of our own, or where that is refused the container's, proved."""
     makers = _makers(plan)
     for op in plan.child_ops():
         if op.name in ("SYSCTL", "LABEL") and not makers.get(op.slots[0], {""}) <= {"NEWPROC", "OPENPROC"}:
@@ -53,7 +53,7 @@ def _masks_have_a_verified_source(plan):
 
 
 def _proc_and_sys_are_real(plan):
-    """5: a procfs or sysfs is attached where no symlink leads; what else is attached at /proc is proved to be a procfs."""
+    """A procfs or sysfs is attached where no symlink leads; what else is attached at /proc is proved to be a procfs."""
     made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name in ("FSMOUNT", "MOUNT")}
     for op in plan.child_ops():
         if op.name == "ATTACH" and made.get(op.slots[0]) in ("proc", "sysfs") and not op.args[1] & ATTACH_REAL_DIR:
@@ -73,7 +73,7 @@ def _bound_devices_are_proved(plan):
 
 
 def _slots_are_typed(plan):
-    """6: filled once (or again in place of a failure), before use, with what the op takes."""
+    """Filled once (or again in place of a failure), before use, with what the op takes."""
     kinds = {}
     for op in plan.ops:
         for (_, kind, made), slot in zip(op.signature()[0], op.slots):
@@ -103,7 +103,7 @@ def _phases_do_not_go_back(plan):
 
 
 def _dumpable_brackets_the_maps(plan):
-    """7: not traceable before the first setns; traceable only around the writing of the maps."""
+    """Not traceable before the first setns; traceable only around the writing of the maps."""
     state = 1
     for op in plan.child_ops():
         if op.name == "DUMPABLE":
@@ -140,7 +140,7 @@ def _a_unit_comes_first(plan):
 
 
 def _seccomp_order(plan):
-    """10: after NNP, or before the last CAPS; after it only ops that need no more than a filter must leave."""
+    """After NNP, or before the last CAPS; after it only ops that need no more than a filter must leave."""
     ops = plan.child_ops()
     filters = [op for op in ops if op.name == "SECCOMP"]
     if len(filters) > 1:
@@ -168,14 +168,14 @@ def _ids_order(plan):
 
 
 def _cwd_is_verified(plan):
-    """11: after the last CHDIR."""
+    """After the last CHDIR."""
     ops = [op.name for op in plan.child_ops()]
     if "VERIFY_CWD" not in ops or "CHDIR" in ops[ops.index("VERIFY_CWD"):]:
         yield plan.ops[-1].index, "working directory not verified after the last CHDIR"
 
 
 def _sealed_before_exec(plan):
-    """12: SEAL, and after it nothing that opens."""
+    """SEAL, and after it nothing that opens."""
     names = [op.name for op in plan.child_ops()]
     if "SEAL" not in names or names[-1] != "EXEC":
         yield plan.ops[-1].index, "no SEAL before EXEC"
@@ -269,7 +269,7 @@ def _what_is_handed_over_is_used(plan):
 RULES = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _bound_devices_are_proved,
     _slots_are_typed, _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _signals_end_a_waiting_init,
-    _a_unit_comes_first, _seccomp_order,
-    _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once, _a_moved_root_is_purged, _devices_move_before_hooks,
-    _first_process_forks_init, _nothing_of_the_hosts_crosses_the_fork, _what_is_handed_over_is_used,
+    _a_unit_comes_first, _seccomp_order, _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once,
+    _a_moved_root_is_purged, _devices_move_before_hooks, _first_process_forks_init, _nothing_of_the_hosts_crosses_the_fork,
+    _what_is_handed_over_is_used,
 )

@@ -210,7 +210,7 @@ def _system(plan, config, request, ns, mounts, own_dev):
     masked, readonly = linux.get("maskedPaths", []), linux.get("readonlyPaths", [])
     plan.add("I", "NULLFD", ("root",), source="default: stdio")
     process.working_directory(plan, proc)
-    process.stdio(plan, proc, own_dev, request)
+    process.stdio(plan, proc, own_dev)
     if request.get("pidfd_socket"):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("standard",), source="--pidfd-socket")

@@ -2,9 +2,9 @@
 
 `rules` is called by the plan compiler and `program` by the supervisor, through device_filter, which loads it.
 
-The list means what the v1 device controller made of it, because that is what profiles were written against (compat.md
-2.8): a default (deny, to begin with) and a set of exceptions; a rule of type `a` sets the default and clears the set. One
-that names a number, or allows less than all access, is no default but means both kinds, as crun has it (v1 opened everything).
+The list means what the v1 device controller made of it, because that is what profiles were written against: a
+default (deny, to begin with) and a set of exceptions; a rule of type `a` sets the default and clears the set. One that
+names a number, or allows less than all access, is no default but means both kinds, as crun has it (v1 opened everything).
 The policy starts closed, so that a list without a leading deny-all is not an allow-list of everything
 (GHSA-g54h-m393-cpwq). A rule that this model can't express, a hole in a wider rule, is an error and never ignored.
 

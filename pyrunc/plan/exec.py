@@ -121,7 +121,7 @@ def _inside(plan, ns, proc, linux, env, facts, request):
         fresh = plan.add("I", "NEWPROC", ("proc",), (), (EPERM,) if shared else (), source="default: detached proc")
         if shared:
             plan.add("I", "OPENPROC", ("proc", "root"), unless=fresh, source="container's /proc")
-    process.stdio(plan, proc, False, request)
+    process.stdio(plan, proc, False)
     if request.get("pidfd_socket"):
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("setns",), source="--pidfd-socket")

@@ -1,4 +1,4 @@
-"""The same properties in the files of v1 hierarchies (compat.md 2.6, 4.4): names, units and order are the kernel's. Pure."""
+"""The same properties in the files of v1 hierarchies: names, units and order are the kernel's. Pure."""
 
 from ..config.names import NO_SWAPPINESS
 from .limits_v2 import EINVAL, ENOENT, Write, cpuset, hugetlb, pids, rdma, text

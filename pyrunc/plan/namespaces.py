@@ -53,7 +53,6 @@ class Namespaces:
     def has_mapping(self):
         return bool(self.config.get("uidMappings"))
 
-
     def host_id(self, kind, number):
         """The id (kind: uid, gid) outside of a user namespace whose mappings are listed; 0 for one that has none."""
         if not self.private("user"):
@@ -137,8 +136,8 @@ def _setns(plan, ns, kind, tolerate=(), unless=None):
 
 
 def _new_user(plan, ns, facts):
-    """The parent writes the maps, and the clocks' offsets; for that, and only then, the process is dumpable
-    (security.md 9.7): the files are its owner's only while it is."""
+    """The parent writes the maps, and the clocks' offsets; for that, and only then, the process is dumpable:
+    the files are its owner's only while it is."""
     maps = [ns.config.get(key, []) for key in ("uidMappings", "gidMappings")]
     plan.source = ns.at["user"]
     plan.add("M", "UNSHARE", (), (USER,))

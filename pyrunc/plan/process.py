@@ -54,7 +54,7 @@ def working_directory(plan, process, at="/process"):
         plan.add("I", "MKDIR", ("root",), (path, 0o755), (EACCES, EPERM, EROFS), source=f"{at}/cwd")
 
 
-def stdio(plan, process, with_console, request):
+def stdio(plan, process, with_console):
     """A terminal, or what init was born with, given to the process's user."""
     if process.get("terminal"):
         _terminal(plan, process, with_console)

@@ -400,7 +400,7 @@ NOTHING_TO_RUN = mountopts.ATTR_NOSUID | mountopts.ATTR_NODEV | mountopts.ATTR_N
 
 
 def _cgroup1(plan, mount, facts, ns):
-    """v1: a tmpfs with one directory per hierarchy, and links for those that share one (compat.md 2.2)."""
+    """v1: a tmpfs with one directory per hierarchy, and links for those that share one."""
     attr, label = mount.options.attr_set, [f"context={mount.label}"] if mount.label else []
     plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755", *label], attr & ~RDONLY | NOTHING_TO_RUN, ""))
     plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o755))

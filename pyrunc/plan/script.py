@@ -11,6 +11,7 @@ from .optable import OPS
 
 LIST = 2  # `>>name:kind` of csrc/ops.def: the last of an op's slots stands for any number of them
 
+
 class Op:
     """One step. `slots` and `args` stand in the order of the op's signature; a slot is a name or None.
 

@@ -57,7 +57,7 @@ def credentials(plan, process, env, bpf, facts, ns, keep, at="/process", late_ap
     if nnp:
         plan.add("I", "NNP", source=f"{at}/noNewPrivileges")
     _identity(plan, process, env, facts, ns, at)
-    caps = process.get("capabilities", {})  # no object: no capability, never all of them ("Shocker", security.md 2.1)
+    caps = process.get("capabilities", {})  # no object: no capability, never all of them ("Shocker")
     without = lacking(ns, facts)
     sets = [mask(caps.get(name), without) for name in ("effective", "permitted", "inheritable")]
     final = caps_blob(*sets), mask(caps.get("ambient"), without)

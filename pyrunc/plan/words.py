@@ -16,10 +16,9 @@ STEP_WORDS = {
 }
 EPERM, ENOENT, ESRCH, EAGAIN, EACCES, EBUSY, EXDEV, ENOTDIR = 1, 2, 3, 11, 13, 16, 18, 20
 EISDIR, EINVAL, EMFILE, ENOSPC, ELOOP = 21, 22, 24, 28, 40
-CLONE_NEWPID = 0x20000000
-
-
 EPROTO, MAX_ERRNO = 71, 4095
+CLONE_NEWPID = 0x20000000
+RET, RET_ERRNO = 6, 5  # BPF_RET|BPF_K; SECCOMP_RET_ERRNO, its high half
 
 
 def errno_of(err):
@@ -68,9 +67,6 @@ def filtered(plan, op, errno):
             returns = [code[at + 4:at + 8] for at in range(0, len(code), 8) if code[at] == RET]
             return (RET_ERRNO << 16 | errno).to_bytes(4, "little") in returns
     return False
-
-
-RET, RET_ERRNO = 6, 5  # BPF_RET|BPF_K; SECCOMP_RET_ERRNO, its high half
 
 
 def hint(plan, op, errno):

@@ -4,7 +4,7 @@ Called by the supervisor (create, run), by `state` (frozen), `kill`, `delete` an
 
 Everything goes through a descriptor of the tree's root and names relative to it, one component at a time, without
 following links and without `..`: a group's name comes from config.json, and a path that leaves the tree would let a
-bundle write to files of the host (security.md#C1, GHSA-5g49-rx9x-qfc6). What a failing write says is the file, the
+bundle write to files of the host (GHSA-5g49-rx9x-qfc6). What a failing write says is the file, the
 value and the kernel's reason, because "invalid argument" alone has cost people days.
 
 Processes are not moved here by choice: the supervisor hands `dirfd()` to clone3(CLONE_INTO_CGROUP), so that nothing is
@@ -75,7 +75,7 @@ def of_process(pid):
 
 
 def path_for(cgroups_path, own_cgroup, container_id):
-    """The container's group as a path relative to the tree's root, without a leading slash. (Pure; compat.md 4.2.)
+    """The container's group as a path relative to the tree's root, without a leading slash. (Pure.)
 
     An absolute cgroupsPath counts from the root. A relative one, or none (then the id is the name), stands *beside*
     the runtime's own group, as with runc: a group that holds processes cannot have children with controllers.
@@ -342,7 +342,7 @@ class Cgroup:
 
     def frozen(self):
         """Is the group itself (not merely an ancestor) told to freeze, and has it? The rule of runc's `paused`."""
-        return self.read_or("cgroup.freeze", "0").strip() == "1" and self._event("frozen")
+        return self.held() and self._event("frozen")
 
     def held(self):
         """Told to freeze, whether or not all of it stands already."""
