@@ -9,7 +9,7 @@
  *   vec   u32 count, u32 0, count u64 offsets of strs   (8-aligned; the loader makes a char *[] of it)
  * A slot holds a descriptor from the op that fills it to the op that it ends with; its number is then used again, so
  * there are as many numbers as slots are open at once. Nothing is trusted: `plan_load` checks every offset, length and
- * slot, and that each slot has an end, before the first op runs (security.md#C8).
+ * slot, and that each slot has an end, before the first op runs.
  */
 #ifndef PYRUNC_PLAN_H
 #define PYRUNC_PLAN_H
@@ -64,7 +64,7 @@ enum step {
 };
 
 /* ATTACH flags */
-#define ATTACH_REAL_DIR 1u /* no symlink anywhere in the path, and the target is a directory (security.md#C2) */
+#define ATTACH_REAL_DIR 1u /* no symlink anywhere in the path, and the target is a directory */
 #define ATTACH_CLONE    2u /* the slot is an open file: clone it into a mount first */
 #define ATTACH_FILE     4u /* make the target as a file even if ... the tree is unknown (device binds) */
 #define ATTACH_IN_PROC  8u /* the target may lie on procfs: /proc itself, and the few files lxcfs covers */

@@ -221,7 +221,7 @@ int k_userns_maps(int userns, char *uid_map, char *gid_map, size_t size)
 	pid = syscall(SYS_clone3, &args, sizeof args);
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		prctl(PR_SET_DUMPABLE, 0); /* root in there must not look at this copy of us (security.md#C5) */
+		prctl(PR_SET_DUMPABLE, 0); /* root in there must not look at this copy of us */
 		ret = setns(userns, CLONE_NEWUSER) < 0 ? -errno : 0;
 		for (;;)
 			if (write(in[1], &ret, sizeof ret) == sizeof ret)

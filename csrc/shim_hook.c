@@ -2,7 +2,7 @@
  * Run one program of the host to its end, without Python between fork and exec.
  *
  * What subprocess would do, minus its 20 ms of import, its Python in the child and its habit of handing down what the
- * interpreter ignores (SIGPIPE, SIGXFSZ; security.md section 8). The child gets exactly argv, envp, cwd, three fds and
+ * interpreter ignores (SIGPIPE, SIGXFSZ). The child gets exactly argv, envp, cwd, three fds and
  * default signals. Called by pyrunc/kernel_hook.py with the GIL released; nothing here may call back into Python.
  *
  * stdin is a memfd (any length, no writer to serve, a hook that never reads it costs nothing). stdout and stderr are

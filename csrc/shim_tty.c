@@ -2,10 +2,10 @@
  * Terminals, and the foreground: wait for one process, pass signals on to it, and copy its terminal or its stdio.
  *
  * `run` and `exec` without --detach spend their life in fg_wait: one poll loop in C, entered with the GIL released.
- * Python's own signal handlers would run between bytecodes only, and never while a call blocks (security.md section 8).
+ * Python's own signal handlers would run between bytecodes only, and never while a call blocks.
  * Called by pyrunc/kernel_tty.py.
  *
- * Who sends what to whom (compat.md 1.7, 1.8):
+ * Who sends what to whom:
  *   SIGCHLD   wait for our children        SIGWINCH  copy the window size        SIGURG  nothing
  *   any other signal goes to the process through its pidfd
  *   fd 0 -> master (EOF just ends it, as in runc: a program with the terminal in raw mode must not see a stray ^D)

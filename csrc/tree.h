@@ -7,7 +7,7 @@
  *
  * Includers bring fcntl.h and statfs (libc's or the kernel's: they do not mix).
  * The same function serves the host side (shim_core.c, when privileged: in the host's view the container's tree is not
- * there, so that nothing in it can redirect a source, security.md CVE-2021-30465) and init (op TREE, rootless).
+ * there, so that nothing in it can redirect a source, CVE-2021-30465) and init (op TREE, rootless).
  */
 #ifndef PYRUNC_TREE_H
 #define PYRUNC_TREE_H

@@ -257,7 +257,7 @@ def _shown(filename):
 
 
 def version():
-    """go-runc and Docker read this (compat.md 1.2): one line with the word version, then `key: value`."""
+    """go-runc and Docker read this: one line with the word version, then `key: value`."""
     from . import __version__
     try:
         from ._build import COMMIT as commit

@@ -1,4 +1,4 @@
-"""The log: text or one JSON object a line, to stderr or a file that callers parse (compat.md 1.4). And stdout.
+"""The log: text or one JSON object a line, to stderr or a file that callers parse. And stdout.
 
 containerd takes the last line of level error, podman the whole file as one object: so in a JSON file
 warnings are held back until the command has succeeded, and a failure is exactly one line. Nothing here needs sys.stdout or

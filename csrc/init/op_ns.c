@@ -12,7 +12,7 @@ struct disposition { void (*handler)(int); unsigned long flags; void (*restorer)
 
 /*
  * SIGRESET: CPython ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across execve, so all 64
- * dispositions and the mask are put back first of all (security.md 8).
+ * dispositions and the mask are put back first of all.
  */
 int op_SIGRESET(struct init *in, struct plan_op *op)
 {

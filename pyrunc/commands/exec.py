@@ -154,7 +154,7 @@ def _process(template, options, command):
 
 
 def _whole(template, process):
-    """A process object of the caller's, completed by the container's where it says nothing (compat.md 1.10).
+    """A process object of the caller's, completed by the container's where it says nothing.
 
     noNewPrivileges is not completed: callers written in Go leave out what is false. An empty `capabilities` says none.
     """

@@ -1,4 +1,4 @@
-"""`update ID`: change the limits of a container. A write that fails takes back those before it (compat.md 1.13)."""
+"""`update ID`: change the limits of a container. A write that fails takes back those before it."""
 
 from .. import kernel, lifecycle, log, state
 from ..config import load

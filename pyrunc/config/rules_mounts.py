@@ -1,7 +1,7 @@
 """Rules for `mounts`, and for paths that are covered or read-only. See rules.py.
 
 Only what the config alone can tell: what a destination resolves to in the rootfs, and whether a bind's source over
-/proc is a procfs, is checked by those who do the mount (security.md#31133).
+/proc is a procfs, is checked by those who do the mount (CVE-2025-31133).
 """
 
 from ..paths import clean

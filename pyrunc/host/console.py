@@ -1,4 +1,4 @@
-"""Who gets the container's terminal: our caller's socket, or in the foreground our own terminal (compat.md 1.8, 1.9).
+"""Who gets the container's terminal: our caller's socket, or in the foreground our own terminal.
 
 Init makes the pty in the container and hands us its master. With --console-socket it is sent on and forgotten; in the
 foreground kernel_tty.wait copies it. Called by create, run and exec, imported before spawn; the socket module is

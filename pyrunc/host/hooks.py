@@ -1,4 +1,4 @@
-"""Hooks that run in the runtime's namespaces: prestart, createRuntime, poststart, poststop (compat.md 3.6).
+"""Hooks that run in the runtime's namespaces: prestart, createRuntime, poststart, poststop.
 
 Called by supervise (the first two, at a SYNC) and lifecycle (the others). createContainer and startContainer run in the
 container's namespaces: init runs them (op HOOK), here is only the state they get.

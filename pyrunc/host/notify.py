@@ -1,4 +1,4 @@
-"""NOTIFY_SOCKET: a container tells systemd that it is ready, sd_notify(3), through us (compat.md 1.7).
+"""NOTIFY_SOCKET: a container tells systemd that it is ready, sd_notify(3), through us.
 
 The container can't reach the host's socket, and systemd wouldn't believe its pid. So it gets a socket of ours:
 `create` makes the directory and the plan binds it read-only at /run/notify; `start` and `run` bind the socket in it,

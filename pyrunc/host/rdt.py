@@ -143,7 +143,7 @@ COUNTERS = {"mbm_stats": ("mbm_total_bytes", "mbm_local_bytes"), "cmt_stats": ("
 
 
 def stats(root, group, monitor=None):
-    """`intel_rdt` of a `stats` event, runc's names (compat.md 1.12): of the class, and what its monitoring group counts."""
+    """`intel_rdt` of a `stats` event, runc's names: of the class, and what its monitoring group counts."""
     own, top = text_of(f"{root}/{group}/schemata").splitlines(), text_of(f"{root}/schemata").splitlines()
     out = {}
     if enabled(root, "l3CacheSchema"):

@@ -1,4 +1,4 @@
-"""Limits hold, on whichever cgroup version each controller is; what runc writes, pyrunc writes (issue 4, Shows 1)."""
+"""Limits hold, on whichever cgroup version each controller is; what runc writes, pyrunc writes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The six kinds of hooks: order, namespaces, state on stdin, environment, time-outs, failures (compat.md 3.6)."""
+"""The six kinds of hooks: order, namespaces, state on stdin, environment, time-outs, failures."""
 
 import json
 import os
@@ -300,7 +300,7 @@ def test_an_interrupt_ends_a_startcontainer_hook_that_hangs(rt):
 
 
 def test_a_startcontainer_hook_without_env_has_the_programs(rt):
-    """Historical, and nvidia's hook relies on it (compat.md 3.2)."""
+    """Historical, and nvidia's hook relies on it."""
     patch, rootfs = inside("echo $MINE > /env")
     container = rt.container({"process": {"args": ["/bin/true"], "env": ["PATH=/bin", "MINE=yes"]}}, patch, rootfs=rootfs)
     container.run().ok()

@@ -1,4 +1,4 @@
-"""Mounts, devices, masked and read-only paths, as the container's own mountinfo has them (compat.md 2.2, 2.4, 2.5)."""
+"""Mounts, devices, masked and read-only paths, as the container's own mountinfo has them."""
 
 import os
 import subprocess
@@ -226,7 +226,7 @@ def test_a_read_only_bind_is_read_only_inside_and_writable_outside(rt, source):
 
 
 def test_a_bind_remount_sets_exactly_the_flags_asked_for(rt, source):
-    """compat.md 2.2: inherited flags are dropped once any option is given (source noexec + ro gives only ro)."""
+    """Inherited flags are dropped once any option is given (source noexec + ro gives only ro)."""
     subprocess.run(["mount", "-o", "remount,bind,noexec", source / "sub"], check=True)
     with_option = options_at(rt, "/mnt", add_mounts(bind(source / "sub", "/mnt", "ro"))).options
     without = options_at(rt, "/mnt", add_mounts(bind(source / "sub", "/mnt"))).options
@@ -831,7 +831,7 @@ def test_sysctls_are_set_in_the_containers_namespaces_only(rt, host):
 
 
 def test_a_sysctl_key_with_slashes_may_hold_a_dot(rt):
-    """`net/ipv4/conf/eth0.1/forwarding`: the first separator decides (compat.md 2.5); lo stands in for eth0.1."""
+    """`net/ipv4/conf/eth0.1/forwarding`: the first separator decides; lo stands in for eth0.1."""
     container = rt.container({"linux": {"sysctl": {"net/ipv4/conf/lo/forwarding": "1"}}},
                              attempt("read:/proc/sys/net/ipv4/conf/lo/forwarding"))
     assert container.run().ok().json()[0]["data"] == "1\n"

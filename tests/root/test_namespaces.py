@@ -1,4 +1,4 @@
-"""The eight namespaces: new, joined by path, absent; user-namespace mappings; terminals (compat.md 1.8, 1.9, 2.4)."""
+"""The eight namespaces: new, joined by path, absent; user-namespace mappings; terminals."""
 
 import fcntl
 import json

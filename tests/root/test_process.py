@@ -1,4 +1,4 @@
-"""config.json's process, seen by the process itself (compat.md 2.3), and exec (compat.md 1.10)."""
+"""config.json's process, seen by the process itself, and exec."""
 
 import json
 import os
@@ -391,7 +391,7 @@ def test_a_seccomp_filter_is_loaded_with_and_without_no_new_privileges(rt, nnp):
 
 
 def test_a_filter_may_forbid_nearly_everything_the_set_up_used(rt):
-    """After the filter is loaded the runtime itself needs next to nothing (security.md 6)."""
+    """After the filter is loaded the runtime itself needs next to nothing."""
     for nnp in (True, False):
         names = ["mount", "umount2", "pivot_root", "setns", "unshare", "openat2", "mknodat", "sethostname", "setgroups",
                  "getcwd", "chdir", "prctl", "setresuid", "setresgid", "capset", "fsopen", "move_mount", "socket", "dup3"]

@@ -1,4 +1,4 @@
-"""Containers of an ordinary user: maps, devices, /sys and /proc, cgroups, state, and how refusals read (compat.md 4.5, 5)."""
+"""Containers of an ordinary user: maps, devices, /sys and /proc, cgroups, state, and how refusals read."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""User namespaces that root makes or joins: mappings of any shape, what they own, what cannot be (compat.md 2.2 to 2.4)."""
+"""User namespaces that root makes or joins: mappings of any shape, what they own, what cannot be."""
 
 import os
 import subprocess
@@ -215,7 +215,7 @@ def test_the_callers_files_stay_the_callers(rt):
     assert (os.stat(path).st_uid, os.stat(path).st_gid) == (0, 0)
 
 
-# --- idmapped mounts: who owns what is created (issue 5, Shows 3)
+# --- idmapped mounts: who owns what is created
 
 def created(rt, source, mapping, user, owner, *more):
     for path in (source, source / "sub"):  # nothing can be made in a directory whose owner has no mapping

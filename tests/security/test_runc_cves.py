@@ -1,4 +1,4 @@
-"""One test per published runc vulnerability (security.md section 2), named by its identifier.
+"""One test per published runc vulnerability, named by its identifier.
 
 Rows that need features of later issues (the systemd driver: CVE-2024-3154; AppArmor and SELinux hosts) are tested as
 far as this machine goes. A race is attempted for PYRUNC_RACE_SECONDS (kit/race.py); raise it for a longer hunt.
@@ -273,7 +273,7 @@ def test_cve_2023_28642_a_linked_proc_with_a_mount_below_is_refused(rt, host):
 @pytest.mark.parametrize("rules", [[], None, [{"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"}]],
                          ids=["empty", "absent", "allow only"])
 def test_ghsa_g54h_a_device_list_without_a_deny_rule_still_denies(rt, rules):
-    """Opening is what counts: mknod itself is allowed for every device (compat.md 2.8)."""
+    """Opening is what counts: mknod itself is allowed for every device."""
     def edit(config):
         if rules is None:
             config["linux"]["resources"].pop("devices")
