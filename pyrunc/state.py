@@ -203,10 +203,18 @@ class Container:
         everything in it has been killed."""
         if not self.alive():
             return "stopped"
-        group = self.cgroup()
-        if group is not None and group.exists() and group.frozen():
+        if self._frozen():
             return "paused"
         return "created" if self.has(FIFO) else "running"
+
+    def _frozen(self):
+        group = self.cgroup()
+        if group is None:
+            return False
+        try:
+            return group.exists() and group.frozen()
+        finally:
+            group.close()  # `list` looks at many
 
     def cgroup(self):
         """Its groups as one, or None."""
@@ -262,6 +270,8 @@ class Container:
         killed = oom.killed(status) if oom is not None else bool(group and group.oom_kills())
         if oom is None and self.data.get("unit") and not killed and not group.exists():  # asked after it was read
             killed = None
+        if group:
+            group.close()
         if killed is not None:
             out["oom_killed"] = killed
         if status is not None:

@@ -49,6 +49,11 @@ class Group:
             out.update(dict.fromkeys(controllers.split(","), f"{mount}/{path}"))
         return out
 
+    def close(self):
+        for group in (self.v2, *(self._slots or {}).values()):
+            if group:
+                group.close()
+
     def exists(self):
         return self.v2.exists() if self.v2 else any([group.exists() for group in self.slots.values()])
 
