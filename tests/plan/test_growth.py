@@ -1,5 +1,6 @@
 """What is done with a plan takes time as it is long: eight times the mounts take eight times as long, and not sixty-four."""
 
+import gc
 import time
 
 import pytest
@@ -15,6 +16,15 @@ STEPS = {
     "explain": explain.text,
     "walk": lambda plan: (supervise._last_uses(plan), plan.turns()),
 }
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """The collector looks through what the plan is made of, not through what all other tests have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def a_plan(count):
