@@ -14,7 +14,7 @@ from .fault import shown
 
 NAME, PROCESS, STDIN = "config.json", "process.json", "standard input"
 
-# the stat module is not on the hot path
+# of inode(7)
 _S_IFMT, _S_IFREG, _S_IFDIR, _S_IFIFO = 0o170000, 0o100000, 0o040000, 0o010000
 PIPE_TIMEOUT = 10000  # milliseconds that a pipe may be silent: one that nobody writes to must not hang the runtime
 

@@ -1,4 +1,4 @@
-"""What the `features` command says about seccomp. Cold."""
+"""What the `features` command says about seccomp."""
 
 from pyrunc import kernel_seccomp
 from pyrunc.config.names import SECCOMP_ACTIONS, SECCOMP_ARCHS, SECCOMP_FLAGS, SECCOMP_OPERATORS
