@@ -53,10 +53,25 @@ static inline int tree_flags(int fd)
 	return (int)(st.f_flags & ATTR_LOCKABLE) | atime | (st.f_flags & 0x800 ? MOUNT_ATTR_NODIRATIME : 0);
 }
 
+#define TREE_READONLY 0x80000000u /* of tree_attr's flags, not of a plan: the mount is read-only, whatever statfs(2) says */
+
+/* Whether the mount at a path is read-only itself: 1, 0, or -errno before Linux 6.8. statfs(2) says so of the file system, too. */
+static inline int tree_readonly(int dirfd, const char *path, int atflags)
+{
+	struct { uint32_t size, spare; uint64_t id, mask; } req = { sizeof req, 0, 0, 2 /* STATMOUNT_MNT_BASIC */ };
+	uint64_t stx[32] = { 0 }, reply[64] = { 0 }; /* struct statx, struct statmount */
+	int ret = (int)SYS5(__NR_statx, dirfd, path, atflags, 0x4000 /* STATX_MNT_ID_UNIQUE */, stx);
+
+	req.id = stx[18]; /* stx_mnt_id */
+	if (ret == 0)
+		ret = stx[0] & 0x4000 ? (int)SYS4(457 /* statmount */, &req, reply, sizeof reply, 0) : -ENOSYS;
+	return ret < 0 ? ret : (reply[8] & MOUNT_ATTR_RDONLY) != 0; /* mnt_attr */
+}
+
 /*
  * Sets flags; what is lost of those that are locked, or would be, is put back, or refused if its opposite was asked for
  * (`explicit`). A read-only file system shows as read-only whatever its mount is: so not what was there counts, but what
- * goes. *step holds the flags that are refused above its low byte.
+ * goes, and whether the mount was read-only (TREE_READONLY). *step holds the flags that are refused above its low byte.
  */
 static inline int tree_attr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t explicit, uint32_t *step)
 {
@@ -76,6 +91,8 @@ static inline int tree_attr(int fd, uint32_t flags, uint32_t set, uint32_t clear
 	after = ret < 0 ? (int)(((uint32_t)before & ~clear) | set) : tree_flags(fd);
 	if (after < 0)
 		return after;
+	if (flags & TREE_READONLY && !(set & MOUNT_ATTR_RDONLY))
+		after &= ~MOUNT_ATTR_RDONLY;
 	*step = STEP_ATTR;
 	lost = (uint32_t)(before & ~after) & ATTR_LOCKABLE;
 	explicit &= lost;
@@ -93,14 +110,18 @@ static inline int tree_open(int dirfd, const char *path, uint32_t flags, uint32_
 			    uint32_t propagation, uint32_t explicit, uint32_t *step)
 {
 	int recursive = (flags & TREE_RECURSIVE) != 0;
-	int ret, fd;
+	int atflags = (*path ? 0 : AT_EMPTY_PATH) | (flags & TREE_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0), ret, fd;
 
 	*step = STEP_OPEN;
-	fd = (int)SYS3(__NR_open_tree, dirfd, path,
-		       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0 : AT_EMPTY_PATH) |
-			       (recursive ? AT_RECURSIVE : 0) | (flags & TREE_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0));
+	fd = (int)SYS3(__NR_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | atflags | (recursive ? AT_RECURSIVE : 0));
 	if (fd < 0)
 		return fd;
+	if (flags & TREE_KEEP && clear & MOUNT_ATTR_RDONLY) {
+		ret = tree_readonly(dirfd, path, atflags);
+		if (ret < 0) /* not known: what shows as read-only stays so, but nothing is refused */
+			explicit &= ~MOUNT_ATTR_RDONLY;
+		flags |= ret ? TREE_READONLY : 0;
+	}
 	*step = STEP_ATTR;
 	/* Propagation first and over the whole tree: what is private or slave no longer carries our changes out. */
 	ret = tree_setattr(fd, 0, 0, propagation, 1);

@@ -1,7 +1,8 @@
 """Which flags a user namespace would lock on the mounts below a bind source (mount_namespaces(7)).
 
 The kernel refuses to clear them where a tree belongs to such a namespace; the host's own it changes at will. The top of
-the tree, csrc/tree.h compares by itself. Called by the supervisor (SOURCE), for recursive options only.
+the tree, csrc/tree.h compares by itself, except a mount that is read-only on a file system that is so, too.
+Called by the supervisor (SOURCE), for recursive options only.
 """
 
 import posix
@@ -15,18 +16,20 @@ ESCAPED = (("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012"), ("
 
 
 def refused(fd, set_, clear):
-    """The MOUNT_ATTR_* that a recursive mount_setattr(2) of these operands would be refused for below this descriptor."""
-    return lost(read("/proc/self/mountinfo").decode("utf-8", "surrogateescape"), posix.readlink(f"/proc/self/fd/{fd}"), set_, clear)
+    """The MOUNT_ATTR_* that a recursive mount_setattr(2) of these operands would be refused for from this descriptor on."""
+    top = read(f"/proc/self/fdinfo/{fd}").partition(b"mnt_id:")[2].split()[0].decode()
+    mounts = read("/proc/self/mountinfo").decode("utf-8", "surrogateescape")
+    return lost(mounts, posix.readlink(f"/proc/self/fd/{fd}"), set_, clear, top)
 
 
-def lost(mountinfo, path, set_, clear):
+def lost(mountinfo, path, set_, clear, top=""):
     """refused(), of the text of /proc/self/mountinfo. (Pure.)"""
     for char, escape in ESCAPED:
         path = path.replace(char, escape)
     below, found = path.rstrip("/") + "/", 0
     for line in mountinfo.splitlines():
-        _, _, _, _, point, options, *_ = line.split(" ")
-        if point.startswith(below):
+        number, _, _, _, point, options, *_ = line.split(" ")
+        if number == top or point.startswith(below):
             before = attributes(options.split(","))
             after = before & ~clear | set_
             found |= before & ~after & mountopts.LOCKABLE | (before ^ after) & (mountopts.ATTR_ATIME | mountopts.ATTR_NODIRATIME)

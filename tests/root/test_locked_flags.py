@@ -15,7 +15,8 @@ known_bad = pytest.mark.runc_known_bad
 INNER = ("unshare", "--user", "--map-auto", "--map-root-user", "--mount", "--")
 # name: options of a tmpfs, and of one mounted below it (sub)
 SOURCES = {"flags": ("nosuid,nodev,noexec", ""), "readonly": ("ro", ""), "noatime": ("noatime,nosuid", ""), "plain": ("rw", ""),
-           "above": ("rw", "ro,nosuid")}
+           "above": ("rw", "ro,nosuid"), "both": ("ro", ""), "disk": ("rw", "")}
+SUPER = ("both", "disk")  # the file system is read-only as well, which statfs(2) does not tell from the mount's being so
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,9 @@ def sources():
             (base / name / "sub").mkdir()
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=755,{below}", "t", base / name / "sub"], check=True)
         subprocess.run(["mount", "-o", f"remount,bind,{options}", base / name], check=True)
+    for name in SUPER:
+        subprocess.run(["mount", "-o", "remount,ro", base / name], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,rw", base / "disk"], check=True)
     yield base
     for name in SOURCES:
         subprocess.run(["umount", "-R", base / name], check=True)
@@ -76,10 +80,14 @@ KEPT = [
     ("above", ["rbind", "rro"], {"ro"}),
     ("above", ["rbind", "rnodev"], {"rw", "nodev"}),
     ("above", ["rbind", "suid"], {"rw"}),
+    ("both", ["nosuid"], {"ro", "nosuid"}),
+    ("both", ["rnosuid"], {"ro", "nosuid"}),
+    ("disk", ["rw", "nosuid"], {"rw", "nosuid"}),
+    ("disk", ["rrw"], {"rw"}),
 ]
 REFUSED = [
     ("flags", ["suid"], "nosuid"), ("flags", ["ro", "dev"], "nodev"), ("flags", ["exec", "dev"], "nodev, noexec"),
-    ("readonly", ["rw"], "ro"), ("flags", ["noatime"], "atime"), ("noatime", ["relatime"], "atime"),
+    ("readonly", ["rw"], "ro"), ("both", ["rw"], "ro"), ("both", ["rbind", "rrw"], ""), ("flags", ["noatime"], "atime"), ("noatime", ["relatime"], "atime"),
     ("noatime", ["strictatime"], "atime"), ("flags", ["nodiratime"], "atime"),
     ("flags", ["rsuid"], "nosuid"), ("readonly", ["rrw"], "ro"), ("plain", ["rnoatime"], "atime"),
     ("above", ["rbind", "rrw"], ""), ("above", ["rbind", "rsuid"], ""), ("above", ["rbind", "rnoatime"], "atime"),
