@@ -128,7 +128,7 @@ class Making:
         data["init_process_pid"] = pid
         data["init_process_start"] = state.start_time(pid)
         if data["init_process_start"] is None:
-            raise Error("container init died during its setup")
+            return False
         if "host_mounts" in data:
             from .host import hostmounts
 
@@ -138,6 +138,7 @@ class Making:
         self.container.save()
         if not data["request"].get("gate"):  # run: the process goes as soon as this is answered
             self.proxy = notify_proxy(self.container)
+        return True
 
     def run(self):
         """Walk the plan; on any failure nothing remains."""

@@ -47,7 +47,7 @@ class Supervisor:
 
     container  state.Container (create, run) or of exec's target     config  checked config
     console    callable(master fd) taking ownership of the pty, or None
-    created    callable(pid) at CREATED: writes state.json
+    created    callable(pid) at CREATED: writes state.json, False if it has ended
     front      foreground.Foreground, of who stays until the process ends, or None
     """
 
@@ -811,7 +811,8 @@ def _pidfd(sup, op):
 
 
 def _created(sup, op):
-    sup.created(sup.pid)
+    if not sup.created(sup.pid):
+        raise sup._died()
 
 
 def _cgroup_of(sup, op):

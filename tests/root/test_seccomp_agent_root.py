@@ -205,6 +205,13 @@ def test_the_message_says_that_the_filter_has_ended_init(rt, action, call):
         rt.assert_nothing_left()
 
 
+def test_the_message_says_so_however_soon_init_has_ended(rt):
+    """Init speaks, and is killed in the read(2) for the answer: before or after its start time has been looked at."""
+    for _ in range(12):
+        rt.container(refuses("SCMP_ACT_KILL_PROCESS", "read")).create().failed("seccomp", "killed by its seccomp filter")
+    rt.assert_nothing_left()
+
+
 @pytest.mark.parametrize("call", ("close", "exit_group", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "getpid"))
 def test_what_init_can_do_without_a_filter_may_refuse(rt, call):
     rt.container(refuses("SCMP_ACT_ERRNO", call)).run().ok()
