@@ -108,6 +108,7 @@ def hint(plan, op, errno):
 
 
 TOO_MANY = {
+    "H": "raise the limit of open files (ulimit -n)",
     "M": "without privilege every bind source, and every device, is held open until it is mounted: raise the hard limit of open "
          "files (ulimit -Hn) above their number",
     "I": "raise the limit of open files (ulimit -n)",

@@ -72,6 +72,16 @@ def test_64_descriptors_are_enough_for_all_that_is_open_at_birth(rt, memory):
     container.start().ok()
 
 
+def test_whatever_has_no_descriptor_left_says_so(rt, memory):
+    container = rt.container(binds_before_any_file_system(memory, 4)[0], {"process": {"rlimits": []}})
+    for limit in range(8, 48):
+        result = container.create(wrap=("prlimit", f"--nofile={limit}", "--"))
+        if result.code == 0:
+            break
+        result.failed("too many open files")
+    container.delete("--force").ok()
+
+
 def cost(rt, patches):
     """(seconds, peak KiB) of a create."""
     container = rt.container(*patches)
