@@ -372,6 +372,17 @@ def test_a_source_below_an_earlier_mount_is_the_containers(rt, source, plain):
     assert entries[2]["data"] == "of the host" and entries[3]["data"] == "c"
 
 
+def test_a_container_with_such_a_source_is_there_for_every_verb(rt, source):
+    container = rt.container(add_mounts(bind(source, "/mnt", "rbind")), {"process": {"args": ["/bin/sleep", "60"]}})
+    brought(container, ("/mnt/sub", "/inner", (), None))
+    container.create().ok()
+    assert container.status == "created"
+    container.start().ok()
+    container.exec("/bin/true").ok()
+    container.delete("--force").ok()
+    assert rt.ids() == []
+
+
 def test_a_source_is_the_containers_whatever_links_lead_to_the_bundle(rt, source):
     container = rt.container(add_mounts(bind(source, "/mnt", "rbind")), attempt("read:/a/deep", "read:/b/deep", "read:/c"))
     os.symlink(container.bundle.path, rt.base / "link")
