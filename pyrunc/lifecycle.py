@@ -7,7 +7,7 @@ import posix
 
 from . import facts, kernel, log, state, supervise
 from .config import load
-from .errors import Error
+from .errors import Error, from_oserror
 from .host import init
 from .host.cgroup.group import Group
 from .host.cgroup.v2 import GONE
@@ -26,7 +26,12 @@ RECORDS_MAX = 8  # more than init has to say
 
 
 def absolute(path):
-    return clean(path if path.startswith("/") else f"{posix.getcwd()}/{path}")
+    if path.startswith("/"):
+        return clean(path)
+    try:
+        return clean(f"{posix.getcwd()}/{path}")
+    except OSError as err:
+        raise from_oserror(err, f"{path}: the caller's working directory") from None
 
 
 def check_rootfs(config, bundle):

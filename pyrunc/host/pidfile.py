@@ -20,8 +20,9 @@ def write(path, pid, dirfd=None):
     head, slash, name = path.rpartition("/")
     beside = f"{head}{slash}.{name}"
     try:
-        _create(beside, str(pid).encode(), dirfd)
+        fd = _create(beside, dirfd)
         try:
+            _fill(fd, str(pid).encode())
             posix.rename(beside, path, src_dir_fd=dirfd, dst_dir_fd=dirfd)
         except OSError:
             _remove(beside, dirfd)
@@ -31,13 +32,16 @@ def write(path, pid, dirfd=None):
     return lambda: _remove(path, dirfd)
 
 
-def _create(path, data, dirfd):
+def _create(path, dirfd):
     """O_EXCL: never write through what somebody put there. What a killed pyrunc left there is taken away first."""
     try:
-        fd = posix.open(path, _FLAGS, 0o666, dir_fd=dirfd)
+        return posix.open(path, _FLAGS, 0o666, dir_fd=dirfd)
     except FileExistsError:
         posix.unlink(path, dir_fd=dirfd)
-        fd = posix.open(path, _FLAGS, 0o666, dir_fd=dirfd)
+        return posix.open(path, _FLAGS, 0o666, dir_fd=dirfd)
+
+
+def _fill(fd, data):
     try:
         posix.write(fd, data)
     finally:

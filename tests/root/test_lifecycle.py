@@ -147,6 +147,24 @@ def test_a_pid_file_that_cannot_be_written_undoes_create(rt):
     rt.assert_nothing_left()
 
 
+def test_a_pid_file_on_a_full_disk_leaves_no_part_of_itself(rt):
+    container = rt.container(SLEEP)
+    (rt.base / "full").mkdir()
+    full = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size=4k,mode=755 t {rt.base}/full; cd {rt.base}/full; echo >fill; "$@"; '
+            "echo $? $(ls -A)", "sh")
+    result = container.create("--pid-file", rt.base / "full/pid", wrap=full)
+    assert result.out == "1 fill\n" and "no space left on device" in result.err
+    rt.assert_nothing_left()
+
+
+def test_a_caller_whose_directory_is_gone_is_told_so(rt):
+    (rt.base / "gone").mkdir()
+    gone = ("sh", "-c", f'cd {rt.base}/gone; rmdir {rt.base}/gone; exec "$@"', "sh")
+    result = rt.call("run", "x", wrap=gone)
+    result.failed("the caller's working directory: no such file or directory")
+    assert "lifecycle" not in result.err
+
+
 def test_an_existing_pid_file_is_replaced_and_a_symlink_there_is_not_followed(rt, canary):
     os.symlink(canary.path / "secret", rt.base / "pid")
     container = rt.container(SLEEP)
