@@ -291,7 +291,8 @@ def test_the_namespace_of_the_host_itself_is_no_place_to_move_to(rt, net):
 
 def test_not_rootless(rt, net):
     container = rt.container(userns(), devices(a0="eth0"))
-    result = rt.call("create", "--bundle", container.bundle.path, container.id, log=False, preexec=lambda: os.setuid(65534))
+    result = rt.call("create", "--bundle", container.bundle.path, container.id, log=False, options=("--root", str(rt.base / "own")),
+                     preexec=lambda: os.setuid(65534))
     assert result.code == 1 and "network devices are not supported for rootless containers" in result.err, result
 
 

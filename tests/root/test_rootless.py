@@ -566,8 +566,8 @@ def test_a_host_without_executable_memfds(rt):
         pytest.skip("Linux 6.3 or newer is needed")
     container = rt.container()
     argv = ("run", "--bundle", container.bundle.path, container.id)
-    for wrap in (inside, (*inside, *ORDINARY)):
-        assert super(UserRuntime, rt).spawn(*argv, wrap=wrap).wait().ok().json()["pid"] == 1
+    for wrap, options in ((inside, ("--root", str(rt.base / "of-root"))), ((*inside, *ORDINARY), ())):  # a user's is not for root
+        assert super(UserRuntime, rt).spawn(*argv, wrap=wrap, options=options).wait().ok().json()["pid"] == 1
 
 
 def test_each_knob_that_forbids_user_namespaces_has_its_cure(tmp_path, monkeypatch):
