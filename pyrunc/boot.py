@@ -117,7 +117,9 @@ COMMANDS = {
     "update": (_update, "change a container's limits"),
     "validate": (_validate, "find every fault of a config.json"),
 }
-ENOMEM, TOO_LITTLE = 12, "a limit of the caller's on memory, RLIMIT_AS or a cgroup's, leaves too little"
+EMFILE, ENOMEM = 24, 12
+TOO_LITTLE = "a limit of the caller's on memory, RLIMIT_AS or a cgroup's, leaves too little"
+CURES: dict[int | None, str] = {EMFILE: "raise the limit of open files (ulimit -n)"}  # of whatever was being done
 PREFIX = {"create": "pyrunc create failed: ", "run": "pyrunc run failed: ", "exec": "exec failed: "}
 
 
@@ -220,10 +222,10 @@ class Boundary:
             message = err.message
             if self.verb in ("create", "run") and err.pointer and err.pointer not in message:
                 message = f"config.json: {err.pointer}: {message}"
-            more = {"pointer": err.pointer, "errno": err.errno, "hint": err.hint}
+            more = {"pointer": err.pointer, "errno": err.errno, "hint": err.hint or CURES.get(err.errno)}
         elif isinstance(err, OSError):
             message = f"{_shown(err.filename) or _where(err)}: {(err.strerror or str(err)).lower()}"
-            more = {"errno": err.errno}
+            more = {"errno": err.errno, "hint": CURES.get(err.errno)}
         elif isinstance(err, MemoryError):
             message, more = "out of memory", {"errno": ENOMEM, "hint": TOO_LITTLE}
         elif isinstance(err, SystemError):  # what the interpreter makes of running out of memory in the wrong place

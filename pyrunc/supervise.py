@@ -19,13 +19,12 @@ from .plan.optable import SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
-EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, ENOTDIR, EMFILE, ENOSPC, EROFS, ELOOP = 1, 2, 8, 11, 13, 16, 20, 24, 28, 30, 40
+EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, ENOTDIR, ENOSPC, EROFS, ELOOP = 1, 2, 8, 11, 13, 16, 20, 28, 30, 40
 RLIMIT_NOFILE, SIGKILL = 7, 9
 PTMX = posix.makedev(5, 2)
 AT_THE_GATE_MS = 100  # a filter that refuses close(2) keeps init from telling us
 
 HINTS = {
-    EMFILE: words.TOO_MANY["I"],
     ("SPAWN", EAGAIN): "the pids limit of the container's cgroup, or of its user, is reached",
     ("SPAWN", EBUSY): "the cgroup has given controllers to groups below it, so it takes no processes: exec --cgroup names one that does",
 }
@@ -115,7 +114,7 @@ class Supervisor:
     def _worded(self, where, op, err):
         what = err.filename if isinstance(err.filename, str) else op.name.lower()
         out = from_oserror(err, f"{where}{what}")
-        out.hint = HINTS.get((op.name, err.errno)) or HINTS.get(err.errno)
+        out.hint = HINTS.get((op.name, err.errno))
         out.pointer = op.source if op.source.startswith("/") else None
         return out
 
@@ -192,7 +191,7 @@ class Supervisor:
             from .host import idmap
 
             error.hint = idmap.forbidden() or error.hint
-        if op.name == "HOOK" and op.slots[2]:
+        if op.name == "HOOK" and op.slots[2] and words.has_run(step):
             out, err_text = [_written(self.fds[slot]) for slot in op.slots[2:]]
             error.message += f", stdout: {out}, stderr: {err_text}"
         return error

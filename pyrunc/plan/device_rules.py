@@ -181,6 +181,7 @@ def _hole(number, rule, other):
 # eBPF opcodes (Documentation/bpf/standardization/instruction-set.rst). The 32-bit jumps are in every kernel that has
 # CLONE_INTO_CGROUP.
 LDXW, AND32, MOV32, MOV32X, RSH32, JNE32, JEQ32, EXIT = 0x61, 0x54, 0xB4, 0xBC, 0x74, 0x56, 0x16, 0x95
+JUMP_MAX = 0x7FF0  # instructions; what a test adds to a block for the one around it is not more than fits
 R0, R1, CLASS, ACC, MAJOR, MINOR = range(6)  # registers: result, context, and what is loaded from the context
 
 
@@ -203,27 +204,29 @@ def program(listed):
     for kind in TYPES:
         masks = {key[1:]: exceptions[key] for key in sorted(exceptions) if key[0] == kind}
         if masks:
-            code += _if(CLASS, TYPES[kind], _by_major(masks, default_allow))
+            code += _joined(_if(CLASS, TYPES[kind], _by_major(masks, default_allow)))
     return b"".join(code + _return(default_allow))
 
 
 def _by_major(masks, default_allow):
-    """The verdict on one type of device: first what holds for every major, then one branch per major."""
-    everywhere = {minor: mask for (major, minor), mask in masks.items() if major == ANY}
-    code = _by_minor(everywhere, default_allow)
-    for major in dict.fromkeys(major for major, _ in masks if major != ANY):
-        minors = {minor: mask for (its_major, minor), mask in masks.items() if its_major == major}
-        code += _if(MAJOR, major, _by_minor(minors, default_allow) + _return(default_allow))
-    return code + _return(default_allow)
+    """The verdict on one type of device, in blocks: first what holds for every major, then one branch per major."""
+    majors = {}
+    for (major, minor), mask in masks.items():
+        majors.setdefault(major, {})[minor] = mask
+    blocks = _by_minor(majors.pop(ANY, {}), default_allow)
+    for major, minors in majors.items():
+        blocks += _if(MAJOR, major, [*_by_minor(minors, default_allow, _return(default_allow)), _return(default_allow)])
+    return [*blocks, _return(default_allow)]
 
 
-def _by_minor(masks, default_allow):
-    """One test per minor, the wildcard first; falls through if none matches."""
-    code = []
+def _by_minor(masks, default_allow, last=()):
+    """One test per minor, the wildcard first; falls through if none matches. last: what else, for a minor that is not asked for
+    in this way: the verdict if no wider exception is left (or the verifier follows each minor through all that come after)."""
+    blocks = []
     for minor in sorted(masks):  # ANY is the least
         verdict = _if_asked(masks[minor], default_allow)
-        code += verdict if minor == ANY else _if(MINOR, minor, verdict)
-    return code
+        blocks += [verdict] if minor == ANY else _if(MINOR, minor, [[*verdict, *last]])
+    return blocks
 
 
 def _if_asked(mask, default_allow):
@@ -236,10 +239,18 @@ def _if_asked(mask, default_allow):
     return asked + [_insn(AND32, R1, imm=~mask), _insn(JNE32, R1, off=len(leave))] + leave
 
 
-def _if(register, value, body):
-    if len(body) > 0x7FFF:
-        raise Error("linux.resources.devices: too many rules for one program")
-    return [_insn(JNE32, register, off=len(body), imm=value)] + body
+def _if(register, value, blocks):
+    """Do them if the register has the value: in new blocks, each as much as a jump of 16 bits can pass over."""
+    bodies = []
+    for block in blocks:
+        if not bodies or len(bodies[-1]) + len(block) > JUMP_MAX:
+            bodies.append([])
+        bodies[-1] += block
+    return [[_insn(JNE32, register, off=len(body), imm=value), *body] for body in bodies]
+
+
+def _joined(blocks):
+    return [insn for block in blocks for insn in block]
 
 
 def _return(allow):

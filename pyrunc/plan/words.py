@@ -44,6 +44,11 @@ def error(plan, op, errno, step):
     return Error(f"{prefix}{text}", hint=hint(plan, op, errno), pointer=pointer, errno=errno)
 
 
+def has_run(step):
+    """Whether a hook has failed by its own end: it was found, executed, and in time."""
+    return step < len(STEPS) and STEPS[step] in ("exit", "signalled")
+
+
 def locked(plan, op, flags):
     """The Error for MOUNT_ATTR_* that would have to be cleared and may not."""
     return error(plan, op, EPERM, STEPS.index("locked") | flags << 8)
@@ -76,8 +81,8 @@ def hint(plan, op, errno):
         if op.name != "ATTACH" and op.args[0] == "proc":
             return PROC_HINTS[_has_new_pid(plan)]
         return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
-    if errno == EMFILE:
-        return TOO_MANY[op.role]
+    if errno == EMFILE and op.role == "M":
+        return TOO_MANY
     if op.name == "FSMOUNT" and errno == EINVAL and max(map(len, op.args[1])) > STRING_MAX:
         return f"without a new mount namespace an option has at most {STRING_MAX} bytes"
     if op.name == "FORK" and errno == EAGAIN:
@@ -107,12 +112,8 @@ def hint(plan, op, errno):
     return None
 
 
-TOO_MANY = {
-    "H": "raise the limit of open files (ulimit -n)",
-    "M": "without privilege every bind source, and every device, is held open until it is mounted: raise the hard limit of open "
-         "files (ulimit -Hn) above their number",
-    "I": "raise the limit of open files (ulimit -n)",
-}
+TOO_MANY = "without privilege every bind source, and every device, is held open until it is mounted: raise the hard limit of open " \
+           "files (ulimit -Hn) above their number"
 
 # of update and create: what the kernel says in a number, by the file's last part
 _IDLE = "a group with cpu.idle 1 has no shares"

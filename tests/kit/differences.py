@@ -279,6 +279,8 @@ ALLOWED = [
             when=lambda d: "capabilities" not in d.config["process"] and int(d.ours, 16) == 0),
     Allowed("a capability that the runtime itself has not", r"verb (create|run|exec\d)",
             when=lambda d: d.ours[1] is None and "apply caps" in d.said),
+    Allowed("a seccomp agent where the capabilities of a process cannot be had", r"agent\.\d.*",
+            when=lambda d: d.ours == "absent" and "apply caps" in d.said),
     Allowed("failing poststop hook", r"verb (delete|run)", when=lambda d: d.ours[1] is None and "poststop hook" in d.said),
     Allowed("poststop hooks of a create that is refused before anything is made", r"hook\.poststop\.\d\.\w+",
             when=lambda d: d.ours == "absent" and re.search("(create|run) failed", d.said)),

@@ -531,3 +531,9 @@ def test_what_a_failing_hook_has_written_is_one_line_that_no_terminal_obeys(rt, 
     hook = hooks.script("createContainer", "printf 'a\\nb\\033[2Jc\\r'; exit 3")
     result = rt.container(EXITED, {"hooks": {"createContainer": [hook]}}).create()
     result.failed("exit status 3, stdout: a b\\x1b[2Jc, stderr: ")
+
+
+def test_a_hook_that_has_not_run_has_written_nothing(rt):
+    result = rt.container(EXITED, {"hooks": {"createContainer": [{"path": "/not/there"}]}}).create()
+    result.failed("fork/exec /not/there: no such file or directory")
+    assert "stdout" not in result.log_text

@@ -79,6 +79,7 @@ def test_whatever_has_no_descriptor_left_says_so(rt, memory):
         if result.code == 0:
             break
         result.failed("too many open files")
+        assert "ulimit -n" in result.log_text
     container.delete("--force").ok()
 
 

@@ -161,6 +161,15 @@ def test_a_denial_of_type_a_denies_its_number_of_both_kinds_and_without_one_ever
     assert not may(shut, "c", 7, 1, "w") and not may(shut, "b", 7, 1, "w")
 
 
+@pytest.mark.parametrize("number", [lambda n: (n + 300, 1), lambda n: (300, n)], ids=["majors", "minors"])
+def test_ten_thousand_devices_are_more_than_a_jump_passes_over(number):
+    listed = devices.rules(config(*[{"allow": True, "type": "b", "major": major, "minor": minor, "access": "r"}
+                                    for major, minor in map(number, range(10000))]))
+    for n in (0, 1, 5000, 9998, 9999):
+        assert may(listed, "b", *number(n), "r") and not may(listed, "b", *number(n), "rw") and not may(listed, "c", *number(n), "r")
+    assert not may(listed, "b", *number(10000), "r") and may(listed, "c", 1, 3, "rwm")
+
+
 def test_a_wider_denial_takes_away_what_was_allowed_before():
     listed = devices.rules(config({"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"},
                                   {"allow": False, "type": "c", "access": "w"}))
