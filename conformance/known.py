@@ -23,6 +23,7 @@ REASONS = {
     "linux_cgroups_relative_memory": OUTDATED + "memory.kernel: the kernel has had no such limit since 5.16",
     "linux_cgroups_pids": SUITE + "pids.limit has become a pointer; two pointers are compared",
     "linux_cgroups_relative_pids": SUITE + "pids.limit has become a pointer; two pointers are compared",
+    "linux_mount_label": HOST + "needs SELinux: a label that cannot be given is refused, as by runc",
     "linux_process_apparmor_profile": HOST + "needs AppArmor and a profile acme_secure_profile",
     "misc_props": SUITE + "creates a container whose program is not in the bundle and expects success",
     "pidfile": SUITE + "a race: kills `true` after start and expects it to be alive",
