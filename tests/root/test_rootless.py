@@ -479,10 +479,11 @@ def test_a_scope_of_the_users_systemd_has_limits_beside_it(pyrunc, tester):
         container = runtime.container(rootless, maps(ids((0, 1000, 1), (1, 100000, 65536))), SLEEP, limits)
         chown_tree(container.bundle.path, 1000, 1000)
         container.create(wrap=scope, env=env).ok()
-        group = Path(json.loads((container.directory / "state.json").read_text())["cgroup_paths"][""])
+        state = json.loads((container.directory / "state.json").read_text())
+        group = Path(state["cgroup_paths"][""])
         assert "user@1000.service" in str(group) and (group / "pids.max").read_text() == "7\n"
         assert (group / "memory.max").read_text() == f"{32 << 20}\n"
-        assert (group / "cgroup.procs").read_text().split() == [str(container.pid)]
+        assert (group / "cgroup.procs").read_text().split() == [str(state["init_process_pid"])]
         runtime.call("start", container.id, wrap=tester, env=env).ok()
         assert container.exec("/bin/cat", "/proc/self/cgroup", wrap=scope, env=env).ok().out.strip().endswith(group.name)
         runtime.call("update", "--pids-limit", "9", container.id, wrap=tester, env=env).ok()
