@@ -400,7 +400,7 @@ NOTHING_TO_RUN = mountopts.ATTR_NOSUID | mountopts.ATTR_NODEV | mountopts.ATTR_N
 
 
 def _cgroup1(plan, mount, facts, ns):
-    """v1: a tmpfs with one directory per hierarchy, and links for those that share one."""
+    """v1: a tmpfs with one directory per hierarchy, and links for those that share one. Nothing in them is a program or a device."""
     attr, label = mount.options.attr_set, [f"context={mount.label}"] if mount.label else []
     plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755", *label], attr & ~RDONLY | NOTHING_TO_RUN, ""))
     plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, 0, 0o755))
@@ -408,8 +408,8 @@ def _cgroup1(plan, mount, facts, ns):
         name = point.rsplit("/", 1)[-1]
         slot = f"{mount.slot}-{i}"
         if "cgroup" in ns.new:
-            data = ["source=cgroup", *_hierarchy(controllers)]
-            plan.add("I", "FSMOUNT", (slot,), ("cgroup", data, attr, ""))
+            data = [f"source={controllers.removeprefix('name=') if 'name=' in controllers else 'cgroup'}", *_hierarchy(controllers)]
+            plan.add("I", "FSMOUNT", (slot,), ("cgroup", data, attr | NOTHING_TO_RUN, ""))
         plan.add("I", "ATTACH", (slot, "root"), (f"{mount.path}/{name}", 0, 0o755))
         for controller in controllers.split(","):
             if controller != name and "=" not in controller:

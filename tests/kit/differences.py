@@ -70,6 +70,12 @@ def user_namespace(d):
     return any(entry["type"] == "user" for entry in d.config["linux"]["namespaces"])
 
 
+def cgroup_atime(d):
+    """Asked for, and shown by ours; the peer has the kernel's way with them."""
+    asked = {option for mount in d.config["mounts"] if mount["destination"] == "/sys/fs/cgroup" for option in mount.get("options", ())}
+    return set(d.theirs) - {"relatime"} == set(d.ours) - {"relatime", "noatime", "nodiratime"} and bool(asked & {*ATIMES, "nodiratime"})
+
+
 # --- files and limits
 
 def callers_null(d):
@@ -286,6 +292,7 @@ ALLOWED = [
             when=lambda d: d.ours == "absent" and re.search("(create|run) failed", d.said)),
     Allowed("mounts below a recursive bind, with rootfsPropagation private", r"mount\..* propagation", when=lambda d: d.ours == ["private"]
             and d.config["linux"].get("rootfsPropagation") == "private"),
+    Allowed("access times of a cgroup mount on v1", r"mount\./sys/fs/cgroup(/\w+)? options", when=cgroup_atime),
     Allowed("ro of a cgroup mount on v1", r"mount\./sys/fs/cgroup options", peer="runc-new",
             when=lambda d: set(d.theirs) ^ set(d.ours) == {"ro", "rw"} and "ro" in d.ours),
     Allowed("the container's /dev/null as stdio", r"fds\.[012]", when=only_nofollow),

@@ -81,6 +81,8 @@ CASES = {
     "slave beside the root": ("mount./mnt propagation", config([COVER]), ["private"], ["master"],
                               {"config": config([{**COVER, "options": ["bind", "private"]}])}, ""),
     "procfs twice": ("verb create", config([PROC, PROC]), [0, None], [1, "other"], {"config": config([PROC])}, ""),
+    "cgroup access times": ("mount./sys/fs/cgroup options", config([{"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["noatime"]}]),
+                            ["relatime", "rw"], ["noatime", "rw"], {"ours": ["noatime", "ro"]}, ""),
     "agent": ("agent.1.state", config(), {"status": "running"}, "absent", {"said": ""}, "exec failed: unable to apply caps: not permitted"),
     "poststart": ("hook.poststart.0.stdin", config(), {"status": "created"}, {"status": "running"}, {"ours": {"status": "stopped"}}, ""),
     "poststart, as another": ("hook.poststart.0.uids", config(), [0, 0, 0], "absent", {"ours": [7, 7, 7]}, ""),
