@@ -39,6 +39,7 @@ REASONS = {
 CLAUSES = {
     "runtime.md#runtimeDelete-2": "a created container can be deleted, as in every runtime: callers undo a create with it",
     "config.md#configPOSIXUser-1": "a missing uid is 0, as in every runtime",
+    "config.md#configLinuxProcess-7": "a missing priority is 0, as with runc",
     "config.md#configPOSIXUser-2": "a missing gid is 0, as in every runtime",
 }
 
