@@ -380,7 +380,7 @@ def open_root(root):
     except FileNotFoundError:
         raise
     except OSError as err:
-        raise Error(f"state root {root}: {err.strerror.lower()}", errno=err.errno) from None
+        raise Error(f"state root {root}: {err.strerror.lower()}", _elsewhere(), errno=err.errno) from None
     return _ours(fd, f"root {root}")
 
 
@@ -468,8 +468,11 @@ def _make_root(root):
 
 
 def _not_made(what, err):
-    hint = "an ordinary user's state is below $XDG_RUNTIME_DIR, if that is set, or where --root says" if posix.geteuid() else None
-    return Error(f"create state {what}: {err.strerror.lower()}", hint, errno=err.errno)
+    return Error(f"create state {what}: {err.strerror.lower()}", _elsewhere(), errno=err.errno)
+
+
+def _elsewhere():
+    return "an ordinary user's state is below $XDG_RUNTIME_DIR, if that is set, or where --root says" if posix.geteuid() else None
 
 
 def load(root, container, partial=False, damaged=False):
