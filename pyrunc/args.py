@@ -2,7 +2,7 @@
 
 A command module has OPTIONS ((long, short or None), kind, default, help), ARGS (min, max), USAGE, and may have
 STOP_AT_ID (flags end at the first positional: `exec ID ls -l`). Kinds: str, flag, int, list (repeatable, never split).
-The grammar and the words are those of runc's library (compat.md 1.1): -name is --name, --name=value is --name value, and
+The grammar and the words are those of runc's library: -name is --name, --name=value is --name value, and
 flags may stand behind the positionals.
 """
 
@@ -125,7 +125,7 @@ def inherited():
 
 
 def state_root(values):
-    """--root made absolute, or the default (compat.md 1.3); nothing is created.
+    """--root made absolute, or the default; nothing is created.
 
     $XDG_RUNTIME_DIR counts for others than root, and for the root of a user namespace that is not logged in as root.
     """

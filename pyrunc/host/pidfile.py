@@ -1,4 +1,4 @@
-"""--pid-file: the pid of the container's process, for conmon, containerd and docker (compat.md 1.4, 1.7).
+"""--pid-file: the pid of the container's process, for conmon, containerd and docker.
 
 Its existence is the sign of success, so it is the last thing made, complete when it appears (written beside, renamed),
 and never left behind by a failure. Called by create, run and exec.

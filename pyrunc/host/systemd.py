@@ -1,4 +1,4 @@
-"""systemd as the one who makes groups: a container's scope is started, changed and stopped over D-Bus (compat.md 4.3).
+"""systemd as the one who makes groups: a container's scope is started, changed and stopped over D-Bus.
 
 Imported only with --systemd-cgroup, or for a container made with it. Which manager is asked is one word, `bus`, that
 state.json keeps: "system", or the address of a user's bus. What happens inside of the group (kill, freeze, limits) is

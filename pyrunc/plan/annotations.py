@@ -1,4 +1,4 @@
-"""`org.systemd.property.NAME` annotations as properties of the container's unit (compat.md 7). Pure.
+"""`org.systemd.property.NAME` annotations as properties of the container's unit. Pure.
 
 A manager passes on annotations that its users write, and a unit's properties include commands that systemd executes as
 root (security.md#C9, CVE-2024-3154). So not what is dangerous is listed here but what is not: how the unit is ended, its

@@ -1,4 +1,4 @@
-"""linux.resources in the files of a cgroup2 group (compat.md 2.6). Pure.
+"""linux.resources in the files of a cgroup2 group. Pure.
 
 0 and absent mean "don't touch", as with runc, except where 0 is a limit (pids). What cgroup2 has no file for is refused,
 never forgotten. The order within a member matters: swap before limit, burst before quota.

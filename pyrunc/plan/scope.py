@@ -1,4 +1,4 @@
-"""A container's group as a unit of systemd's: its name and place, and linux.resources as its properties (compat.md 4.3).
+"""A container's group as a unit of systemd's: its name and place, and linux.resources as its properties.
 
 Pure. `place` reads linux.cgroupsPath, `start` and `update` append the ops: a PROPERTY each, then UNIT or SETUNIT, which
 give them to systemd in one call. The same limits follow as LIMITs: systemd rounds some and does not know others.

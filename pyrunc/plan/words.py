@@ -1,4 +1,4 @@
-"""What went wrong, for people: (op, step, errno) of a failed op -> one line. Text belongs to the parent (design.md 1)."""
+"""What went wrong, for people: (op, step, errno) of a failed op -> one line. Text belongs to the parent."""
 
 import posix
 

@@ -131,7 +131,7 @@ def _known(table, name, what, pointer):
 
 
 def _flags(names, notifies):
-    """Bits for seccomp(2). No list at all means SPEC_ALLOW, an empty list means none (compat.md 2.7).
+    """Bits for seccomp(2). No list at all means SPEC_ALLOW, an empty list means none.
 
     TSYNC is accepted and left out: init is one thread. WAIT_KILLABLE_RECV is about the listener, and the kernel
     refuses it where there is none.

@@ -1,4 +1,4 @@
-"""Podman of an ordinary user: its own user namespace, no right to cgroups, state below $XDG_RUNTIME_DIR (compat.md 4.5, 5)."""
+"""Podman of an ordinary user: its own user namespace, no right to cgroups, state below $XDG_RUNTIME_DIR."""
 
 import shutil
 import subprocess

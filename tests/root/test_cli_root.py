@@ -1,4 +1,4 @@
-"""The command line where it needs root or containers: spec, list, ps, features, logs, global options (compat.md 1)."""
+"""The command line where it needs root or containers: spec, list, ps, features, logs, global options."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The life cycle, from outside: states, transitions, error texts, exit codes, signals (compat.md 1.4, 1.7, 1.11, 3)."""
+"""The life cycle, from outside: states, transitions, error texts, exit codes, signals."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""What `events --stats` reports, from a cgroup2 group: runc's names and units (compat.md 1.12), and more than it. Pure.
+"""What `events --stats` reports, from a cgroup2 group: runc's names and units, and more than it. Pure.
 
 `read` is a function from a file's name to its text, "" for a file that is not there: a controller that is missing gives
 zeros, and zeros are left out where Go's omitempty leaves them out. Units: nanoseconds, bytes.
