@@ -38,7 +38,7 @@ def compile(config, facts, request):
     _host(plan, config, facts, request, ns)
     if before:
         _trees(plan, "H", config, mounts, request, facts, ns, by_bind)
-    _spawn(plan, config, request, ns)
+    _plan(plan, config, request)
     _clean(plan, config, facts, request, ns, role)
     enter(plan, ns, facts)
     if before:
@@ -77,8 +77,11 @@ def _needs_proc(config):
 
 
 def _host(plan, config, facts, request, ns):
-    """H: everything that must exist before the process does."""
-    if not request.get("unit"):
+    """H: everything that must exist before init does anything. The kernel makes init meanwhile, in its group; a waiting init
+    has the limits before it begins."""
+    if request.get("unit"):
+        _spawn(plan, None, request, ns)
+    else:
         groups(plan, config, facts, request, ns)
     if "intelRdt" in config.get("linux", {}):
         from . import rdt
@@ -105,6 +108,8 @@ def groups(plan, config, facts, request, ns):
         made.append(scope.start(plan, config, facts, request["unit"], request["cgroup"], ns.needs_first()))
     elif v2:
         made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False)))
+    if not request.get("unit"):
+        spawn = _spawn(plan, "cgroup" if v2 else None, request, ns)
     for controllers, mount, path in request.get("cgroup_v1") or ():
         made.append(plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False)))
     v1 = _on_v1(request)
@@ -114,7 +119,7 @@ def groups(plan, config, facts, request, ns):
             optional = bool(request.get("rootless")) and not config.get("linux", {}).get("cgroupsPath")
             made[0].args = (*made[0].args[:2], limits.needs_domain(plan), optional)
             if optional and not list(limits.writes(resources, v1)):
-                made[0].tolerate = NO_RIGHT
+                made[0].tolerate, spawn.tolerate = NO_RIGHT, (EACCES,)
         owner = _owner(config, ns)
         if owner is not None:
             plan.add("H", "OWNER", ("cgroup",), (owner,), () if facts.privileged else (EPERM,), source="/linux/namespaces")
@@ -126,6 +131,10 @@ def groups(plan, config, facts, request, ns):
             plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
                      source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     tasks(plan, v1)
+
+
+def _spawn(plan, cgroup, request, ns):
+    return plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), source="/linux/namespaces")
 
 
 def _on_v1(request):
@@ -165,14 +174,11 @@ def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
         plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19, 0), source="NOTIFY_SOCKET")
 
 
-def _spawn(plan, config, request, ns):
+def _plan(plan, config, request):
     hooks.outputs(plan, config)
     if request.get("gate"):
         plan.add("H", "FIFO", ("gate", "status"), source="create")
-    cgroup = "cgroup" if request.get("cgroup") is not None and not request.get("unit") else None
-    optional = any([op.name == "CGROUP" and op.tolerate for op in plan.ops])
-    plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), (EACCES,) if optional else (),
-             source="/linux/namespaces")
+    plan.add("H", "PLAN", source="default: ready to begin")
 
 
 def _clean(plan, config, facts, request, ns, role):

@@ -28,6 +28,8 @@ def compile(config, facts, request):
     env = process.environment(proc, {})
     plan.add("H", "OPENPID", ("init",), source="container's init")
     born, unit = _born_in(plan, facts, request), request.get("unit")
+    plan.add("H", "SPAWN", () if unit else born, (0, plan.base, _initial(proc)),
+             (EACCES,) if request.get("unlimited") else (), source="exec")
     v1 = {}
     for controllers, mount, path in request.get("cgroup_v1") or ():
         v1[controllers] = f"cgroup:{controllers}"
@@ -41,8 +43,7 @@ def compile(config, facts, request):
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if not ns.private("mount"):
         plan.add("H", "ROOT_OF", ("init-root",), source="container's root")
-    plan.add("H", "SPAWN", () if unit else born, (0, plan.base, _initial(proc)),
-             (EACCES,) if request.get("unlimited") else (), source="exec")
+    plan.add("H", "PLAN", source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     join(plan, "M")  # not init: a process in the container could see the descriptors of what it joins (CVE-2016-9962)

@@ -30,6 +30,7 @@ HOST = {
     "MEMFD": ((("out", "memfd", True),), ()),
     "NOTIFYDIR": ((), ()),
     "SPAWN": ((("cgroup", "cgroup", False), ("other", "cgroup", False)), ("flags", "first", "affinity")),
+    "PLAN": ((), ()),
     # at a SYNC
     "UNIT": ((("cgroup", "cgroup", True),), ("root", "path", "bus", "unit")),
     "ADOPT": ((), ("bus", "unit", "below")),

@@ -86,10 +86,10 @@ class Plan:
         return [op for op in self.ops if op.role != "H"]
 
     def turns(self):
-        """[(SPAWN or SYNC, the H ops that stand right after it)], and first (None, those before SPAWN)."""
+        """[(PLAN or SYNC, the H ops that stand right after it)], and first (None, those before PLAN)."""
         turns = [(None, [])]
         for op in self.ops:
-            if op.name in ("SPAWN", "SYNC"):
+            if op.name in ("PLAN", "SYNC"):
                 turns.append((op, []))
             elif op.role == "H":
                 turns[-1][1].append(op)
@@ -107,14 +107,14 @@ class Plan:
         return ends
 
     def birth_slots(self):
-        """Slots the child is born with: filled by H before SPAWN, used by M or I. In order of production."""
+        """Slots the child begins with: filled by H before PLAN, used by M or I. In order of production."""
         used = set()
         for op in self.ops:
             if op.role != "H":
                 used.update(op.consumed())
         born = []
         for op in self.ops:
-            if op.name == "SPAWN":
+            if op.name == "PLAN":
                 break
             if op.role == "H":
                 born += [slot for slot in op.produced() if slot in used]

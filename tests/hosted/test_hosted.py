@@ -39,7 +39,7 @@ def alone(op):
     plan = Plan(10)
     for slot in op.consumed():
         plan.add("H", "HOSTDIR", (slot,), ("/",))
-    plan.add("H", "SPAWN", (), (0, plan.base, b""))
+    plan.add("H", "PLAN")
     plan.add(OPS[op.name][1][-1], op.name, op.slots, op.args)
     for slot in op.produced() if op.name == "SYNC" else ():
         plan.add("I", "SETATTR", (slot,), (0, 0, 0, 0))
