@@ -52,7 +52,7 @@ class Supervisor:
 
     __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
                  "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring", "last",
-                 "listener", "handed", "status", "name", "front", "birth")
+                 "listener", "handed", "status", "name", "front", "birth", "encoded")
 
     def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None, front=None):
         self.plan = plan
@@ -67,6 +67,7 @@ class Supervisor:
         self.undo = []
         self.sock = -1
         self.pid = self.first = 0
+        self.encoded: tuple = ()
         self.birth: tuple | None = None  # (op, its end of the socket, its stdio) while init is being born
         self.pidfd = -1
         self.ops = None
@@ -649,6 +650,7 @@ def _spawn(sup, op):
     stdio = sup.front.stdio(sup.config["process"].get("terminal", False)) if sup.front else kernel.AS_THEY_ARE
     sup.birth = op, theirs, stdio
     _begin(sup, _born_in(sup, op)[:1])
+    sup.encoded = encode(sup.plan)  # while the kernel makes init
 
 
 def _born_in(sup, op):
@@ -667,8 +669,8 @@ def _begin(sup, groups):
 
 
 def _plan(sup, op):
-    """Encoded while the kernel makes init; what init begins with goes with it."""
-    data, born, sup.ops = encode(sup.plan)
+    """All that init waits for is there: the plan, and what it begins with."""
+    (data, born, sup.ops), sup.encoded = sup.encoded, ()
     plan_fd = kernel.memfd("pyrunc:plan", data)
     try:
         _await_birth(sup)

@@ -21,6 +21,7 @@ from .script import Plan
 EPERM, ENOENT, EACCES, EINVAL, EROFS, ENOSYS = 1, 2, 13, 22, 30, 38
 NO_RIGHT = (EPERM, EACCES, EROFS)
 SIGKILL = 9
+CGROUPS_PATH = "/linux/cgroupsPath"
 DEFAULT_UMASK = 0o022
 KEYRING_PERMS = 0x80000   # KEY_USR_SEARCH, added to what the kernel gives; 0x8 (KEY_OTH_SEARCH) in a user namespace
 
@@ -35,10 +36,11 @@ def compile(config, facts, request):
     by_bind = own_dev and devices.by_bind(ns, facts)
     before, role = facts.privileged, "M" if ns.needs_first() else "I"
 
-    _host(plan, config, facts, request, ns)
+    born = _spawn(plan, facts, request, ns)
+    _host(plan, config, request, ns)
     if before:
         _trees(plan, "H", config, mounts, request, facts, ns, by_bind)
-    _plan(plan, config, request)
+    _plan(plan, config, facts, request, ns, born)
     _clean(plan, config, facts, request, ns, role)
     enter(plan, ns, facts)
     if before:
@@ -76,17 +78,17 @@ def _needs_proc(config):
     return bool(config.get("linux", {}).get("sysctl") or proc.get("apparmorProfile") or proc.get("selinuxLabel"))
 
 
-def _host(plan, config, facts, request, ns):
-    """H: everything that must exist before init does anything. The kernel makes init meanwhile, in its group; a waiting init
-    has the limits before it begins."""
-    if request.get("unit"):
-        _spawn(plan, None, request, ns)
-    else:
-        groups(plan, config, facts, request, ns)
-    if "intelRdt" in config.get("linux", {}):
-        from . import rdt
+def _spawn(plan, facts, request, ns):
+    """[CGROUP, SPAWN], or [SPAWN]. The kernel holds cgroup_mutex while it makes init in its group and with its namespaces; so what
+    the host does meanwhile is all but groups. Those come last: they hold for init before it begins (PLAN)."""
+    own = request.get("cgroup") is not None and not request.get("unit")
+    ops = [plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False), source=CGROUPS_PATH)] if own else []
+    flags = ns.birth_flags(), plan.base, b""
+    return [*ops, plan.add("H", "SPAWN", ("cgroup" if own else None,), flags, source="/linux/namespaces")]
 
-        rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
+
+def _host(plan, config, request, ns):
+    """H: what init begins with."""
     acquire(plan, ns, config)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
@@ -98,32 +100,28 @@ def _host(plan, config, facts, request, ns):
         netdev.check(plan, config["linux"]["netDevices"])
 
 
-def groups(plan, config, facts, request, ns):
-    """The container's groups with their limits and device rules, before anything can run in them."""
+def groups(plan, config, facts, request, ns, born=()):
+    """The container's groups with their limits and device rules, before anything can run in them. born: of _spawn."""
     resources, v2 = config.get("linux", {}).get("resources", {}), request.get("cgroup") is not None
-    plan.source, made = "/linux/cgroupsPath", []
+    plan.source = CGROUPS_PATH
     if request.get("unit"):
         from . import scope
 
-        made.append(scope.start(plan, config, facts, request["unit"], request["cgroup"], ns.needs_first()))
-    elif v2:
-        made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False)))
-    if not request.get("unit"):
-        spawn = _spawn(plan, "cgroup" if v2 else None, request, ns)
+        scope.start(plan, config, facts, request["unit"], request["cgroup"], ns.needs_first())
     for controllers, mount, path in request.get("cgroup_v1") or ():
-        made.append(plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False)))
+        plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False))
     v1 = _on_v1(request)
     limits.compile(plan, limits.split(resources)[0] if ns.needs_first() else resources, v1, v2)
     if v2:
-        if made[0].name == "CGROUP":
+        if born:
             optional = bool(request.get("rootless")) and not config.get("linux", {}).get("cgroupsPath")
-            made[0].args = (*made[0].args[:2], limits.needs_domain(plan), optional)
+            born[0].args = (*born[0].args[:2], limits.needs_domain(plan), optional)
             if optional and not list(limits.writes(resources, v1)):
-                made[0].tolerate, spawn.tolerate = NO_RIGHT, (EACCES,)
+                born[0].tolerate, born[1].tolerate = NO_RIGHT, (EACCES,)
         owner = _owner(config, ns)
         if owner is not None:
             plan.add("H", "OWNER", ("cgroup",), (owner,), () if facts.privileged else (EPERM,), source="/linux/namespaces")
-    if made and facts.privileged:  # others may not load a filter, and their nodes are bind mounts of what they may open
+    if (v2 or v1) and facts.privileged:  # others may not load a filter, and their nodes are bind mounts of what they may open
         holders = [slot for slot in ("cgroup" if v2 else None, v1.get("devices")) if slot]
         if not holders:
             raise limits.nowhere("devices", "/linux/resources/devices")
@@ -131,10 +129,6 @@ def groups(plan, config, facts, request, ns):
             plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
                      source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     tasks(plan, v1)
-
-
-def _spawn(plan, cgroup, request, ns):
-    return plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), source="/linux/namespaces")
 
 
 def _on_v1(request):
@@ -146,7 +140,7 @@ def _on_v1(request):
 def tasks(plan, v1):
     """Init joins v1 hierarchies (and resctrl groups) by descriptors that it is born with."""
     for slot in dict.fromkeys(v1.values()):
-        plan.add("H", "TASKS", (slot, "tasks" + slot[6:]), source="/linux/cgroupsPath")
+        plan.add("H", "TASKS", (slot, "tasks" + slot[6:]), source=CGROUPS_PATH)
 
 
 def join(plan, role):
@@ -174,10 +168,16 @@ def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
         plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19, 0), source="NOTIFY_SOCKET")
 
 
-def _plan(plan, config, request):
+def _plan(plan, config, facts, request, ns, born):
     hooks.outputs(plan, config)
     if request.get("gate"):
         plan.add("H", "FIFO", ("gate", "status"), source="create")
+    if not request.get("unit"):
+        groups(plan, config, facts, request, ns, born)
+    if "intelRdt" in config.get("linux", {}):
+        from . import rdt
+
+        rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
     plan.add("H", "PLAN", source="default: ready to begin")
 
 
