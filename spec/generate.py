@@ -192,7 +192,7 @@ class Generator:
             raise SystemExit(f"generate.py: {name}: only $defs/str is known for propertyNames")
         lines = [f"if type({x}) is not dict:", f'    return {quote(at)}, _type("an object", {x})']
         inner, key = x + "v", x + "k"
-        lines += [f"for {key}, {inner} in {x}.items():",
+        lines += [f"for {key}, {inner} in {x}.items():" if "additionalProperties" in node else f"for {key} in {x}:",
                   f'    if "\\0" in {key}:', f'        return {quote(at)}, "keys must not contain a NUL byte"']
         if "additionalProperties" in node:
             lines += self.value(name, node["additionalProperties"], inner, at + "{_key(" + key + ")}", 1)

@@ -1800,7 +1800,7 @@ def _hwConfig(v: object) -> tuple[str, str] | None:
         for xi, xv in enumerate(x):
             if type(xv) is not dict:
                 return f"/iomems/{xi}", _type("an object", xv)
-            for xvk, xvv in xv.items():
+            for xvk in xv:
                 if "\0" in xvk:
                     return f"/iomems/{xi}", "keys must not contain a NUL byte"
     if "irqs" in v:
@@ -1839,7 +1839,7 @@ def _windows(v: object) -> tuple[str, str] | None:
         for xi, xv in enumerate(x):
             if type(xv) is not dict:
                 return f"/devices/{xi}", _type("an object", xv)
-            for xvk, xvv in xv.items():
+            for xvk in xv:
                 if "\0" in xvk:
                     return f"/devices/{xi}", "keys must not contain a NUL byte"
     if "resources" in v:
@@ -1847,7 +1847,7 @@ def _windows(v: object) -> tuple[str, str] | None:
         x = v["resources"]
         if type(x) is not dict:
             return "/resources", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/resources", "keys must not contain a NUL byte"
     if "credentialSpec" in v:
@@ -1855,7 +1855,7 @@ def _windows(v: object) -> tuple[str, str] | None:
         x = v["credentialSpec"]
         if type(x) is not dict:
             return "/credentialSpec", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/credentialSpec", "keys must not contain a NUL byte"
     if "servicing" in v:
@@ -1873,7 +1873,7 @@ def _windows(v: object) -> tuple[str, str] | None:
         x = v["hyperv"]
         if type(x) is not dict:
             return "/hyperv", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/hyperv", "keys must not contain a NUL byte"
     if "network" in v:
@@ -1881,7 +1881,7 @@ def _windows(v: object) -> tuple[str, str] | None:
         x = v["network"]
         if type(x) is not dict:
             return "/network", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/network", "keys must not contain a NUL byte"
     if n:  # so many keys are none of these
@@ -1914,7 +1914,7 @@ def _solaris(v: object) -> tuple[str, str] | None:
         x = v["cappedCPU"]
         if type(x) is not dict:
             return "/cappedCPU", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/cappedCPU", "keys must not contain a NUL byte"
     if "cappedMemory" in v:
@@ -1922,7 +1922,7 @@ def _solaris(v: object) -> tuple[str, str] | None:
         x = v["cappedMemory"]
         if type(x) is not dict:
             return "/cappedMemory", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/cappedMemory", "keys must not contain a NUL byte"
     if "anet" in v:
@@ -1933,7 +1933,7 @@ def _solaris(v: object) -> tuple[str, str] | None:
         for xi, xv in enumerate(x):
             if type(xv) is not dict:
                 return f"/anet/{xi}", _type("an object", xv)
-            for xvk, xvv in xv.items():
+            for xvk in xv:
                 if "\0" in xvk:
                     return f"/anet/{xi}", "keys must not contain a NUL byte"
     if n:  # so many keys are none of these
@@ -2109,7 +2109,7 @@ def _jail(v: object) -> tuple[str, str] | None:
         x = v["allow"]
         if type(x) is not dict:
             return "/allow", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/allow", "keys must not contain a NUL byte"
     if n:  # so many keys are none of these
