@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posix
 import sys
+from errno import EMFILE, ENOMEM
 
 from . import args, log
 from .errors import Error, reason
@@ -138,7 +139,6 @@ COMMANDS: dict[str, tuple[Callable[[], Command], str]] = {
     "update": (_update, "change a container's limits"),
     "validate": (_validate, "find every fault of a config.json"),
 }
-EMFILE, ENOMEM = 24, 12
 TOO_LITTLE = "a limit of the caller's on memory, RLIMIT_AS or a cgroup's, leaves too little"
 CURES: dict[int | None, str] = {EMFILE: "raise the limit of open files (ulimit -n)"}  # of whatever was being done
 PREFIX = {"create": "pyrunc create failed: ", "run": "pyrunc run failed: ", "exec": "exec failed: "}
@@ -150,7 +150,6 @@ def main(argv: list[str]) -> NoReturn:
     try:
         code = boundary.command(argv)
         log.flush()
-        flush()
     except BrokenPipeError as err:
         code = 1 if err.filename is None else boundary.report(err)
     except Exception as err:  # RecursionError and MemoryError too
@@ -165,16 +164,6 @@ def main(argv: list[str]) -> NoReturn:
 def _answer(text: str) -> int:
     log.out(text)
     return 0
-
-
-def flush() -> None:
-    """What print() left."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as err:
-        raise OSError(err.errno, err.strerror, log.STDOUT) from None
 
 
 class Boundary:

@@ -7,6 +7,7 @@ Signals are blocked and read from a signalfd before init is spawned, so none is 
 from __future__ import annotations
 
 import posix
+from errno import EIO, EPIPE
 
 from . import kernel, kernel_tty, log
 from .host import console
@@ -15,8 +16,6 @@ from .typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from .host.notify import Proxy
     from .supervise import Supervisor
-
-EIO, EPIPE = 5, 32
 
 
 class Foreground:

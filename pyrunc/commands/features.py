@@ -3,7 +3,7 @@ what of seccomp works depends on the libseccomp and the kernel that are there.""
 
 from __future__ import annotations
 
-from .. import __version__
+from .. import __version__, log
 from ..config import mountopts, names
 from ..jsonio import dumps
 from ..seccomp import features as seccomp
@@ -18,7 +18,7 @@ OPTIONS = ()
 
 
 def run(globals_: Globals, options: object, args: list[str]) -> int:
-    print(dumps(features(), indent=4))
+    log.out(dumps(features(), indent=4) + "\n")
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from .. import jsonio
+from .. import jsonio, log
 from ..config import ignored, load, report
 from ..config.fault import Fault, shown
 from ..errors import Error
@@ -37,7 +37,7 @@ _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 
 
 def run(_globals: Globals, options: Options, _args: list[str]) -> int:
-    if options["format"] not in _PRINT:
+    if options["format"] not in _FORMS:
         raise Error("invalid format option", "it is text or json")
     bundle = options["bundle"] or "."
     raw, notes = load.read(bundle), []
@@ -49,7 +49,7 @@ def run(_globals: Globals, options: Options, _args: list[str]) -> int:
         found = report.every(config)
         found += rootfs_faults(bundle, config, found)
         notes = list(ignored.notes(config))
-    _PRINT[options["format"]](found, notes)
+    log.out(_FORMS[options["format"]](found, notes))
     return 1 if found else 0
 
 
@@ -67,18 +67,16 @@ def rootfs_faults(bundle: str, config: dict[str, Json], found: list[Fault]) -> l
     return []
 
 
-def _print_text(found: list[Fault], notes: list[Fault]) -> None:
-    for mark, listed in (("", found), ("note: ", notes)):
-        for fault in listed:
-            print(f"{mark}{shown(fault.pointer) or '/'}: {fault.message} ({fault.section})")
-    if not found:
-        print("config.json: no faults")
+def _text(found: list[Fault], notes: list[Fault]) -> str:
+    lines = [f"{mark}{shown(fault.pointer) or '/'}: {fault.message} ({fault.section})\n"
+             for mark, listed in (("", found), ("note: ", notes)) for fault in listed]
+    return "".join(lines) + ("" if found else "config.json: no faults\n")
 
 
-def _print_json(found: list[Fault], notes: list[Fault]) -> None:
+def _json(found: list[Fault], notes: list[Fault]) -> str:
     rows = [{"pointer": fault.pointer, "message": fault.message, "section": fault.section} for fault in found]
     rows += [{"pointer": note.pointer, "message": note.message, "section": note.section, "level": "note"} for note in notes]
-    print(jsonio.dumps(rows, indent=2))
+    return jsonio.dumps(rows, indent=2) + "\n"
 
 
-_PRINT = {"text": _print_text, "json": _print_json}
+_FORMS = {"text": _text, "json": _json}

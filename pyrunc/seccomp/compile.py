@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import posix
+from errno import ENOSYS
 
 from pyrunc import kernel_seccomp
 from pyrunc.errors import Error, reason
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 X86_64, X32, X32_BIT = 0xC000003E, 0x4000003E, 1 << 30  # x32 is x86_64 to the kernel, with a bit in the number
-RET_ENOSYS = 0x00050000 | profiles.ENOSYS
+RET_ENOSYS = 0x00050000 | ENOSYS
 LOAD, JEQ, JGT, JSET, RET = 0x20, 0x15, 0x25, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|*|K, BPF_RET|K
 NR, ARCH = 0, 4  # offsets in struct seccomp_data
 

@@ -6,6 +6,8 @@ is refused here again where it would otherwise be lost silently: a filter is a p
 
 from __future__ import annotations
 
+from errno import ENOSYS, EPERM
+
 from pyrunc.config.names import SECCOMP_ACTIONS, SECCOMP_ARCHS, SECCOMP_FLAGS, SECCOMP_OPERATORS
 from pyrunc.errors import Error
 from pyrunc.typed import TYPE_CHECKING
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-EPERM = 1
-ENOSYS = 38
 TREE_FROM = 32  # more rules than this are looked up in a binary tree
 MAX_NAME = 255  # of a syscall, in the flat form: the length is one byte
 NOTIFY = SECCOMP_ACTIONS["SCMP_ACT_NOTIFY"]
