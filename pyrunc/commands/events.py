@@ -73,7 +73,7 @@ def duration(text: str) -> float:
 
 
 def say(container: Container, kind: str, data: Mapping[str, object] | None = None) -> None:
-    event = {"type": kind, "id": container.id}
+    event: dict[str, object] = {"type": kind, "id": container.id}
     if data is not None:
         event["data"] = data
     log.out(dumps(event) + "\n")

@@ -54,6 +54,7 @@ def _of_bundle(globals_: Globals, bundle: str, name: str | None) -> Plan:
     config, _ = load.load(bundle)
     host = host_facts(config, name)
     rootless, unit = lifecycle.tolerates(globals_, host), None
+    group: str | None
     if globals_["systemd-cgroup"]:
         host, unit, group, v1 = lifecycle.systemd_unit(config, host, "ID", asked=not name)
     else:

@@ -35,7 +35,8 @@ CREATE_OPTIONS = (
 def make(globals_: Globals, options: CreateOptions, container_id: str, gate: bool,
          foreground: Foreground | None = None) -> lifecycle.Making:
     """A container, made and recorded. `foreground` is a Foreground that takes its stdio, and the pty instead of a socket."""
-    pid_file = lifecycle.absolute(options["pid-file"]) if options.get("pid-file") else None
+    pid_file = options.get("pid-file")
+    pid_file = lifecycle.absolute(pid_file) if pid_file else None
     making = lifecycle.Making(
         globals_, options, container_id, gate,
         console=lambda: console_of(options, foreground), pidfd_socket=lambda: pidfd_socket_of(options), front=foreground,
