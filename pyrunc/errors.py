@@ -25,7 +25,7 @@ class Error(Exception):
         self.hint = hint
         self.code = code
         self.pointer = pointer
-        self.errno = errno
+        self.errno = errno or 0
 
 
 def from_oserror(err: OSError, doing: str) -> Error:

@@ -22,7 +22,7 @@ class Foreground:
     """`close` restores whatever was changed and may be called at any time, more than once."""
 
     __slots__ = ("sigfd", "master", "tty", "saved", "subreaper", "status")
-    saved: object  # our terminal's mode as it was, or None
+    saved: bytes | None  # our terminal's mode as it was
     status: int | None  # of the process, once it has been waited for
 
     def __init__(self, subreaper: bool) -> None:
@@ -33,7 +33,7 @@ class Foreground:
             kernel.subreaper(True)
         self.sigfd = kernel_tty.prepare()
 
-    def stdio(self, terminal: bool) -> tuple[int, int, int]:
+    def stdio(self, terminal: bool) -> list[int]:
         """What the process is born with as 0 to 2: see kernel_tty.stdio. Closed by who spawns it."""
         return kernel_tty.stdio(terminal)
 

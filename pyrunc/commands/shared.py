@@ -80,9 +80,10 @@ def console_of(options: Sockets, foreground: Foreground | None) -> Callable[[int
 
 
 def pidfd_socket_of(options: Sockets) -> Callable[[int, str], None] | None:
-    if not options.get("pidfd-socket"):
+    path = options.get("pidfd-socket")
+    if not path:
         return None
     from ..host import console
 
-    sock = console.connect(options["pidfd-socket"])
+    sock = console.connect(path)
     return lambda pidfd, name: console.send(sock, pidfd, name.encode())

@@ -121,7 +121,8 @@ def _number(flag: str, value: str, kind: str) -> int:
     digits = text.removeprefix("-") + fraction
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 19 or int(text) << shift >= 1 << 64:
         raise Error(f'invalid value "{value}" for --{flag}: must be {kind}')
-    return (int(text + fraction) << shift) // 10 ** len(fraction)
+    scale: int = 10 ** len(fraction)
+    return (int(text + fraction) << shift) // scale
 
 
 def merged(saved: Limits, wanted: Limits) -> dict[str, Any]:
