@@ -4,15 +4,23 @@ The compiler is pure: it never asks the host, it is given Facts. `probe()` asks,
 fixed sets that goldens and `explain --facts` use; `load(dict)` reads what state.json or a file recorded.
 """
 
+from __future__ import annotations
+
 import posix
 
 from .config.names import CAPABILITIES
 from .errors import Error
+from .typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CGROUP2_MAGIC = 0x63677270
 INITIAL_USERNS = 0xEFFFFFFD  # inode of the first user namespace, include/linux/proc_ns.h
 
-DEFAULTS = {
+Value = str | int | bool | list[list[str]]
+
+DEFAULTS: dict[str, Value] = {
     "euid": 0,
     "egid": 0,
     "userns": False,         # runs in a user namespace that is not the initial one
@@ -33,7 +41,7 @@ DEFAULTS = {
     "lacking": 0,            # capabilities that root here does not have, as a mask
 }
 
-NAMED: dict[str, dict] = {
+NAMED: dict[str, dict[str, Value]] = {
     "root-v2": {"systemd": 252},
     "root-hybrid": {
         "cgroup": "hybrid",
@@ -66,7 +74,7 @@ class Facts:
     cgroup: str
     cgroup_root: str
     cgroup_own: str
-    cgroup_v1: list
+    cgroup_v1: list[list[str]]
     systemd: int
     systemd_group: str
     apparmor: bool
@@ -79,23 +87,23 @@ class Facts:
     resctrl: str
     lacking: int
 
-    def __init__(self, **fields):
+    def __init__(self, **fields: Value) -> None:
         for name, value in {**DEFAULTS, **fields}.items():
             object.__setattr__(self, name, value)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("facts are frozen")
 
     @property
-    def privileged(self):
+    def privileged(self) -> bool:
         """May mount in the host's namespaces, so bind sources are opened there before the container's tree exists."""
         return self.euid == 0 and not self.userns
 
-    def dump(self):
+    def dump(self) -> dict[str, Value]:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def load(fields):
+def load(fields: Mapping[str, Value]) -> Facts:
     """Facts from a JSON object (a file for `explain --facts`, or state.json)."""
     unknown = [name for name in fields if name not in DEFAULTS]
     if unknown:
@@ -106,11 +114,11 @@ def load(fields):
     return Facts(**fields)
 
 
-def named(name):
+def named(name: str) -> Facts:
     return Facts(**NAMED[name])
 
 
-def probe(rdt=False):
+def probe(rdt: bool = False) -> Facts:
     """The host as it is now. Reads five files of /proc and makes three statfs calls. rdt: is resctrl of interest?"""
     from .kernel import magic
 
@@ -141,7 +149,7 @@ def probe(rdt=False):
     )
 
 
-def _lacking():
+def _lacking() -> int:
     """Of the capabilities that have a name, what is not both permitted and in the bounding set."""
     masks = {}
     for line in read("/proc/self/status").splitlines():
@@ -150,14 +158,14 @@ def _lacking():
     return (1 << len(CAPABILITIES)) - 1 & ~(masks[b"Prm"] & masks[b"Bnd"]) if masks else 0
 
 
-def read(path):
+def read(path: str) -> bytes:
     """All of a small file, or nothing if it cannot be opened."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        parts = []
+        parts: list[bytes] = []
         while True:
             part = posix.read(fd, 65536)
             if not part:
@@ -167,7 +175,7 @@ def read(path):
         posix.close(fd)
 
 
-def resctrl_in(mountinfo):
+def resctrl_in(mountinfo: str) -> str:
     """The mount point of resctrl in the text of /proc/self/mountinfo, or ""."""
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
@@ -176,7 +184,7 @@ def resctrl_in(mountinfo):
     return ""
 
 
-def _on_path(program):
+def _on_path(program: str) -> str:
     """Where the caller's PATH has a program, by absolute directories only; "" if nowhere."""
     for directory in posix.environ.get(b"PATH", b"").decode("utf-8", "surrogateescape").split(":"):
         path = f"{directory}/{program}"
@@ -185,7 +193,7 @@ def _on_path(program):
     return ""
 
 
-def in_userns():
+def in_userns() -> bool:
     """By the namespace's inode, not by its map: a full map does not make a namespace the initial one (runc 1.5.2)."""
     try:
         return posix.stat("/proc/self/ns/user").st_ino != INITIAL_USERNS
@@ -193,9 +201,10 @@ def in_userns():
         return False
 
 
-def _cgroups():
+def _cgroups() -> tuple[str, dict[str, str]]:
     """(own path in cgroup2, {v1 controllers: own path}) from /proc/self/cgroup."""
-    own, v1 = "/", {}
+    own = "/"
+    v1: dict[str, str] = {}
     for line in read("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers:
@@ -205,9 +214,10 @@ def _cgroups():
     return own, v1
 
 
-def _v1_mounts(own):
+def _v1_mounts(own: dict[str, str]) -> list[list[str]]:
     """Mount points of the v1 hierarchies we are in, from mountinfo, the first of each; the mount's root is taken off our path."""
-    found, own = [], dict(own)
+    found: list[list[str]] = []
+    own = dict(own)
     for line in read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         if not right.startswith("cgroup "):

@@ -1,5 +1,7 @@
 """`explain`: the plan of a bundle or of a container, op by op; needs no root and touches nothing."""
 
+from __future__ import annotations
+
 from .. import facts, kernel, lifecycle, log, state
 from ..config import load
 from ..errors import Error
@@ -9,6 +11,22 @@ from ..paths import clean
 from ..plan import create as compiler
 from ..plan import explain
 from ..plan.rootfs import join
+from ..typed import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..config.shape import Config
+    from ..plan.script import Plan
+    from ..seccomp.compile import Filter
+
+    class Options(TypedDict):
+        bundle: str | None
+        id: str | None
+        format: str
+        facts: str | None
+        help: bool
 
 USAGE = "explain [-b BUNDLE | --id ID] [--format text|json] [--facts NAME|FILE]"
 ARGS = (0, 0)
@@ -20,7 +38,7 @@ OPTIONS = (
 )
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
     if options["format"] not in ("text", "json"):
         raise Error("invalid format option", "it is text or json")
     if options["id"]:
@@ -32,10 +50,11 @@ def run(globals_, options, args):
     return 0
 
 
-def _of_bundle(globals_, bundle, name):
+def _of_bundle(globals_: Globals, bundle: str, name: str | None) -> Plan:
     config, _ = load.load(bundle)
     host = host_facts(config, name)
     rootless, unit = lifecycle.tolerates(globals_, host), None
+    group: str | None
     if globals_["systemd-cgroup"]:
         host, unit, group, v1 = lifecycle.systemd_unit(config, host, "ID", asked=not name)
     else:
@@ -49,12 +68,12 @@ def _of_bundle(globals_, bundle, name):
     return compiler.compile(config, host, request)
 
 
-def host_facts(config, name):
+def host_facts(config: Config, name: str | None) -> facts.Facts:
     """Named, from a file, or this host as root would see it unless the config is a rootless one."""
     if name in facts.NAMED:
         return facts.named(name)
     if name:
-        return facts.load(load.load_json(name, kernel.read_timeout))
+        return facts.load(cast("dict[str, facts.Value]", load.load_json(name, kernel.read_timeout)))
     host = facts.probe("intelRdt" in config.get("linux", {}))
     rootless = any([ns["type"] == "user" for ns in config.get("linux", {}).get("namespaces", [])])
     if host.euid and not rootless:
@@ -62,6 +81,6 @@ def host_facts(config, name):
     return host
 
 
-def _filter(config):
+def _filter(config: Config) -> Filter | None:
     """The filter's place in the plan; its code is compiled where libseccomp is."""
     return lifecycle.seccomp_filter(config)
