@@ -36,11 +36,15 @@ def compile(config, facts, request):
     by_bind = own_dev and devices.by_bind(ns, facts)
     before, role = facts.privileged, "M" if ns.needs_first() else "I"
 
+    if linux.get("netDevices"):  # pyroute2 is loaded before there is a process
+        from . import netdev
+
+        netdev.check(plan, linux["netDevices"])
     born = _spawn(plan, facts, request, ns)
-    _host(plan, config, request, ns)
+    _host(plan, config, facts, request, ns, born)
     if before:
         _trees(plan, "H", config, mounts, request, facts, ns, by_bind)
-    _plan(plan, config, facts, request, ns, born)
+    _plan(plan, config, request)
     _clean(plan, config, facts, request, ns, role)
     enter(plan, ns, facts)
     if before:
@@ -79,25 +83,27 @@ def _needs_proc(config):
 
 
 def _spawn(plan, facts, request, ns):
-    """[CGROUP, SPAWN], or [SPAWN]. The kernel holds cgroup_mutex while it makes init in its group and with its namespaces; so what
-    the host does meanwhile is all but groups. Those come last: they hold for init before it begins (PLAN)."""
+    """[CGROUP, SPAWN], or [SPAWN]: first of all, because the kernel needs long. It holds cgroup_mutex for most of that; so the
+    plan is encoded, and what is no group is opened, before the other groups are made."""
     own = request.get("cgroup") is not None and not request.get("unit")
     ops = [plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False), source=CGROUPS_PATH)] if own else []
     flags = ns.birth_flags(), plan.base, b""
     return [*ops, plan.add("H", "SPAWN", ("cgroup" if own else None,), flags, source="/linux/namespaces")]
 
 
-def _host(plan, config, request, ns):
-    """H: what init begins with."""
+def _host(plan, config, facts, request, ns, born):
+    """H: what init begins with, and what holds for init by then."""
     acquire(plan, ns, config)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if request.get("notify"):
         plan.add("H", "NOTIFYDIR", source="NOTIFY_SOCKET")
-    if config.get("linux", {}).get("netDevices"):
-        from . import netdev
+    if not request.get("unit"):
+        groups(plan, config, facts, request, ns, born)
+    if "intelRdt" in config.get("linux", {}):
+        from . import rdt
 
-        netdev.check(plan, config["linux"]["netDevices"])
+        rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
 
 
 def groups(plan, config, facts, request, ns, born=()):
@@ -168,16 +174,10 @@ def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
         plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19, 0), source="NOTIFY_SOCKET")
 
 
-def _plan(plan, config, facts, request, ns, born):
+def _plan(plan, config, request):
     hooks.outputs(plan, config)
     if request.get("gate"):
         plan.add("H", "FIFO", ("gate", "status"), source="create")
-    if not request.get("unit"):
-        groups(plan, config, facts, request, ns, born)
-    if "intelRdt" in config.get("linux", {}):
-        from . import rdt
-
-        rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
     plan.add("H", "PLAN", source="default: ready to begin")
 
 
