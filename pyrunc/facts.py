@@ -15,6 +15,7 @@ from .typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SIZE = 1 << 16
 CGROUP2_MAGIC = 0x63677270
 INITIAL_USERNS = 0xEFFFFFFD  # inode of the first user namespace, include/linux/proc_ns.h
 
@@ -138,9 +139,9 @@ def probe(rdt: bool = False) -> Facts:
         cgroup_root=root,
         cgroup_own=own,
         cgroup_v1=[] if mode == "v2" else _v1_mounts(v1),
-        apparmor=read("/sys/module/apparmor/parameters/enabled")[:1] == b"Y",
+        apparmor=read("/sys/module/apparmor/parameters/enabled", whole=True)[:1] == b"Y",
         selinux=magic("/sys/fs/selinux") == 0xF97CFF8C,
-        setgroups=read("/proc/self/setgroups") != b"deny\n",
+        setgroups=read("/proc/self/setgroups", whole=True) != b"deny\n",
         newuidmap=_on_path("newuidmap") if posix.geteuid() else "",
         newgidmap=_on_path("newgidmap") if posix.geteuid() else "",
         kcore=posix.access("/proc/kcore", posix.F_OK),
@@ -151,26 +152,23 @@ def probe(rdt: bool = False) -> Facts:
 
 def _lacking() -> int:
     """Of the capabilities that have a name, what is not both permitted and in the bounding set."""
-    masks = {}
-    for line in read("/proc/self/status").splitlines():
-        if line.startswith(b"Cap"):
-            masks[line[3:6]] = int(line[8:], 16)
-    return (1 << len(CAPABILITIES)) - 1 & ~(masks[b"Prm"] & masks[b"Bnd"]) if masks else 0
+    status = read("/proc/self/status", whole=True)
+    permitted, bounding = [status.partition(key)[2][:16] for key in (b"\nCapPrm:\t", b"\nCapBnd:\t")]
+    return (1 << len(CAPABILITIES)) - 1 & ~(int(permitted, 16) & int(bounding, 16)) if bounding else 0
 
 
-def read(path: str) -> bytes:
-    """All of a small file, or nothing if it cannot be opened."""
+def read(path: str, whole: bool = False) -> bytes:
+    """All of a small file, or nothing if it cannot be opened. whole: one that the kernel shows whole to who has room for it, so what
+    is less than asked for is all; others, which have a record a line (seq_file), it shows in parts, and an empty one is the end."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        parts: list[bytes] = []
-        while True:
-            part = posix.read(fd, 65536)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
+        parts = [posix.read(fd, SIZE)]
+        while len(parts[-1]) == SIZE if whole else parts[-1]:
+            parts.append(posix.read(fd, SIZE))
+        return b"".join(parts)
     finally:
         posix.close(fd)
 
@@ -205,7 +203,7 @@ def _cgroups() -> tuple[str, dict[str, str]]:
     """(own path in cgroup2, {v1 controllers: own path}) from /proc/self/cgroup."""
     own = "/"
     v1: dict[str, str] = {}
-    for line in read("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines():
+    for line in read("/proc/self/cgroup", whole=True).decode("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers:
             v1[controllers] = path
@@ -217,17 +215,18 @@ def _cgroups() -> tuple[str, dict[str, str]]:
 def _v1_mounts(own: dict[str, str]) -> list[list[str]]:
     """Mount points of the v1 hierarchies we are in, from mountinfo, the first of each; the mount's root is taken off our path."""
     found: list[list[str]] = []
-    own = dict(own)
+    wanted = [(controllers, {*controllers.split(",")}, path) for controllers, path in own.items()]
     for line in read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         if not right.startswith("cgroup "):
             continue
         root, point = left.split(" ")[3:5]
         options = right.split(" ")[2].split(",")
-        for controllers, path in own.items():
-            if all([part in options for part in controllers.split(",")]):
+        for row in wanted:
+            controllers, names, path = row
+            if names.issubset(options):
                 inside = path[len(root):] if root != "/" and path.startswith(root) else path
                 found.append([controllers, point, inside or "/"])
-                del own[controllers]
+                wanted.remove(row)
                 break
     return found

@@ -408,10 +408,14 @@ def _group(sup, op):
     """The group an op names; kept by slot for those that write to it."""
     root, path = op.args[:2]
     if op.slots[0] == "cgroup":
-        from .host.cgroup.v2 import Cgroup as kind
+        from .host.cgroup.v2 import Cgroup
+
+        group = Cgroup(root, path)
     else:
-        from .host.cgroup.v1 import Hierarchy as kind
-    group = sup.groups[op.slots[0]] = kind(root, path)
+        from .host.cgroup.v1 import Hierarchy
+
+        group = Hierarchy(root, path, op.slots[0].partition(":")[2])
+    sup.groups[op.slots[0]] = group
     return group
 
 
@@ -529,8 +533,7 @@ def _devices(sup, op):
         return
     from .host.cgroup.v1 import device_writes
 
-    for file, line in device_writes(device_rules.policy(rules)):
-        sup.groups[op.slots[0]].write(file, line)
+    sup.groups[op.slots[0]].write_each(device_writes(device_rules.policy(rules)))
 
 
 def _openns(sup, op):
@@ -861,7 +864,7 @@ def _created(sup, op):
 def _cgroup_of(sup, op):
     """exec is born into the container's group, or the one below it that --cgroup names."""
     group = _group(sup, op)
-    if not group.exists():
+    if op.slots[0] == "cgroup" and not group.exists():  # a v1 group is found missing when its tasks file is opened
         raise Error(f'cgroup "{group.path}": no such file or directory', errno=ENOENT)
 
 

@@ -26,7 +26,7 @@ OPTIONS = ((("force", "f"), "flag", False, "kill the container first; a missing 
 def run(globals_: Globals, options: Options, args: list[str]) -> int:
     force = options.get("force")
     try:
-        with state.load(globals_["root"], args[0], partial=True, damaged=force) as container:
+        with state.load(globals_["root"], args[0], partial=True, damaged=force, lock=True) as container:
             _stop(container, force)
             errors = lifecycle.destroy(container)
     except Error as err:

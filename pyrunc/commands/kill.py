@@ -31,7 +31,7 @@ def run(globals_: Globals, options: Options, args: list[str]) -> int:
     number = signal_number(args[1] if len(args) > 1 else "SIGTERM")
     if number is None:
         raise Error(f'unknown signal "{args[1]}"')
-    container = state.load(globals_["root"], args[0])
+    container = state.load(globals_["root"], args[0], lock=True)
     try:
         # a create or start in progress first comes to its end; one that hangs does not keep the signal back
         container.lock(LOCK_WAIT_MS)

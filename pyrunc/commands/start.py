@@ -14,8 +14,7 @@ OPTIONS = ()
 
 
 def run(globals_: Globals, options: object, args: list[str]) -> int:
-    with state.load(globals_["root"], args[0]) as container:
+    with state.load(globals_["root"], args[0], lock=True) as container:
         container.lock()
-        lifecycle.start(container)
-        lifecycle.poststart(container, container.config())
+        lifecycle.poststart(container, lifecycle.start(container))
     return 0
