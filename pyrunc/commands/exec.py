@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from ..config.shape import Capabilities, Config, Process, User
     from ..foreground import Foreground
     from ..plan.script import Plan
-    from ..state import Container
+    from ..state import Container, Unit
+
+    class Adopting(Unit):
+        """The unit of a container, by whose manager a process is put into its group."""
+
+        group: str | None
 
     Options = TypedDict("Options", {
         "console-socket": str | None, "pidfd-socket": str | None, "pid-file": str | None, "detach": bool,
@@ -138,7 +143,7 @@ def _groups(container: Container, chosen: list[str] | None) -> tuple[str | None,
     return below.groups(own, v1 or [], chosen)
 
 
-def _unit(container: Container) -> dict[str, str] | None:
+def _unit(container: Container) -> Adopting | None:
     unit = container.data.get("unit")
     return {**unit, "group": container.data["cgroup"]} if unit and unit["bus"] != "system" else None
 
