@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,45 @@ def test_an_unsound_picture_leads_to_the_next_way_and_the_build_says_so(tmp_path
     assert works(program, tmp_path)
 
 
+def changed(name, before, after):
+    """A `change` for build: one replacement in one file."""
+    def change(copy):
+        text = (copy / name).read_text()
+        assert text.count(before) == 1
+        (copy / name).write_text(text.replace(before, after))
+    return change
+
+
+def faults(program, *words):
+    """Page faults of a command line, which may fail, but for those that madvise deals with at once."""
+    words = [str(word) for word in words]
+    calls = subprocess.run(["strace", "-e", "trace=madvise", program, *words], capture_output=True, text=True, check=False).stderr
+    advised = [int(size) // 4096 for size in re.findall(r"madvise\(0x\w+, (\d+), MADV_POPULATE_WRITE\) = 0", calls)]
+    child = os.posix_spawn(program, [program, *words], {}, file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)])
+    _, status, used = os.wait4(child, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 1)
+    return used.ru_minflt - sum(advised)
+
+
+@needs_static
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="csrc/written.c knows no other processor")
+def test_what_verbs_write_to_lies_together_and_where_it_does_not_the_program_works(tmp_path, pyrunc):
+    program, said = build(tmp_path, change=changed("csrc/written.c", "#define _GNU_SOURCE", "#error another processor"))
+    assert kind(program) == "snapshot" and "the picture is not laid out: " in said and works(program, tmp_path)
+    for verb in (("state", "none"), ("list",), ("kill", "none")):
+        assert faults(pyrunc, "--root", tmp_path, *verb) < 0.75 * faults(program, "--root", tmp_path, *verb)
+
+
+@needs_static
+@pytest.mark.parametrize(("before", "after"), (
+    ("places, 8 * number, at, size // UNIT", "places, number // 2 * 8, at, size // UNIT"),  # other allocations
+    ("places, 8 * number, at, size // UNIT", "places, 8 * number, at, size // UNIT + 1"),  # other sizes
+))
+def test_a_layout_of_another_run_does_no_harm(tmp_path, before, after):
+    program, said = build(tmp_path, change=changed("csrc/picture.py", before, after))
+    assert kind(program) == "snapshot" and "not laid out" not in said and works(program, tmp_path)
+
+
 @pytest.mark.parametrize("python", OTHERS)
 def test_other_versions_of_cpython_make_a_program_that_works(tmp_path, python):
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
@@ -147,9 +187,12 @@ def probe(copy):
 
 
 @needs_static
-def test_what_belongs_to_a_process_is_not_the_builds(tmp_path):
+def test_what_belongs_to_a_process_is_not_the_builds(tmp_path, monkeypatch):
     """In a program whose `features` tells. ctypes asks CPython for the thread by pthread_getspecific(3)."""
+    (tmp_path / "where-it-was-rehearsed").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "where-it-was-rehearsed"))
     program, _ = build(tmp_path, ways="snapshot", change=probe)
+    assert b"where-it-was-rehearsed" not in program.read_bytes() and not any((tmp_path / "where-it-was-rehearsed").iterdir())
 
     def told(**environment):
         done = subprocess.run([program, "features"], env=environment, cwd=tmp_path, input="input", capture_output=True, text=True, timeout=30)
