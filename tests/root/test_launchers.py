@@ -168,7 +168,7 @@ def run(globals_, options, args):
     thread = threading.Thread(target=lambda: said.append("thread"))
     thread.start()
     thread.join()
-    print(dumps({
+    log.out(dumps({
         "callback": callback(), "said": said, "main": threading.main_thread().ident == threading.get_ident(),
         "native": threading.get_native_id() == posix.getpid(), "environ": dict(os.environ),
         "local": time.strftime("%H %Z", time.localtime(0)), "hash": hash("x"), "random": random.random(),
@@ -181,9 +181,9 @@ def run(globals_, options, args):
 
 def probe(copy):
     source = copy / "pyrunc/commands/features.py"
-    before, found, after = source.read_text().partition("def run(globals_, options, args):\n    print(dumps(features(), indent=4))\n    return 0\n")
-    assert found
-    source.write_text(before + PROBE + after)
+    text, found = re.subn(r"def run\(.*:\n    log\.out\(dumps\(features\(\), indent=4\) .*\n    return 0\n", lambda _: PROBE, source.read_text())
+    assert found == 1
+    source.write_text(text)
 
 
 @needs_static
