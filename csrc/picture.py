@@ -131,7 +131,7 @@ def written(argv, low, high):
             words = struct.unpack(f"<{(high - low) // PAGE}Q", pagemap.read((high - low) // PAGE * 8))
     finally:
         child.kill()
-        libc.ptrace(cont, child.pid, 0, 0)  # who stands at his exit does not hear even that
+        libc.ptrace(cont, child.pid, 0, 0)  # a process at its exit does not hear even that
         child.wait()
     return {low + i * PAGE for i, word in enumerate(words) if word >> 63 and not word >> 61 & 1}  # in memory, not the file's
 
