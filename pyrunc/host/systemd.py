@@ -28,7 +28,7 @@ ETIMEDOUT = 110
 
 
 def bus_of(facts):
-    """Whose manager makes the group: the system's for its root; a user's own, also if he is root of a user namespace."""
+    """Whose manager makes the group: the system's for its root; a user's own, also for root of a user namespace."""
     address = _environ("DBUS_SESSION_BUS_ADDRESS")
     if not address and _environ("XDG_RUNTIME_DIR"):
         address = f"unix:path={_environ('XDG_RUNTIME_DIR')}/bus"
@@ -91,7 +91,7 @@ class Manager:
             self.connection = Connection(PRIVATE, False, CONNECT_MS)  # pid 1 itself, without a bus
 
     def _await_systemd(self):
-        """A user's bus is started by who connects first, and his systemd joins it a moment later."""
+        """A user's bus is started by who connects first, and the user's systemd joins it a moment later."""
         deadline = time.monotonic() + CONNECT_MS / 1000
         while True:
             try:
@@ -123,10 +123,10 @@ class Manager:
             how = "Timed out" if err.errno == ETIMEDOUT else f"the bus failed ({err.strerror})"
             raise Error(f"{how} while waiting for systemd to {doing} {unit}", errno=err.errno) from None
         if result != "done":
-            raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{result}`", f"systemctl status {unit} says more")
+            raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{result}`", f"see systemctl status {unit}")
 
     def reset(self, unit):
-        """What has failed is forgotten; it may not be known at all."""
+        """Forget a unit that has failed. systemd may not know it at all."""
         try:
             self.call("ResetFailedUnit", "s", unit)
         except BusError:
@@ -162,7 +162,7 @@ def start(bus, unit, properties, pid, group):
 
 
 def _start(manager, unit, rows):
-    """A unit that has failed is still there under its name: it is reset, and we try once more."""
+    """A unit that has failed keeps its name. It is reset then, and started once more."""
     try:
         return manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, [])
     except BusError as err:
@@ -177,13 +177,13 @@ def control_group(manager, unit):
 
 
 def current(bus, unit, properties):
-    """The same properties as they are now."""
+    """The present values of these properties."""
     manager = connect(bus)
     return [(name, kind, manager.get(_path_of(unit), _interface(unit), name)) for name, kind, _ in properties]
 
 
 def change(bus, unit, properties):
-    """In force when it returns. systemd answers first and writes to the group then, but before it reads the next call."""
+    """The properties are in force on return. systemd answers before it writes to the group, but writes before it reads the next call."""
     manager = connect(bus)
     try:
         manager.call("SetUnitProperties", "sba(sv)", unit, True, [(name, (kind, value)) for name, kind, value in properties])
@@ -193,7 +193,7 @@ def change(bus, unit, properties):
 
 
 def attach(bus, unit, pid, below):
-    """A process into the unit's group (or one below it): where we have no right to move it ourselves."""
+    """Put a process into the unit's group, or one below it, where we have no right to move it ourselves."""
     try:
         connect(bus).call("AttachProcessesToUnit", "ssau", unit, below, [pid])
     except BusError as err:
@@ -201,7 +201,7 @@ def attach(bus, unit, pid, below):
 
 
 def check_free(spot):
-    """There is no such unit, unless one that has failed."""
+    """Refuse the name of a unit that exists. One that has failed does not count."""
     unit, manager = spot["unit"], connect(spot["bus"])
     try:
         path = manager.call("GetUnit", "s", unit)
@@ -214,7 +214,7 @@ def check_free(spot):
 
 
 def stop(bus, unit):
-    """No such unit any more: a scope goes by itself when its last process does."""
+    """Stop the unit, and do not mind if it is gone: a scope goes by itself with its last process."""
     manager = connect(bus)
     try:
         manager.wait(manager.call("StopUnit", "ss", unit, "replace"), "remove", unit)
@@ -229,7 +229,7 @@ def _interface(unit):
 
 
 def _path_of(unit):
-    """The object of a unit: what is neither letter nor digit is written by its number."""
+    """The object of a unit: a byte that is neither letter nor digit is written as its number."""
     letters = [chr(byte) if chr(byte).isalnum() and byte < 128 and (at or not chr(byte).isdigit()) else f"_{byte:02x}"
                for at, byte in enumerate(unit.encode())]
     return f"{PATH}/unit/{''.join(letters)}"
