@@ -85,6 +85,10 @@ class Making:
             request["rootless"] = rootless
             request["inside"] = sources.inside(self.config, bundle, rootfs)
             self.plan = compiler.compile(self.config, self.facts, request)
+            if log.wants_debug():
+                from .plan import check
+
+                check.sound(self.plan)
             self._record(bundle, rootfs, raw, request)
         except BaseException:
             self.config = self.plan = None  # what is short may be memory
@@ -92,7 +96,7 @@ class Making:
             raise
         _warn(self.config, v1, self.facts)
         self.supervisor = supervise.Supervisor(
-            self.plan, self.container, self.config, bundle, self._created, console, pidfd_socket, front
+            self.plan, self.container, bundle, self._created, console, pidfd_socket, front
         )
 
     def _request(self, globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach):
@@ -182,8 +186,8 @@ _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt")
 
 
 def _environ(config):
-    """What createContainer hooks without `env` get, as those that the host runs."""
-    if not config.get("hooks", {}).get("createContainer"):
+    """What hooks without `env` get: ours."""
+    if not any([config.get("hooks", {}).get(kind) for kind in ("prestart", "createRuntime", "createContainer")]):
         return []
     from .host import hooks
 
@@ -389,11 +393,10 @@ def update(container, holds, resources, schemas=()):
     group = container.cgroup()
     if group is None:
         raise Error(f"cannot update container {container.id}: it has no cgroup")
-    config = container.config()
     v1 = {name: slot for slot in group.slots for name in slot.partition(":")[2].split(",") if name}
     unit = container.data.get("unit")
     plan = limits.update(resources, v1, group.v2 is not None, unit, unit and facts.load(container.data["facts"]))
-    walk = supervise.Supervisor(plan, container, config, container.data["bundle"], None)
+    walk = supervise.Supervisor(plan, container, container.data["bundle"], None)
     walk.groups, walk.restoring = group.slots, True
     if schemas:
         from .host.rdt import Group

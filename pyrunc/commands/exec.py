@@ -1,6 +1,6 @@
 """`exec ID CMD…`: another process in a container, from the process create was given, changed by the options."""
 
-from .. import facts, foreground, kernel, lifecycle, state, supervise
+from .. import facts, foreground, kernel, lifecycle, log, state, supervise
 from ..config import load
 from ..config.names import decimal
 from ..errors import Error
@@ -73,9 +73,13 @@ def _run(container, globals_, options, args):
         "no_new_keyring": container.data["request"].get("no_new_keyring"),
     }
     plan = compiler.compile(config, host, request)
+    if log.wants_debug():
+        from ..plan import check
+
+        check.sound(plan)
     front = None if options["detach"] else foreground.Foreground(False)
     try:
-        return _supervise(container, config, plan, options, front)
+        return _supervise(container, plan, options, front)
     finally:
         if front:
             front.close()
@@ -86,10 +90,10 @@ def _check_saved(config):
     load.check(config if config["process"].get("args") else {key: config[key] for key in config if key != "process"}, False)
 
 
-def _supervise(container, config, plan, options, front):
+def _supervise(container, plan, options, front):
     pid_file = lifecycle.absolute(options["pid-file"]) if options["pid-file"] else None
     walk = supervise.Supervisor(
-        plan, container, config, container.data["bundle"], None,
+        plan, container, container.data["bundle"], None,
         shared.console_of(options, front), shared.pidfd_socket_of(options), front,
     )
     try:

@@ -14,7 +14,7 @@ request: id, bundle (absolute), rootless (cgroups may be done without), cgroup (
 from ..config import sysctl
 from ..config.names import RLIMITS
 from ..paths import clean
-from . import devices, hooks, limits, process, rootfs, security
+from . import device_rules, devices, hooks, limits, process, rootfs, security
 from .namespaces import MADE, Namespaces, acquire, become_root, enter, make
 from .script import Plan
 
@@ -123,7 +123,7 @@ def groups(plan, config, facts, request, ns):
         if not holders:
             raise limits.nowhere("devices", "/linux/resources/devices")
         for holder in holders:  # on a hybrid host both: what reads devices.list finds the truth there
-            plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
+            plan.add("H", "DEVICES", (holder,), (device_rules.rules(config),),
                      source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     tasks(plan, v1)
 

@@ -1,6 +1,6 @@
 """Which devices a container may use: config.json's rules, and the eBPF program that enforces them. (Pure.)
 
-`rules` is called by the plan compiler and `program` by the supervisor, through device_filter, which loads it.
+`rules` is what the op DEVICES holds, `program` what the supervisor makes of it, through device_filter, which loads it.
 
 The list means what the v1 device controller made of it, because that is what profiles were written against: a
 default (deny, to begin with) and a set of exceptions; a rule of type `a` sets the default and clears the set. One that
@@ -11,8 +11,9 @@ The policy starts closed, so that a list without a leading deny-all is not an al
 A rule is (type, major, minor, access, allow): type "a", "c" or "b", ANY for a wildcard number, access out of "rwm".
 """
 
-from pyrunc.errors import Error
+from ..errors import Error
 
+Rule = tuple[str, int, int, str, bool]
 ANY = -1
 READ, WRITE, MKNOD = 2, 4, 1  # BPF_DEVCG_ACC_* (linux/bpf.h)
 ACCESS = {"r": READ, "w": WRITE, "m": MKNOD}

@@ -19,7 +19,8 @@ def setup(plan, config, environ):
     plan.source = "/hooks"
     plan.sync("I", receive=("hook-state",) if inside else ())
     for kind in kinds:
-        plan.add("H", "HOOKS", (), (kind,), source=f"/hooks/{kind}")
+        for i, hook in enumerate(listed(config, kind)):
+            plan.add("H", "HOOK", (), _args(hook, environ, False), source=f"/hooks/{kind}/{i}")
     if inside:
         plan.add("H", "STATE_JSON", ("hook-state",), ("created",), source="/hooks/createContainer")
         for i, hook in enumerate(inside):

@@ -71,22 +71,22 @@ def id_map(mappings):
 def acquire(plan, ns, config):
     """H: open what is joined while the paths still mean what the caller meant, and see whether it is the runtime's own."""
     for kind, path in ns.joined.items():
-        plan.add("H", "OPENNS", (f"ns-{kind}",), (path, kind, _needs_another(config, ns, kind)), source=ns.at[kind])
+        plan.add("H", "OPENNS", (f"ns-{kind}",), (path, kind, *_needs_another(config, ns, kind)), source=ns.at[kind])
     if "user" in ns.joined and ns.has_mapping():
         maps = [id_map(ns.config.get(key, [])) for key in ("uidMappings", "gidMappings")]
         plan.add("H", "SAME_MAPS", ("ns-user",), maps, source="/linux/uidMappings")
 
 
 def _needs_another(config, ns, kind):
-    """[JSON pointer, refusal] of what would reach the host if the namespace joined were the runtime's own, or "". The rules say
+    """(JSON pointer, refusal) of what would reach the host if the namespace joined were the runtime's own, or twice "". The rules say
     it of a namespace that is not listed. In the runtime's own mount namespace it would be the host whose root is changed;
     the user namespace that a process is in cannot be joined (setns(2))."""
     if kind in ("mount", "user"):
-        return [f"{ns.at[kind]}/path", f"the runtime's own {kind} namespace cannot be joined"]
+        return f"{ns.at[kind]}/path", f"the runtime's own {kind} namespace cannot be joined"
     from ..config import rules
 
     fault = rules.first_without(config, kind)
-    return [fault.pointer, fault.message] if fault else ""
+    return (fault.pointer, fault.message) if fault else ("", "")
 
 
 def enter(plan, ns, facts):

@@ -113,6 +113,6 @@ def _filter(plan, bpf):
     if listener:
         plan.add("I", "SECCOMP", ("notify",), (code, flags | FLAG_NEW_LISTENER))
         plan.sync("I", send="notify")
-        plan.add("H", "AGENT", ("notify",), (listener,))
+        plan.add("H", "AGENT", ("notify",), listener)
     else:
         plan.add("I", "SECCOMP", (), (code, flags))

@@ -63,7 +63,7 @@ MUTATIONS = {
     "sealed_before_exec": lambda: drop(plan_of("default"), "SEAL"),
     "root_changes_once": lambda: drop(plan_of("default"), "PIVOT"),
     "a_moved_root_is_purged": lambda: drop(plan_of("no-pivot"), "PURGE"),
-    "devices_move_before_hooks": lambda: move_first(plan_of("network-devices"), "HOOKS"),
+    "devices_move_before_hooks": lambda: move_first(plan_of("network-devices"), "HOOK"),
     "first_process_forks_init": lambda: drop(plan_of("user-namespace"), "FORK"),
     "nothing_of_the_hosts_crosses_the_fork": lambda: use_after(plan_of("exec-every"), "FORK", "OOM", "hostproc"),
     "what_is_handed_over_is_used": lambda: drop(plan_of("hooks"), "HOOK"),

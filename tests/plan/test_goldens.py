@@ -1,5 +1,9 @@
-"""The plan of each case, as `explain` prints it, is the one that was reviewed. PYRUNC_GOLDENS=write renews them."""
+"""The plan of each case, as `explain` prints it, is the one that was reviewed. PYRUNC_GOLDENS=write renews them.
 
+encoded.txt has the bytes that init gets of each: what changes only the words of `explain` leaves it as it is.
+"""
+
+import hashlib
 import os
 import pathlib
 
@@ -10,6 +14,7 @@ from pyrunc.plan import check, create, encode, exec, explain
 from tests.plan.cases import CASES, EXECS, base
 
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
+ENCODED = GOLDENS.parent / "encoded.txt"
 
 
 ALL = {**CASES, **EXECS}
@@ -44,6 +49,16 @@ def test_the_plan_fits_into_bytes(name):
     assert int.from_bytes(data[8:12], "little") == len(data)
     assert int.from_bytes(data[12:16], "little") == len(ops)
     assert int.from_bytes(data[16:20], "little") == len(born)
+
+
+def test_what_init_gets_is_what_it_got():
+    rows = []
+    for name in ALL:
+        data, born, _ = encode.encode(plan_of(name))
+        rows.append(f"{name:40}{len(data):7} {hashlib.sha256(data).hexdigest()[:16]} {','.join(born)}".rstrip() + "\n")
+    if os.environ.get("PYRUNC_GOLDENS") == "write":
+        ENCODED.write_text("".join(rows))
+    assert "".join(rows) == ENCODED.read_text()
 
 
 def test_no_golden_is_left_over():

@@ -57,7 +57,7 @@ def walk(tree, config, container_id="c1"):
     plan = Plan()
     plan_rdt.compile(plan, config, str(tree), container_id)
     container = types.SimpleNamespace(data=lifecycle.resctrl_state(config, str(tree), container_id))
-    sup = supervise.Supervisor(plan, container, {}, "/b", None)
+    sup = supervise.Supervisor(plan, container, "/b", None)
     try:
         for op in plan.ops:
             sup.act(op)
@@ -167,7 +167,7 @@ def test_an_update_that_fails_writes_back_what_was_before(tree):
     group = rdt.Group(str(tree), "")
     plan = Plan()
     plan_rdt.schemata(plan, ["L3:0=f"], "/linux/intelRdt")
-    sup = supervise.Supervisor(plan, None, {}, "/b", None)
+    sup = supervise.Supervisor(plan, None, "/b", None)
     sup.groups, sup.restoring = {"clos": group}, True
     sup.act(plan.ops[0])
     assert group.read("schemata").startswith("L3:0=f\n")
