@@ -15,6 +15,7 @@ from .host.console import check_stdio
 from .paths import clean
 from .plan import create as compiler
 from .plan.optable import SAY_EXEC, SAY_FAIL
+from .plan.request import Request
 
 ENXIO, EBADF, EAGAIN, ENOSYS = 6, 9, 11, 38
 RESERVE = 1 << 20  # bytes
@@ -66,8 +67,6 @@ class Making:
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
-        from .host import sources
-
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_, options)
         rootless, unit = tolerates(globals_, self.facts), None
@@ -81,10 +80,8 @@ class Making:
         bpf = seccomp_filter(self.config, globals_["root"])
         self.container = state.create(globals_["root"], container_id, sticky=globals_["root-in-xdg"])
         try:
-            request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach)
-            request["rootless"] = rootless
-            request["inside"] = sources.inside(self.config, bundle, rootfs)
-            self.plan = compiler.compile(self.config, self.facts, request)
+            request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach, rootless, rootfs)
+            self.plan: compiler.Plan | None = compiler.compiled(self.config, self.facts, request)
             if log.wants_debug():
                 from .plan import check
 
@@ -99,14 +96,16 @@ class Making:
             self.plan, self.container, bundle, self._created, console, pidfd_socket, front
         )
 
-    def _request(self, globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach):
-        return {
-            "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "cgroup_v1": v1,
-            "unit": unit, "bpf": bpf, "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
-            "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds(), globals_["inherited"]),
-            "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")), "environ": _environ(self.config),
-            "pidfd_socket": options.get("pidfd-socket"),
-        }
+    def _request(self, globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach, rootless, rootfs):
+        from .host import sources
+
+        return Request(
+            container_id, bundle, self.container.path, cgroup=group, cgroup_v1=v1, unit=unit, bpf=bpf, gate=gate, detach=detach,
+            rootless=rootless, no_pivot=options.get("no-pivot"), no_new_keyring=options.get("no-new-keyring"),
+            preserve=preserved(options, listen_fds(), globals_["inherited"]), listen_fds=listen_fds(),
+            notify=bool(environment("NOTIFY_SOCKET")), pidfd_socket=options.get("pidfd-socket"), environ=_environ(self.config),
+            inside=sources.inside(self.config, bundle, rootfs),
+        )
 
     def _record(self, bundle, rootfs, raw, request):
         """What will exist, before any of it does: whoever finds this after a crash can undo it."""
@@ -115,12 +114,12 @@ class Making:
         container.data = {
             "id": container.id, "init_process_pid": 0, "init_process_start": 0, "created": state.now(),
             "bundle": bundle, "rootfs": rootfs, "annotations": self.config.get("annotations", {}),
-            "cgroup": request["cgroup"], "cgroup_v1": request["cgroup_v1"], "unit": request["unit"],
+            "cgroup": request.cgroup, "cgroup_v1": request.cgroup_v1, "unit": request.unit,
             "facts": self.facts.dump(), "rootless": self.facts.euid != 0,
             "external_descriptors": [_readlink(fd) for fd in range(3)],
             "pid_shared": not _has_own(self.config, "pid", new=True),
             "marked": self.facts.privileged,
-            "request": {k: request[k] for k in REPEATED if request[k]},
+            "request": request.kept(),
         }
         if "intelRdt" in self.config.get("linux", {}):
             container.data.update(resctrl_state(self.config["linux"]["intelRdt"], self.facts.resctrl, container.id))
@@ -178,9 +177,6 @@ class Making:
                 log.warning(left)
 
 
-# what the plan depends on besides config and facts; kept so that start and explain can compile it again
-REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket",
-            "inside")
 _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt"), ("PID", "pid"), ("USER", "user"),
              ("UTS", "uts"))
 
@@ -547,11 +543,12 @@ def _reason(container, record):
 
 
 def recompile(container):
-    config = container.config()
-    request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
-               "cgroup": container.data.get("cgroup"), "cgroup_v1": container.data.get("cgroup_v1"),
-               "unit": container.data.get("unit"), "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
-    return compiler.compile(config, facts.load(container.data["facts"]), request)
+    config, data = container.config(), container.data
+    request = Request(
+        container.id, data["bundle"], container.path, cgroup=data.get("cgroup"), cgroup_v1=data.get("cgroup_v1"), unit=data.get("unit"),
+        bpf=seccomp_filter(config, container.root), **Request.known(data["request"]),
+    )
+    return compiler.compiled(config, facts.load(data["facts"]), request)
 
 
 def poststart(container, config):

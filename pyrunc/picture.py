@@ -22,6 +22,7 @@ from .config import defaults
 from .config import load as configs
 from .errors import Error
 from .plan import create, encode
+from .plan.request import Request
 
 KEPT_OUT = ("threading", "random", "tempfile", "uuid", "multiprocessing", "asyncio")
 ROUNDS = 12  # CPython 3.11 specializes code after 8 calls of it
@@ -95,7 +96,6 @@ def container(host):
     config = configs.parse(raw)
     configs.check(config, True)
     group, v1 = lifecycle.cgroup_paths(config, host, "ID", False)
-    request = {"rootless": False, "id": "ID", "bundle": "/b", "state": "/s", "gate": True, "detach": True,
-               "cgroup": group, "cgroup_v1": v1, "unit": None, "bpf": None}
-    encode.encode(create.compile(config, host, request))
+    request = Request("ID", "/b", "/s", cgroup=group, cgroup_v1=v1, gate=True, detach=True)
+    encode.encode(create.compiled(config, host, request))
     jsonio.loads(jsonio.dumps(host.dump()).encode())

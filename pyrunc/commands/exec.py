@@ -6,6 +6,7 @@ from ..config.names import decimal
 from ..errors import Error
 from ..plan import exec as compiler
 from ..plan import limits
+from ..plan.request import Joining
 from . import shared
 
 USAGE = "exec [options] CONTAINER COMMAND [ARG...] | exec -p process.json CONTAINER"
@@ -63,16 +64,15 @@ def _run(container, globals_, options, args):
 
     check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])
     group, v1 = _groups(container, options["cgroup"])
-    request = {
-        "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]),
-        "preserve": lifecycle.preserved(options, 0, globals_["inherited"]),
-        "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
-        "unit": _unit(container), "rdt": container.data.get("resctrl"),
-        "pidfd_socket": options["pidfd-socket"], "file": load.PROCESS if options["process"] else None,
-        "unlimited": container.data["request"].get("rootless") and not options["cgroup"] and not _limited(container),
-        "no_new_keyring": container.data["request"].get("no_new_keyring"),
-    }
-    plan = compiler.compile(config, host, request)
+    created = container.data["request"]
+    request = Joining(
+        container.id, cgroup=group, cgroup_v1=v1, follow=not options["cgroup"], unit=_unit(container),
+        rdt=container.data.get("resctrl"), bpf=lifecycle.seccomp_filter(config, globals_["root"]), detach=options["detach"],
+        preserve=lifecycle.preserved(options, 0, globals_["inherited"]), no_new_keyring=bool(created.get("no_new_keyring")),
+        pidfd_socket=options["pidfd-socket"], file=load.PROCESS if options["process"] else None,
+        unlimited=bool(created.get("rootless")) and not options["cgroup"] and not _limited(container),
+    )
+    plan = compiler.compiled(config, host, request)
     if log.wants_debug():
         from ..plan import check
 

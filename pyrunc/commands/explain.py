@@ -10,6 +10,7 @@ from ..jsonio import dumps
 from ..paths import clean
 from ..plan import check, explain
 from ..plan import create as compiler
+from ..plan.request import Request
 from ..plan.rootfs import join
 
 USAGE = "explain [-b BUNDLE | --id ID] [--diff BUNDLE|ID] [--phase PHASE] [--format text|json] [--facts NAME|FILE]"
@@ -80,13 +81,11 @@ def _of_bundle(globals_, bundle, name, like=None):
         host, unit, group, v1 = lifecycle.systemd_unit(config, host, container_id, asked=not name)
     else:
         group, v1 = lifecycle.cgroup_paths(config, host, container_id, rootless)
-    request = {
-        "rootless": rootless, "gate": True, "detach": True, **(like.data.get("request", {}) if like else {}),
-        "id": container_id, "bundle": bundle, "state": like.path if like else "STATE",
-        "cgroup": group, "cgroup_v1": v1, "unit": unit, "bpf": lifecycle.seccomp_filter(config),
-        "inside": sources.inside(config, bundle, clean(join(bundle, config["root"]["path"]))),
-    }
-    return check.sound(compiler.compile(config, host, request))
+    how = Request.known(like.data["request"]) if like else {"rootless": rootless, "gate": True, "detach": True}
+    how["inside"] = sources.inside(config, bundle, clean(join(bundle, config["root"]["path"])))
+    request = Request(container_id, bundle, like.path if like else "STATE", cgroup=group, cgroup_v1=v1, unit=unit,
+                      bpf=lifecycle.seccomp_filter(config), **how)
+    return check.sound(compiler.compiled(config, host, request))
 
 
 def host_facts(config, name):

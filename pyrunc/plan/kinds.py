@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    Value = Any  # an operand: what its kind says
+    Value = Any  # an operand that is read: of the type that its kind says
+    # one that is given; texts in pairs are what DeviceAllow of systemd takes
+    Operand = (str | int | bytes | list[str] | list[device_rules.Rule] | list[tuple[int, int, int]] | list[tuple[str, str]]
+               | dict[str, str])
 
 U32, U64 = 1 << 32, 1 << 64
 LONG = 32  # bytes that are shown

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .kinds import Value
+    from .kinds import Operand, Value
 
 
 class Plan:
@@ -29,7 +29,7 @@ class Plan:
         self.syncs = 0
         self.kinds: dict[str, str] = {}  # of the slots that have been filled
 
-    def add(self, role: str, name: str, slots: Sequence[str | None] = (), args: Sequence[Value] = (), tolerate: tuple[int, ...] = (),
+    def add(self, role: str, name: str, slots: Sequence[str | None] = (), args: Sequence[Operand] = (), tolerate: tuple[int, ...] = (),
             unless: Op | None = None, source: str | None = None) -> Op:
         """Append an op and return it. Optional slots may be left out at the end; what is not as the op's row says is an error."""
         row, slots, args = OPS[name], tuple(slots), tuple(args)

@@ -5,14 +5,11 @@ The hints name them, and the tests compare them with what strace sees. After an 
 
 from __future__ import annotations
 
-from .ops import INIT, OPS
+from .ops import OPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .script import Plan
-
-CALLS = {row.name: row.calls for row in INIT if row.calls}
-END = ("[write]", "exit_group", "[exit]")  # of an init that has failed
 
 
 def hint(plan: Plan) -> str:

@@ -13,6 +13,7 @@ from pyrunc.plan import exec as exec_plan
 from pyrunc.plan.encode import encode
 from pyrunc.plan.ops import INIT
 from pyrunc.plan.optable import STEPS
+from pyrunc.plan.request import Joining
 from pyrunc.plan.script import Plan
 from tests.plan.cases import CASES, base
 from tests.plan.test_goldens import plan_of
@@ -31,7 +32,7 @@ def compiled():
     """name -> the plan of every case of the goldens, and of an exec."""
     plans = {name: plan_of(name) for name in CASES}
     user = {**base(), "process": {**base()["process"], "user": {"uid": 5, "gid": 5}}}
-    plans["exec"] = exec_plan.compile(user, facts.named("root-v2"), {"id": "c1", "bpf": None, "cgroup": "c1", "detach": True})
+    plans["exec"] = exec_plan.compiled(user, facts.named("root-v2"), Joining("c1", cgroup="c1", detach=True))
     return plans
 
 

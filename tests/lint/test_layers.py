@@ -14,8 +14,8 @@ LAYERS = (
     ("lifecycle", "foreground"),
     ("supervise",),
     ("host", "seccomp", "state"),
-    ("facts",),
     ("plan",),
+    ("facts",),
     ("config",),
     ("kernel", "kernel_bpf", "kernel_bus", "kernel_hook", "kernel_net", "kernel_seccomp", "kernel_tty", "jsonio", "log", "args"),
     ("errors", "paths", "jsonfault", "_native", "_json", "_build"),
@@ -117,8 +117,7 @@ BANNED_CALLS = {"eval", "exec", "compile", "input", "breakpoint", "__import__"}
 BANNED_ATTRIBUTES = {"setns", "unshare", "chroot", "fork", "forkpty", "vfork", "system", "popen", "preexec_fn", "execve", "execv"}
 ALLOWED = {
     ("picture", "__import__"): "everything that is frozen, when the program is built",
-    ("plan.create", "compile"): "not the builtin", ("plan.exec", "compile"): "not the builtin",
-    ("plan.limits", "compile"): "not the builtin", ("seccomp.compile", "compile"): "not the builtin",
+    ("seccomp.compile", "compile"): "not the builtin",
 }
 PRINTERS = ("commands.validate", "commands.features")
 

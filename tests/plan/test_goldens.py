@@ -11,6 +11,7 @@ import pytest
 
 from pyrunc import facts
 from pyrunc.plan import check, create, encode, exec, explain
+from pyrunc.plan.request import Joining, Request
 from tests.plan.cases import CASES, EXECS, base
 
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
@@ -25,8 +26,8 @@ def plan_of(name):
     patch, host, request = ALL[name]
     config = base()
     patch(config)
-    kind, own = (exec, {"follow": True}) if name in EXECS else (create, CREATE)
-    return kind.compile(config, facts.named(host), {"id": "c1", "cgroup": "/c1", "bpf": None, "detach": True, **own, **request})
+    kind, of, own = (exec, Joining, {"follow": True}) if name in EXECS else (create, Request, CREATE)
+    return kind.compiled(config, facts.named(host), of("c1", **{"cgroup": "/c1", "detach": True, **own, **request}))
 
 
 @pytest.mark.parametrize("name", ALL)

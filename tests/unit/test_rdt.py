@@ -55,7 +55,7 @@ def kernel_rmdir(path):
 def walk(tree, config, container_id="c1"):
     """The supervisor's part of the plan of a container; (supervisor, its data)."""
     plan = Plan()
-    plan_rdt.compile(plan, config, str(tree), container_id)
+    plan_rdt.add(plan, config, str(tree), container_id)
     container = types.SimpleNamespace(data=lifecycle.resctrl_state(config, str(tree), container_id))
     sup = supervise.Supervisor(plan, container, "/b", None)
     try:
@@ -159,7 +159,7 @@ def test_what_the_processor_has_not(tree, config, gone, words):
 
 def test_not_mounted():
     with pytest.raises(Error, match="intelRdt is specified in config, but Intel RDT is not enabled") as found:
-        plan_rdt.compile(Plan(), {}, "", "c1")
+        plan_rdt.add(Plan(), {}, "", "c1")
     assert found.value.hint.startswith("mount -t resctrl")
 
 
