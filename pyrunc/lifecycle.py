@@ -12,8 +12,10 @@ from .host import init
 from .host.cgroup.group import Group
 from .host.cgroup.v2 import GONE
 from .host.console import check_stdio
+from .jsonio import dumps, loads
 from .paths import clean
 from .plan import create as compiler
+from .plan import stored
 from .plan.optable import SAY_EXEC, SAY_FAIL
 from .plan.request import Request
 
@@ -86,9 +88,10 @@ class Making:
                 from .plan import check
 
                 check.sound(self.plan)
+            self.container.write(state.PLAN, dumps(stored.dump(self.plan)).encode())
             self._record(bundle, rootfs, raw, request)
         except BaseException:
-            self.config = self.plan = None  # what is short may be memory
+            self.reserve = self.config = self.plan = None  # what is short may be memory
             self.container.remove()
             raise
         _warn(self.config, v1, self.facts)
@@ -528,8 +531,8 @@ def _read_record(results, size=16):
 
 
 def _reason(container, record):
-    """Why init has ended. The plan that it runs is compiled again from what create was given: the same inputs, the same plan."""
-    plan = recompile(container)
+    """Why init has ended."""
+    plan = plan_of(container)
     if record is None:
         status = state.zombie_status(container.pid(), container.data.get("init_process_start"))
         if init.killed_by_filter(status):
@@ -542,7 +545,17 @@ def _reason(container, record):
     return supervise.worded(plan, ops[index], errno, step, container)
 
 
-def recompile(container):
+def plan_of(container):
+    """The plan that a container was made by, as create has kept it. A pyrunc that kept none, or has other ops, has compiled the
+    same from the same inputs."""
+    try:
+        plan = stored.load(loads(container.read(state.PLAN), state.PLAN, "surrogateescape"))
+    except (OSError, Error):
+        plan = None
+    return plan or _recompiled(container)
+
+
+def _recompiled(container):
     config, data = container.config(), container.data
     request = Request(
         container.id, data["bundle"], container.path, cgroup=data.get("cgroup"), cgroup_v1=data.get("cgroup_v1"), unit=data.get("unit"),

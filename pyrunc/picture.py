@@ -21,7 +21,7 @@ from . import args, boot, facts, jsonio, lifecycle
 from .config import defaults
 from .config import load as configs
 from .errors import Error
-from .plan import create, encode
+from .plan import create, encode, stored
 from .plan.request import Request
 
 KEPT_OUT = ("threading", "random", "tempfile", "uuid", "multiprocessing", "asyncio")
@@ -96,6 +96,7 @@ def container(host):
     config = configs.parse(raw)
     configs.check(config, True)
     group, v1 = lifecycle.cgroup_paths(config, host, "ID", False)
-    request = Request("ID", "/b", "/s", cgroup=group, cgroup_v1=v1, gate=True, detach=True)
-    encode.encode(create.compiled(config, host, request))
+    plan = create.compiled(config, host, Request("ID", "/b", "/s", cgroup=group, cgroup_v1=v1, gate=True, detach=True))
+    encode.encode(plan)
+    jsonio.dumps(stored.dump(plan))
     jsonio.loads(jsonio.dumps(host.dump()).encode())

@@ -24,7 +24,8 @@ from .errors import Error
 from .jsonio import MAX_BYTES, dumps, loads, shown
 
 OCI_VERSION = "1.3.0"
-STATE, COPY, CONFIG, EXIT, FIFO, STATUS_FIFO = "state.json", "state.copy", "config.json", "exit.json", "exec.fifo", "status.fifo"
+STATE, COPY, CONFIG, PLAN, EXIT = "state.json", "state.copy", "config.json", "plan.json", "exit.json"
+FIFO, STATUS_FIFO = "exec.fifo", "status.fifo"
 O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 ENOENT, ESRCH, ENXIO, EEXIST, ENODEV, ENOTDIR = 2, 3, 6, 17, 19, 20
 S_IFMT, S_IFREG, S_IFIFO, S_IFLNK = 0o170000, 0o100000, 0o010000, 0o120000

@@ -69,7 +69,7 @@ def _coloured():
 
 
 def _of_container(container):
-    return check.sound(lifecycle.recompile(container))
+    return check.sound(lifecycle.plan_of(container))
 
 
 def _of_bundle(globals_, bundle, name, like=None):

@@ -117,3 +117,35 @@ def test_a_container_differs_from_its_bundle_in_what_was_changed_since(rt):
 
 def test_an_id_that_nobody_has_is_no_container(rt, bundle):
     rt.call("explain", "-b", bundle, "--diff", "nobody").failed("does not exist")
+
+
+# --- the plan that create ran is kept
+
+
+def test_the_plan_of_a_container_is_the_one_that_create_ran(rt):
+    container = rt.container({"hostname": "first"})
+    container.create().ok()
+    kept = rt.root / container.id / "plan.json"
+    kept.write_text(kept.read_text().replace('"first"', '"kept"'))
+    assert '"kept"' in shown(rt, "--id", container.id)
+    for broken in ("{", "{}", '{"format": 9}', kept.read_text().replace('"HOSTNAME"', '"NEWER"')):
+        kept.write_text(broken)
+        assert '"first"' in shown(rt, "--id", container.id)
+    kept.unlink()
+    assert '"first"' in shown(rt, "--id", container.id)
+    container.delete("--force").ok()
+
+
+@pytest.mark.parametrize("keep", (True, False))
+def test_start_words_a_failure_by_the_plan_that_was_kept_or_compiles_it(rt, keep):
+    container = rt.container({"hooks": {"startContainer": [{"path": "/bin/false"}]}})
+    container.create().ok()
+    kept = rt.root / container.id / "plan.json"
+    if keep:
+        text = kept.read_text()
+        assert text.count("/hooks/startContainer/0") == 1
+        kept.write_text(text.replace("/hooks/startContainer/0", "/hooks/startContainer/7"))
+    else:
+        kept.unlink()
+    container.start().failed(f"error running startContainer hook #{7 if keep else 0}")
+    container.delete("--force").ok()
