@@ -346,6 +346,11 @@ static int new_line(struct writer *out, int level)
     return bad;
 }
 
+static int is_plain(unsigned char c)
+{
+    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
 static int put_string(struct writer *out, PyObject *text)
 {
     Py_ssize_t n = PyUnicode_GET_LENGTH(text);
@@ -353,6 +358,15 @@ static int put_string(struct writer *out, PyObject *text)
     const void *data = PyUnicode_DATA(text);
 
     for (Py_ssize_t i = 0; i < n && !bad; i++) {
+        if (kind == PyUnicode_1BYTE_KIND) { // most texts are plain from end to end
+            const char *from = (const char *)data + i, *to = from, *end = (const char *)data + n;
+            while (to < end && is_plain((unsigned char)*to))
+                to++;
+            bad = put(out, from, (size_t)(to - from));
+            i += to - from;
+            if (bad || i == n)
+                break;
+        }
         static const char names[] = "\"\\\b\f\n\r\t", written[] = "\"\\bfnrt";
         Py_UCS4 c = PyUnicode_READ(kind, data, i);
         const char *found = c && c < 128 ? strchr(names, (int)c) : NULL;

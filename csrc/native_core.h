@@ -4,8 +4,8 @@ struct message { struct record record; int32_t pid; int32_t nfds; int32_t fd[4];
 
 int k_memfd(const char *name, const uint8_t *bytes, size_t len, int sealed);
 int k_socketpair(int pair[2]);
-int k_spawn(int cgroup, uint64_t flags, int base, const int *fds, int nfds,
-	    const int stdio[3], int *pidfd);
+int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdio[3]);
+int k_spawn_end(int *pidfd);
 int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds);
 int k_recv(int sock, struct message *out);
 int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);

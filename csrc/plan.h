@@ -27,7 +27,7 @@ struct plan_header {
 	uint32_t magic, version;
 	uint32_t total;   /* bytes, all of it */
 	uint32_t nops;
-	uint32_t born;    /* slots filled at birth: fd base+2+i is slot i */
+	uint32_t born;    /* the first slots, which are filled with what comes with the plan */
 	uint32_t status;  /* slot errors are written to; NO_SLOT: the sync socket */
 	uint32_t nslots;  /* numbers of slots */
 	uint32_t reserved;

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -128,32 +129,40 @@ static int image(void)
 }
 
 /*
- * In the child: put `fds` on base, base+1, ... and close everything else. One that another is to take the place of is moved
- * out of its way first; that takes a number above all, but no more than there are such. Preserved descriptors (3 to
- * base-1) lose their CLOEXEC.
+ * Init is born by a thread. The kernel needs a millisecond for five namespaces and the execve; meanwhile the supervisor makes
+ * groups and compiles the plan, which init then waits for on its socket.
+ *
+ * CLONE_VM: the child is the thread's, which CLONE_VFORK holds until execveat, in memory that it shares with us; no page
+ * table is copied and no page of ours becomes write-protected. So it has a stack of its own, changes nothing that anybody
+ * else uses, and makes no call but those below.
  */
-static int arrange(int base, int *fds, int nfds, int exe)
-{
-	int i, j, fd, top = base + nfds;
+#define STACK 16384
 
-	if (exe < top)
-		exe = fcntl(exe, F_DUPFD_CLOEXEC, top);
-	if (exe < 0)
+static struct birth {
+	struct clone_args args;
+	int exe, sock, base, stdio[3]; /* what the child is given */
+	int pidfd, error;	       /* -errno of the child's, or 0 */
+	long pid;		       /* or -errno */
+	pthread_t thread;
+	int tid, threaded, pending;
+	char number[12];
+	char stack[STACK] __attribute__((aligned(16)));
+} birth;
+
+/* The socket stands on BASE, and everything else is closed. Preserved descriptors (3 to base-1) lose their CLOEXEC. */
+static int arrange(struct birth *b)
+{
+	int fd, exe = b->exe;
+
+	if (exe <= b->base && (exe = fcntl(exe, F_DUPFD_CLOEXEC, b->base + 1)) < 0)
 		return -errno;
-	for (fd = 3; fd < base; fd++)
+	for (fd = 3; fd < b->base; fd++)
 		if (fcntl(fd, F_SETFD, 0) < 0)
 			return -errno;
-	for (i = 0; i < nfds; i++) {
-		for (j = i + 1; j < nfds; j++)
-			if (fds[j] == base + i && (fds[j] = fcntl(fds[j], F_DUPFD_CLOEXEC, top)) < 0)
-				return -errno;
-		if ((fds[i] == base + i ? fcntl(fds[i], F_SETFD, 0) : dup2(fds[i], base + i)) < 0)
-			return -errno;
-		if (fds[i] >= top)
-			close(fds[i]);
-	}
-	if (exe > top)
-		syscall(SYS_close_range, top, exe - 1, 0);
+	if ((b->sock == b->base ? fcntl(b->base, F_SETFD, 0) : dup2(b->sock, b->base)) < 0)
+		return -errno;
+	if (exe > b->base + 1)
+		syscall(SYS_close_range, b->base + 1, exe - 1, 0);
 	syscall(SYS_close_range, exe + 1, ~0u, 0);
 	return exe;
 }
@@ -167,70 +176,126 @@ static int replace(const int stdio[3])
 	return 0;
 }
 
-static void child(int exe, int base, const int *fds, int nfds, const int stdio[3], int report)
+static void child(struct birth *b)
 {
-	char text[12], *argv[] = { "pyrunc:init", text, NULL }, *envp[] = { NULL };
-	int high[nfds + 1], ret;
+	char *argv[] = { "pyrunc:init", b->number, NULL }, *envp[] = { NULL };
+	int ret = replace(b->stdio);
 
-	memcpy(high, fds, sizeof(int) * (size_t)nfds);
-	high[nfds] = report; /* the last of the row, closed by execve */
-	snprintf(text, sizeof text, "%d", base);
-	ret = replace(stdio);
 	if (ret == 0)
-		ret = arrange(base, high, nfds + 1, exe);
+		ret = arrange(b);
 	if (ret >= 0) {
-		report = base + nfds;
-		if (fcntl(report, F_SETFD, FD_CLOEXEC) == 0) /* or init would have it, and the parent wait for its end */
-			syscall(SYS_execveat, ret, "", argv, envp, AT_EMPTY_PATH);
+		syscall(SYS_execveat, ret, "", argv, envp, AT_EMPTY_PATH);
 		ret = -errno;
 	}
-	if (write(report, &ret, sizeof ret) < 0)
-		_exit(254);
-	_exit(255);
+	b->error = ret; /* the thread reads it when we have ended */
+	for (;;)
+		syscall(SYS_exit_group, 255);
+}
+
+/* clone3(2) whose child runs child(b), on the stack that args name. */
+static long clone_child(struct birth *b)
+{
+	void (*run)(struct birth *) = child;
+#if defined(__x86_64__)
+	long ret;
+
+	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %[b],%%rdi\n\tcall *%[run]\n\tud2\n1:"
+			 : "=a"(ret)
+			 : "0"((long)SYS_clone3), "D"(&b->args), "S"(sizeof b->args), [run] "r"(run), [b] "r"(b)
+			 : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+	register long ret __asm__("x0") = (long)&b->args;
+	register long size __asm__("x1") = sizeof b->args;
+	register long number __asm__("x8") = SYS_clone3;
+
+	__asm__ volatile("svc #0\n\tcbnz x0,1f\n\tmov x29,#0\n\tmov x0,%[b]\n\tblr %[run]\n\tbrk #0\n1:"
+			 : "+r"(ret)
+			 : "r"(size), "r"(number), [run] "r"(run), [b] "r"(b)
+			 : "memory");
+#else
+	long ret;
+
+	b->args.flags &= ~(uint64_t)CLONE_VM; /* a fork: the child has its copy of the stack that it is on */
+	b->args.stack = b->args.stack_size = 0;
+	ret = syscall(SYS_clone3, &b->args, sizeof b->args);
+	if (ret == 0)
+		run(b);
+	return ret < 0 ? -errno : ret;
+#endif
+	return ret;
+}
+
+static void *bear(void *arg)
+{
+	struct birth *b = arg;
+
+	b->tid = (int)syscall(SYS_gettid);
+	b->pid = clone_child(b);
+	return NULL;
 }
 
 /*
- * Returns the child's pid; `*pidfd` its pidfd. `cgroup` is a directory to be born in (or -1), `flags` the namespaces it
- * is born with; `stdio` what stands on 0 to 2, -1 for what stands there now. CLONE_VFORK holds the parent until execveat, so an exec error is here when clone3 returns; CLONE_VM is
- * left out: raw clone3 with it and no stack of its own corrupts the parent.
+ * Begin: `cgroup` is a directory to be born in (or -1), `flags` the namespaces init is born with; `stdio` what stands on
+ * its 0 to 2, -1 for what stands there now. All of these stay open until k_spawn_end. One birth at a time.
  */
-int k_spawn(int cgroup, uint64_t flags, int base, const int *fds, int nfds,
-	    const int stdio[3], int *pidfd)
+int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdio[3])
 {
-	struct clone_args args = {
-		.flags = flags | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
-		.pidfd = (uint64_t)(uintptr_t)pidfd,
-		.exit_signal = SIGCHLD,
-		.cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
-	};
-	int exe = image(), report[2], err = 0;
+	struct birth *b = &birth;
+	pthread_attr_t attr;
 	sigset_t all, old;
-	long pid;
+	int exe = image();
 
 	if (exe < 0)
 		return exe;
-	if (pipe2(report, O_CLOEXEC) < 0) {
-		err = -errno;
-		close(exe);
-		return err;
-	}
+	*b = (struct birth){ .exe = exe, .sock = sock, .base = base, .pidfd = -1, .pending = 1 };
+	memcpy(b->stdio, stdio, sizeof b->stdio);
+	snprintf(b->number, sizeof b->number, "%d", base);
+	b->args = (struct clone_args){
+		.flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uint64_t)(uintptr_t)&b->pidfd,
+		.exit_signal = SIGCHLD,
+		.stack = (uint64_t)(uintptr_t)b->stack,
+		.stack_size = sizeof b->stack,
+		.cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
+	};
 	/* No handler of ours may run in the child; init resets the mask itself. */
 	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old);
-	pid = syscall(SYS_clone3, &args, sizeof args);
-	if (pid == 0)
-		child(exe, base, fds, nfds, stdio, report[1]);
-	if (pid < 0)
-		err = -errno;
-	sigprocmask(SIG_SETMASK, &old, NULL);
-	close(report[1]);
-	close(exe);
-	if (pid > 0 && read(report[0], &err, sizeof err) <= 0)
-		err = 0;
-	close(report[0]);
-	if (err && pid > 0) {
-		syscall(SYS_wait4, pid, NULL, 0, NULL);
-		close(*pidfd);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 4 * STACK);
+	b->threaded = pthread_create(&b->thread, &attr, bear, b) == 0;
+	pthread_attr_destroy(&attr);
+	if (!b->threaded) /* a pids limit of our own: then one after the other */
+		bear(b);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return 0;
+}
+
+/*
+ * The end: init's pid and `*pidfd`, or why there is none; -ECHILD when nothing was begun.
+ *
+ * PR_SET_PDEATHSIG, which init asks for, is about the thread that bore it. So that thread has to be gone for good before
+ * init gets to its plan: pthread_join returns a little too early for that, when the kernel has still to make the
+ * children of the thread those of the process.
+ */
+int k_spawn_end(int *pidfd)
+{
+	struct birth *b = &birth;
+
+	if (!b->pending)
+		return -ECHILD;
+	b->pending = 0;
+	if (b->threaded) {
+		pthread_join(b->thread, NULL);
+		while (syscall(SYS_tgkill, getpid(), b->tid, 0) == 0)
+			sched_yield();
 	}
-	return err ? err : (int)pid;
+	close(b->exe);
+	if (b->pid > 0 && b->error) {
+		syscall(SYS_wait4, b->pid, NULL, 0, NULL);
+		close(b->pidfd);
+		return b->error;
+	}
+	*pidfd = b->pidfd;
+	return (int)b->pid;
 }

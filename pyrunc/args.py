@@ -6,13 +6,28 @@ The grammar and the words are those of runc's library: -name is --name, --name=v
 flags may stand behind the positionals.
 """
 
+from __future__ import annotations
+
 import posix
 
 from .errors import Error
 from .paths import clean
+from .typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    Value = str | bool | int | list[str] | None
+    Option = tuple[tuple[str, str | None], str, Value, str]  # (long, short), kind, default, help
+    Table = tuple[Option, ...]
+    # What GLOBALS says, and what boot adds: how many descriptors are the caller's, where the root came from.
+    Globals = TypedDict("Globals", {
+        "root": str, "log": str | None, "log-format": str, "debug": bool, "systemd-cgroup": bool, "rootless": str,
+        "criu": str | None, "version": bool, "help": bool, "inherited": int, "root-given": bool, "root-in-xdg": bool,
+    })
 
 DEFAULT_ROOT = "/run/pyrunc"
-GLOBALS = (
+GLOBALS: Table = (
     (("root", None), "str", None, f"directory for the state of containers (default {DEFAULT_ROOT})"),
     (("log", None), "str", None, "file to write the log to (default stderr)"),
     (("log-format", None), "str", "text", "text or json"),
@@ -23,7 +38,7 @@ GLOBALS = (
     (("version", "v"), "flag", False, "show the version"),
     (("help", "h"), "flag", False, "show help"),
 )
-HELP = ((("help", "h"), "flag", False, "show help"),)
+HELP: Table = ((("help", "h"), "flag", False, "show help"),)
 TRUE = ("1", "t", "T", "true", "TRUE", "True")
 FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
@@ -32,16 +47,17 @@ class Usage(Error):
     """The command line itself is wrong; the command's help goes to stdout with it."""
 
 
-def parse(options, argv, stop_at_first):
+def parse(options: Table, argv: list[str], stop_at_first: bool) -> tuple[dict[str, Value], list[str]]:
     """(values by long name, positionals)."""
-    table = {}
-    values = {}
+    table: dict[str, tuple[str, str]] = {}
+    values: dict[str, Value] = {}
     for (long, short), kind, default, _ in options:
         table[long] = (long, kind)
         if short:
             table[short] = (long, kind)
         values[long] = default
-    rest = []
+    lists: dict[str, list[str]] = {}
+    rest: list[str] = []
     at = 0
     while at < len(argv):
         word = argv[at]
@@ -68,14 +84,15 @@ def parse(options, argv, stop_at_first):
             value = argv[at]
             at += 1
         if kind == "int":
-            value = _int(name, value)
+            values[long] = _int(name, value)
         elif kind == "list":
-            value = [*(values[long] or ()), value]
-        values[long] = value
+            values[long] = lists[long] = [*lists.get(long, ()), value]
+        else:
+            values[long] = value
     return values, rest
 
 
-def _flag(name, value):
+def _flag(name: str, value: str) -> bool:
     if value in TRUE:
         return True
     if value in FALSE:
@@ -83,14 +100,14 @@ def _flag(name, value):
     raise Usage(f'invalid boolean value "{value}" for -{name}: parse error')
 
 
-def _int(name, value):
+def _int(name: str, value: str) -> int:
     digits = value[1:] if value[:1] == "-" else value
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
         raise Usage(f'invalid value "{value}" for flag -{name}: parse error')
     return int(value)
 
 
-def count(name, limits, positional):
+def count(name: str, limits: tuple[int, int | None], positional: list[str]) -> None:
     """Refuse a wrong number of arguments, in runc's words."""
     low, high = limits
     if low == high and len(positional) != low:
@@ -104,7 +121,7 @@ def count(name, limits, positional):
     raise Usage(f'pyrunc: "{name}" requires {wanted} argument(s)')
 
 
-def help_of(title, usage, options, more=""):
+def help_of(title: str, usage: str, options: Table, more: str = "") -> str:
     """The help of one command, or with the list of commands as `more`, of all."""
     lines = []
     for (long, short), kind, _, text in options + HELP:
@@ -113,7 +130,7 @@ def help_of(title, usage, options, more=""):
     return f"NAME:\n   {title}\n\nUSAGE:\n   pyrunc {usage}\n\n{more}OPTIONS:\n{''.join(lines)}"
 
 
-def inherited():
+def inherited() -> int:
     """The first descriptor from 3 on that is not open. Asked before anything is opened, all below it are the caller's."""
     fd = 3
     try:
@@ -124,7 +141,7 @@ def inherited():
         return fd
 
 
-def state_root(values):
+def state_root(values: Globals) -> str:
     """--root made absolute, or the default; nothing is created.
 
     $XDG_RUNTIME_DIR counts for others than root, and for the root of a user namespace that is not logged in as root.

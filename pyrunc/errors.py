@@ -5,6 +5,8 @@ can say what was being done and turns it into one). The entry point (`boot.main`
 one line to the log, and exits with its code. Nobody else prints errors, nobody else catches broadly.
 """
 
+from __future__ import annotations
+
 
 class Error(Exception):
     """A refusal or failure, worded for the person who ran the command.
@@ -16,16 +18,21 @@ class Error(Exception):
     errno    the kernel's errno, 0 if it was not a syscall that failed
     """
 
-    def __init__(self, message, hint=None, code=1, pointer=None, errno=0):
+    def __init__(self, message: str, hint: str | None = None, code: int = 1, pointer: str | None = None,
+                 errno: int | None = 0) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.code = code
         self.pointer = pointer
-        self.errno = errno
+        self.errno = errno or 0
 
 
-def from_oserror(err, doing):
+def from_oserror(err: OSError, doing: str) -> Error:
     """Word an OSError as an Error: `doing: strerror`, strerror in the kernel's lower case (callers match it)."""
-    text = (err.strerror or str(err)).lower()
-    return Error(f"{doing}: {text}", errno=err.errno or 0)
+    return Error(f"{doing}: {reason(err)}", errno=err.errno or 0)
+
+
+def reason(err: OSError) -> str:
+    """What the kernel says, in its words and lower case."""
+    return (err.strerror or str(err)).lower()

@@ -4,15 +4,24 @@ The compiler is pure: it never asks the host, it is given Facts. `probe()` asks,
 fixed sets that goldens and `explain --facts` use; `load(dict)` reads what state.json or a file recorded.
 """
 
+from __future__ import annotations
+
 import posix
 
 from .config.names import CAPABILITIES
 from .errors import Error
+from .typed import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SIZE = 1 << 16
 CGROUP2_MAGIC = 0x63677270
 INITIAL_USERNS = 0xEFFFFFFD  # inode of the first user namespace, include/linux/proc_ns.h
 
-DEFAULTS = {
+Value = str | int | bool | list[list[str]]
+
+DEFAULTS: dict[str, Value] = {
     "euid": 0,
     "egid": 0,
     "userns": False,         # runs in a user namespace that is not the initial one
@@ -33,7 +42,7 @@ DEFAULTS = {
     "lacking": 0,            # capabilities that root here does not have, as a mask
 }
 
-NAMED: dict[str, dict] = {
+NAMED: dict[str, dict[str, Value]] = {
     "root-v2": {"systemd": 252},
     "root-hybrid": {
         "cgroup": "hybrid",
@@ -66,7 +75,7 @@ class Facts:
     cgroup: str
     cgroup_root: str
     cgroup_own: str
-    cgroup_v1: list
+    cgroup_v1: list[list[str]]
     systemd: int
     systemd_group: str
     apparmor: bool
@@ -79,23 +88,23 @@ class Facts:
     resctrl: str
     lacking: int
 
-    def __init__(self, **fields):
+    def __init__(self, **fields: Value) -> None:
         for name, value in {**DEFAULTS, **fields}.items():
             object.__setattr__(self, name, value)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("facts are frozen")
 
     @property
-    def privileged(self):
+    def privileged(self) -> bool:
         """May mount in the host's namespaces, so bind sources are opened there before the container's tree exists."""
         return self.euid == 0 and not self.userns
 
-    def dump(self):
+    def dump(self) -> dict[str, Value]:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def load(fields):
+def load(fields: Mapping[str, Value]) -> Facts:
     """Facts from a JSON object (a file for `explain --facts`, or state.json)."""
     unknown = [name for name in fields if name not in DEFAULTS]
     if unknown:
@@ -106,11 +115,11 @@ def load(fields):
     return Facts(**fields)
 
 
-def named(name):
+def named(name: str) -> Facts:
     return Facts(**NAMED[name])
 
 
-def probe(rdt=False):
+def probe(rdt: bool = False) -> Facts:
     """The host as it is now. Reads five files of /proc and makes three statfs calls. rdt: is resctrl of interest?"""
     from .kernel import magic
 
@@ -130,9 +139,9 @@ def probe(rdt=False):
         cgroup_root=root,
         cgroup_own=own,
         cgroup_v1=[] if mode == "v2" else _v1_mounts(v1),
-        apparmor=read("/sys/module/apparmor/parameters/enabled")[:1] == b"Y",
+        apparmor=read("/sys/module/apparmor/parameters/enabled", whole=True)[:1] == b"Y",
         selinux=magic("/sys/fs/selinux") == 0xF97CFF8C,
-        setgroups=read("/proc/self/setgroups") != b"deny\n",
+        setgroups=read("/proc/self/setgroups", whole=True) != b"deny\n",
         newuidmap=_on_path("newuidmap") if posix.geteuid() else "",
         newgidmap=_on_path("newgidmap") if posix.geteuid() else "",
         kcore=posix.access("/proc/kcore", posix.F_OK),
@@ -141,33 +150,30 @@ def probe(rdt=False):
     )
 
 
-def _lacking():
+def _lacking() -> int:
     """Of the capabilities that have a name, what is not both permitted and in the bounding set."""
-    masks = {}
-    for line in read("/proc/self/status").splitlines():
-        if line.startswith(b"Cap"):
-            masks[line[3:6]] = int(line[8:], 16)
-    return (1 << len(CAPABILITIES)) - 1 & ~(masks[b"Prm"] & masks[b"Bnd"]) if masks else 0
+    status = read("/proc/self/status", whole=True)
+    permitted, bounding = [status.partition(key)[2][:16] for key in (b"\nCapPrm:\t", b"\nCapBnd:\t")]
+    return (1 << len(CAPABILITIES)) - 1 & ~(int(permitted, 16) & int(bounding, 16)) if bounding else 0
 
 
-def read(path):
-    """All of a small file, or nothing if it cannot be opened."""
+def read(path: str, whole: bool = False) -> bytes:
+    """All of a small file, or nothing if it cannot be opened. whole: one that the kernel shows whole to who has room for it, so what
+    is less than asked for is all; others, which have a record a line (seq_file), it shows in parts, and an empty one is the end."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        parts = []
-        while True:
-            part = posix.read(fd, 65536)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
+        parts = [posix.read(fd, SIZE)]
+        while len(parts[-1]) == SIZE if whole else parts[-1]:
+            parts.append(posix.read(fd, SIZE))
+        return b"".join(parts)
     finally:
         posix.close(fd)
 
 
-def resctrl_in(mountinfo):
+def resctrl_in(mountinfo: str) -> str:
     """The mount point of resctrl in the text of /proc/self/mountinfo, or ""."""
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
@@ -176,7 +182,7 @@ def resctrl_in(mountinfo):
     return ""
 
 
-def _on_path(program):
+def _on_path(program: str) -> str:
     """Where the caller's PATH has a program, by absolute directories only; "" if nowhere."""
     for directory in posix.environ.get(b"PATH", b"").decode("utf-8", "surrogateescape").split(":"):
         path = f"{directory}/{program}"
@@ -185,7 +191,7 @@ def _on_path(program):
     return ""
 
 
-def in_userns():
+def in_userns() -> bool:
     """By the namespace's inode, not by its map: a full map does not make a namespace the initial one (runc 1.5.2)."""
     try:
         return posix.stat("/proc/self/ns/user").st_ino != INITIAL_USERNS
@@ -193,10 +199,11 @@ def in_userns():
         return False
 
 
-def _cgroups():
+def _cgroups() -> tuple[str, dict[str, str]]:
     """(own path in cgroup2, {v1 controllers: own path}) from /proc/self/cgroup."""
-    own, v1 = "/", {}
-    for line in read("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines():
+    own = "/"
+    v1: dict[str, str] = {}
+    for line in read("/proc/self/cgroup", whole=True).decode("utf-8", "surrogateescape").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers:
             v1[controllers] = path
@@ -205,19 +212,21 @@ def _cgroups():
     return own, v1
 
 
-def _v1_mounts(own):
+def _v1_mounts(own: dict[str, str]) -> list[list[str]]:
     """Mount points of the v1 hierarchies we are in, from mountinfo, the first of each; the mount's root is taken off our path."""
-    found, own = [], dict(own)
+    found: list[list[str]] = []
+    wanted = [(controllers, {*controllers.split(",")}, path) for controllers, path in own.items()]
     for line in read("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         if not right.startswith("cgroup "):
             continue
         root, point = left.split(" ")[3:5]
         options = right.split(" ")[2].split(",")
-        for controllers, path in own.items():
-            if all([part in options for part in controllers.split(",")]):
+        for row in wanted:
+            controllers, names, path = row
+            if names.issubset(options):
                 inside = path[len(root):] if root != "/" and path.startswith(root) else path
                 found.append([controllers, point, inside or "/"])
-                del own[controllers]
+                wanted.remove(row)
                 break
     return found

@@ -4,6 +4,8 @@ Called by jsonio only, on the way to an error: csrc/json.c knows only that somet
 a stack of open containers.
 """
 
+from __future__ import annotations
+
 _WHITESPACE = " \t\n\r"
 _ESCAPES = '"\\/bfnrt'
 _HEX = "0123456789abcdefABCDEF"
@@ -15,18 +17,20 @@ class _Fault(Exception):
     """position, reason"""
 
 
-def locate(text, max_depth, max_members):
+def locate(text: str, max_depth: int, max_members: int) -> tuple[int, str] | None:
     """(position, reason) of the first fault in text, or None if there is none."""
     try:
         _document(text, max_depth, max_members)
     except _Fault as fault:
-        return fault.args
+        position, reason = fault.args
+        return position, reason
     return None
 
 
-def _document(text, max_depth, max_members):
+def _document(text: str, max_depth: int, max_members: int) -> None:
     """Walk all values. stack: one set of keys per open object, None per open array."""
-    stack, at = [], 0
+    stack: list[set[str] | None] = []
+    at = 0
     while True:
         at = _skip(text, at)
         char = text[at:at + 1]
@@ -37,8 +41,9 @@ def _document(text, max_depth, max_members):
             if text[at:at + 1] == ("}" if char == "{" else "]"):
                 at += 1
             else:
-                stack.append(set() if char == "{" else None)
-                at = _key(text, at, stack[-1], max_members) if char == "{" else at
+                keys: set[str] | None = set() if char == "{" else None
+                stack.append(keys)
+                at = at if keys is None else _key(text, at, keys, max_members)
                 continue
         else:
             at = _scalar(text, at)
@@ -49,7 +54,7 @@ def _document(text, max_depth, max_members):
         raise _Fault(at, "something follows the end of the document")
 
 
-def _after_value(text, at, stack, max_members):
+def _after_value(text: str, at: int, stack: list[set[str] | None], max_members: int) -> int:
     """Close what ends here; stand before the next value, or at the end with an empty stack."""
     at = _skip(text, at)
     while stack:
@@ -67,7 +72,7 @@ def _after_value(text, at, stack, max_members):
     return at
 
 
-def _key(text, at, keys, max_members):
+def _key(text: str, at: int, keys: set[str], max_members: int) -> int:
     if text[at:at + 1] != '"':
         raise _Fault(at, "expected a key in double quotes" if at < len(text) else "the document ends too early")
     end, key = _string(text, at)
@@ -82,7 +87,7 @@ def _key(text, at, keys, max_members):
     return at + 1
 
 
-def _scalar(text, at):
+def _scalar(text: str, at: int) -> int:
     char = text[at:at + 1]
     if char == '"':
         return _string(text, at)[0]
@@ -99,7 +104,7 @@ def _scalar(text, at):
     raise _Fault(at, "the document ends too early" if text.strip(_WHITESPACE) else "the document is empty")
 
 
-def _number(text, at):
+def _number(text: str, at: int) -> int:
     start = at
     at += text[at] == "-"
     end = _digits(text, at)
@@ -121,15 +126,16 @@ def _number(text, at):
     return end
 
 
-def _digits(text, at):
+def _digits(text: str, at: int) -> int:
     while at < len(text) and text[at] in _DIGITS:
         at += 1
     return at
 
 
-def _string(text, at):
+def _string(text: str, at: int) -> tuple[int, str]:
     """(position after it, value) of the string that starts at text[at]."""
-    start, parts = at, []
+    start = at
+    parts: list[str] = []
     at += 1
     while True:
         char = text[at:at + 1]
@@ -158,7 +164,7 @@ def _string(text, at):
             raise _Fault(at, "a backslash before what needs none")
 
 
-def _joined(value, start):
+def _joined(value: str, start: int) -> str:
     """Surrogate pairs become their character; one that stands alone is a fault."""
     try:
         return value.encode("utf-16", "surrogatepass").decode("utf-16")
@@ -166,11 +172,11 @@ def _joined(value, start):
         raise _Fault(start, "half of a surrogate pair in a string") from None
 
 
-def _shown(key):
+def _shown(key: str) -> str:
     return "".join([char if char.isprintable() else "?" for char in key[:64]])
 
 
-def _skip(text, at):
+def _skip(text: str, at: int) -> int:
     while at < len(text) and text[at] in _WHITESPACE:
         at += 1
     return at

@@ -49,16 +49,21 @@ def socketpair():
 AS_THEY_ARE = (-1, -1, -1)
 
 
-def spawn(fds, base=3, cgroup=-1, flags=0, stdio=AS_THEY_ARE):
-    """Start init (clone3(2), execveat(2)) with `fds` on base, base+1, …; `flags` are CLONE_NEW*.
+def spawn_begin(sock, base=3, cgroup=-1, flags=0, stdio=AS_THEY_ARE):
+    """Begin to start init (clone3(2), execveat(2)), by a thread: it has `sock` on `base` and waits there for its plan.
 
+    flags   CLONE_NEW*
     cgroup  descriptor of the cgroup2 directory it is born in, or -1
     stdio   its descriptors 0 to 2, -1 for ours
-    Returns (pid, pidfd).
+    All descriptors have to stay open until spawn_end().
     """
+    check(lib.k_spawn_begin(sock, cgroup, flags, base, ffi.new("int[]", stdio)), "memfd_create pyrunc:init")
+
+
+def spawn_end():
+    """(pid, pidfd) of what was begun, when it has executed init; OSError if it could not, ECHILD if nothing was begun."""
     pidfd = ffi.new("int *")
-    pid = check(lib.k_spawn(cgroup, flags, base, ffi.new("int[]", fds), len(fds), ffi.new("int[]", stdio), pidfd),
-                "clone3 init")
+    pid = check(lib.k_spawn_end(pidfd), "clone3 init")
     return pid, pidfd[0]
 
 

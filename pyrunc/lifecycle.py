@@ -18,6 +18,7 @@ from .plan import create as compiler
 from .plan import stored
 from .plan.optable import SAY_EXEC, SAY_FAIL
 from .plan.request import Request
+from .plan.script import Plan
 
 ENXIO, EBADF, EAGAIN, ENOSYS = 6, 9, 11, 38
 RESERVE = 1 << 20  # bytes
@@ -83,7 +84,7 @@ class Making:
         self.container = state.create(globals_["root"], container_id, sticky=globals_["root-in-xdg"])
         try:
             request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach, rootless, rootfs)
-            self.plan: compiler.Plan | None = compiler.compiled(self.config, self.facts, request)
+            self.plan: Plan | None = compiler.compiled(self.config, self.facts, request)
             if log.wants_debug():
                 from .plan import check
 
@@ -113,7 +114,7 @@ class Making:
     def _record(self, bundle, rootfs, raw, request):
         """What will exist, before any of it does: whoever finds this after a crash can undo it."""
         container = self.container
-        container.write(state.CONFIG, raw)
+        container.write(state.CONFIG, raw, first=True)
         container.data = {
             "id": container.id, "init_process_pid": 0, "init_process_start": 0, "created": state.now(),
             "bundle": bundle, "rootfs": rootfs, "annotations": self.config.get("annotations", {}),
@@ -132,7 +133,7 @@ class Making:
             container.data["host_mounts"] = hostmounts.before(rootfs)
         groups = container.cgroup()
         container.data["cgroup_paths"] = groups.paths() if groups else {}
-        container.save()
+        container.save(first=True)
 
     def _created(self, pid):
         data = self.container.data
@@ -417,26 +418,29 @@ def update(container, holds, resources, schemas=()):
 
 
 def start(container):
-    """Open the gate and wait until execve has succeeded, or say why not (a failing startContainer hook too)."""
-    status = container.status()
+    """Open the gate and wait until execve has succeeded, or say why not (a failing startContainer hook too). Returns the config."""
+    pidfd, before = container.grasp()
+    status = container.status_of(before is not None)
     if status != "created":
         raise Error({
             "stopped": "cannot start a container that has stopped",
             "running": "cannot start an already running container",
         }.get(status, f"cannot start a container in the {status} state"))
-    if not container.config()["process"].get("args"):
+    config = container.config()
+    if not config["process"].get("args"):
         raise Error("cannot start a container without a process: config.json has none", pointer="/process")
-    proxy, pidfd = notify_proxy(container), container.open_pidfd()
+    proxy = notify_proxy(container)
     results = container.open_fifo(state.STATUS_FIFO, posix.O_RDONLY)
     try:
         _drain(results)  # init says nothing before the gate: this is not its word
-        before, gate = _glance(container)[0], _open_gate(container)
+        gate = _open_gate(container)
         try:
             _await_exec(container, pidfd, gate, results, before)
         finally:
             posix.close(gate)
         if proxy:
             wait_ready(container, proxy)
+        return config
     finally:
         posix.close(results)
 
@@ -631,7 +635,7 @@ def destroy(container):
         known = data.get("host_mounts") or ({"before": []} if data.get("mounts") else None)  # a list of paths: by an older pyrunc
         if known:
             step("", _remove_mounts, data["rootfs"], known)
-    hooks = _Poststop(container) if data and container.has(state.CONFIG) else None
+    hooks = _Poststop(container) if data else None
     if not left:
         step(f"directory {container.path}", container.remove)
     if left:
@@ -643,23 +647,33 @@ def _remove_groups(container, step):
     group = container.cgroup()
     if group is None:
         return
+    unit = container.data.get("unit")
+    left = [one for one in group.slots.values() if unit or not _removed(one)]
+    if not left:
+        return
     try:
         container.kill_group()
     except (OSError, Error):
         pass  # what lives on keeps its group, which is said
-    if container.data.get("unit"):
-        step("", _stop_unit, container.data["unit"])
-    for one in group.slots.values():
+    if unit:
+        step("", _stop_unit, unit)
+    for one in left:
         step("", _remove_group, container, one)
+
+
+def _removed(group):
+    """Most hold none of the container's making; the kernel removes none with a process in it, or with a group below it."""
+    try:
+        posix.rmdir(group.path)
+    except OSError as err:
+        return err.errno in GONE
+    return True
 
 
 def _remove_group(container, group):
     """One that is not ours, and holds something, is nothing of ours that is left."""
-    try:
-        return posix.rmdir(group.path)  # most hold none of the container's making
-    except OSError as err:
-        if err.errno in GONE:
-            return None
+    if _removed(group):
+        return None
     if not container.owns(group):
         return log.warning(f'cgroup "{group.path}" is not this container\'s and is left as it is')
     return group.remove()
@@ -685,6 +699,8 @@ class _Poststop:
         try:
             self.listed = container.config().get("hooks", {}).get("poststop", [])
             self.state = hook_state(container, "stopped", None) if self.listed else None
+        except FileNotFoundError:
+            pass
         except Exception as err:
             self.errors = [Error(f"poststop hooks, if it has any, are not run: {said(err)}")]
 

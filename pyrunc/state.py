@@ -28,6 +28,7 @@ STATE, COPY, CONFIG, PLAN, EXIT = "state.json", "state.copy", "config.json", "pl
 FIFO, STATUS_FIFO = "exec.fifo", "status.fifo"
 O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 ENOENT, ESRCH, ENXIO, EEXIST, ENODEV, ENOTDIR = 2, 3, 6, 17, 19, 20
+BLOCK = 1 << 16
 S_IFMT, S_IFREG, S_IFIFO, S_IFLNK = 0o170000, 0o100000, 0o010000, 0o120000
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 
@@ -47,13 +48,15 @@ class Container:
     As a context it words what fails because the container has been deleted meanwhile as just that.
     """
 
-    __slots__ = ("root", "id", "path", "dirfd", "data", "damaged")
+    __slots__ = ("root", "id", "path", "dirfd", "inode", "locked", "data", "damaged")
 
-    def __init__(self, root, container, dirfd):
+    def __init__(self, root, container, dirfd, inode, locked):
         self.root = root
         self.id = container
         self.path = f"{root}/{container}"
         self.dirfd = dirfd
+        self.inode = inode
+        self.locked = locked  # since before `data` was read
         self.data = {}
         self.damaged = False
 
@@ -69,7 +72,7 @@ class Container:
     def there(self):
         """Whether the directory is still that of the id: another `delete` may have removed it, and a `create` made a new one."""
         try:
-            return posix.stat(self.path).st_ino == posix.fstat(self.dirfd).st_ino
+            return posix.stat(self.path).st_ino == self.inode
         except OSError:
             return False
 
@@ -82,23 +85,23 @@ class Container:
             raise Error(f"{name}: larger than {MAX_BYTES >> 20} MiB")
         fd = posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK, dir_fd=self.dirfd)
         try:
-            parts, left = [], MAX_BYTES
-            while left > 0 and (part := posix.read(fd, min(left, 1 << 16))):
-                parts.append(part)
-                left -= len(part)
+            parts, left = [posix.read(fd, BLOCK)], MAX_BYTES - BLOCK
+            while left > 0 and len(parts[-1]) == BLOCK:  # what is less than asked for is a regular file's end
+                parts.append(posix.read(fd, BLOCK))
+                left -= BLOCK
             return b"".join(parts)
         finally:
             posix.close(fd)
 
-    def write(self, name, data):
-        """Replace a file. OSError with its name, not the temporary one."""
+    def write(self, name, data, first=False):
+        """Replace a file. OSError with its name, not the temporary one. first: there is none, and nobody looks for one, because
+        there is no state.json either."""
         try:
-            self._write(name, data)
+            self._write(name, data, name if first else f"{name}-{posix.getpid()}")
         except OSError as err:
             raise OSError(err.errno, err.strerror, f"write {self.path}/{name}") from None
 
-    def _write(self, name, data):
-        temporary = f"{name}-{posix.getpid()}"
+    def _write(self, name, data, temporary):
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
         try:
             fd = posix.open(temporary, flags, 0o600, dir_fd=self.dirfd)
@@ -112,17 +115,24 @@ class Container:
                     view = view[posix.write(fd, view):]
             finally:
                 posix.close(fd)
-            posix.rename(temporary, name, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd)
+            if temporary != name:
+                posix.rename(temporary, name, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd)
         except OSError:
             posix.unlink(temporary, dir_fd=self.dirfd)
             raise
 
-    def save(self):
-        """Twice: a file that is cut short or overwritten must not take the only knowledge of what runs with it."""
+    def save(self, first=False):
+        """Twice: a file that is cut short or overwritten must not take the only knowledge of what runs with it. The first time
+        nothing runs, and the copy is another name of the same file: `_created` soon replaces both."""
         data = dumps(self.data).encode()
         if len(data) > MAX_BYTES:
             raise Error(f"state.json would be larger than {MAX_BYTES >> 20} MiB: the annotations are too long", pointer="/annotations")
         self.write(COPY, data)
+        if first:
+            try:
+                return posix.link(COPY, STATE, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd, follow_symlinks=False)
+            except OSError:  # a file system without such names
+                pass
         self.write(STATE, data)
 
     def config(self):
@@ -152,18 +162,19 @@ class Container:
 
     def lock(self, wait_ms=10000):
         """Serialise callers. The directory may have gone, or been replaced, while we waited: then there is no such container."""
-        if not kernel.flock(self.dirfd, wait_ms):
+        if not self.locked and not kernel.flock(self.dirfd, wait_ms):
             raise Error(f"container {self.id} is busy: another command holds its lock")
         if not self.there():
             raise missing()
-        if self.data:
+        if self.data and not self.locked:
             self.data = _load(self)
+        self.locked = True
 
     # --- what it is doing ---
 
     def owner(self):
         """What its groups are marked with: no other directory, before or after, has had the inode with the id."""
-        return f"{self.id}/{posix.fstat(self.dirfd).st_ino}"
+        return f"{self.id}/{self.inode}"
 
     def owns(self, group):
         """A record that is damaged, or older than the group, may name another's, whose processes must not die with this."""
@@ -172,7 +183,7 @@ class Container:
     def kill_group(self):
         """Everything in its own group; whether there was anything."""
         group = self.cgroup()
-        if group is None or not group.exists() or not group.populated() or not self.owns(group.main()):
+        if group is None or not group.populated() or not self.owns(group.main()):
             return False
         group.kill()
         group.thaw()
@@ -183,26 +194,41 @@ class Container:
 
     def open_pidfd(self):
         """A pidfd of init, or None when it has ended; the start time tells it from a later process with its pid."""
-        pid = self.pid()
-        if pid <= 0:
-            return None
-        try:
-            fd = posix.pidfd_open(pid)
-        except OSError:
-            return None
-        if not self.alive():
+        fd, name = self.grasp()
+        if name is None and fd is not None:
             posix.close(fd)
             return None
         return fd
 
-    def alive(self):
+    def grasp(self):
+        """(pidfd, command name) of init, name None if that pidfd is not init's any more, pidfd None if there is none. In this
+        order: who has the pid and the start time after it was opened, had them when it was."""
+        pid = self.pid()
+        if pid <= 0:
+            return None, None
+        try:
+            return posix.pidfd_open(pid), self.name()
+        except OSError:
+            return None, None
+
+    def name(self):
+        """The command name of init, None when it has ended."""
         pid, start = self.pid(), self.data.get("init_process_start")
-        return pid > 0 and start is not None and start_time(pid) == start
+        if pid <= 0 or start is None:
+            return None
+        name, fields = _stat(pid)
+        return name if _started(fields) == start else None
+
+    def alive(self):
+        return self.name() is not None
 
     def status(self):
         """stopped, paused, created or running: the first that holds. The process comes first: a group may stay frozen after
         everything in it has been killed."""
-        if not self.alive():
+        return self.status_of(self.alive())
+
+    def status_of(self, alive):
+        if not alive:
             return "stopped"
         if self._frozen():
             return "paused"
@@ -213,7 +239,7 @@ class Container:
         if group is None:
             return False
         try:
-            return group.exists() and group.frozen()
+            return group.frozen()
         finally:
             group.close()  # `list` looks at many
 
@@ -287,7 +313,7 @@ class Container:
     def remove(self):
         """Take the directory away: what we make in it, never a recursive delete (CVE-2022-21658). state.json goes last but one:
         a removal that dies half-way, or finds what it may not remove, can be done again."""
-        for name in sorted(posix.listdir(self.dirfd), key=(STATE, COPY).__contains__):
+        for name in sorted(posix.listdir(self.path), key=(STATE, COPY).__contains__):
             try:
                 posix.unlink(name, dir_fd=self.dirfd)
             except IsADirectoryError:
@@ -309,22 +335,24 @@ def _remove_directory(dirfd, name):
 
 def start_time(pid):
     """Field 22 of /proc/PID/stat in clock ticks since boot, or None when it has ended (also as a zombie)."""
-    fields = _stat(pid)
-    if not fields or fields[0] in (b"Z", b"X", b"x"):
-        return None
-    return int(fields[19])
+    return _started(_stat(pid)[1])
+
+
+def _started(fields):
+    return None if not fields or fields[0] in (b"Z", b"X", b"x") else int(fields[19])
 
 
 def _stat(pid):
-    """/proc/PID/stat from the third field (state) on; [] when there is no such process."""
+    """/proc/PID/stat: the command name, and the third field (state) and those that follow; b"", [] when there is no such process."""
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
-        return []
+        return b"", []
     try:
-        return posix.read(fd, 4096).rpartition(b")")[2].split()
+        before, _, after = posix.read(fd, 4096).rpartition(b")")
+        return before.partition(b"(")[2], after.split()
     except OSError:
-        return []
+        return b"", []
     finally:
         posix.close(fd)
 
@@ -334,7 +362,7 @@ def zombie_status(pid, start):
 
     The kernel shows 0 to who may not trace the process, so a 0 is believed only by root.
     """
-    fields = _stat(pid)
+    _, fields = _stat(pid)
     if not fields or fields[0] != b"Z" or int(fields[19]) != start:
         return None
     status = int(fields[-1])
@@ -343,9 +371,22 @@ def zombie_status(pid, start):
 
 def now():
     """The time as RFC 3339 with nanoseconds, UTC."""
-    ns = time.time_ns()
-    y, mo, d, h, mi, s = time.gmtime(ns // 1000000000)[:6]
-    return f"{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{ns % 1000000000:09}Z"
+    return moment(time.time_ns())
+
+
+def moment(ns):
+    """Nanoseconds since 1970 as RFC 3339. time.gmtime would have the C library read the time zone, which UTC has none of.
+
+    A year begins in March here, so that the leap day is its last: after days_before_civil of Howard Hinnant's chrono algorithms."""
+    days, second = divmod(ns // 1000000000, 86400)
+    era, day = divmod(days + 719468, 146097)  # eras of 400 years; 719468 days from March of the year 0 to 1970
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    month = month + 3 if month < 10 else month - 9
+    return f"{era * 400 + year + (month < 3):04}-{month:02}-{day + 1:02}T{second // 3600:02}:{second // 60 % 60:02}:" \
+           f"{second % 60:02}.{ns % 1000000000:09}Z"
 
 
 def missing():
@@ -375,30 +416,40 @@ def check_new(root, container):
 def open_root(root):
     """A descriptor of the state root, which is ours alone to write. A link to it counts if it is ours as well."""
     try:
-        if posix.lstat(root).st_mode & S_IFMT == S_IFLNK:
-            _refuse_others(posix.lstat(root), f"root {root}")
-        fd = posix.open(root, O_DIR & ~posix.O_NOFOLLOW)
+        fd = _open_root(root)
     except FileNotFoundError:
         raise
     except OSError as err:
         raise Error(f"state root {root}: {err.strerror.lower()}", _elsewhere(), errno=err.errno) from None
-    return _ours(fd, f"root {root}")
+    _ours(fd, f"root {root}")
+    return fd
+
+
+def _open_root(root):
+    try:
+        return posix.open(root, O_DIR)
+    except NotADirectoryError:  # or a link
+        if posix.lstat(root).st_mode & S_IFMT == S_IFLNK:
+            _refuse_others(posix.lstat(root), f"root {root}")
+        return posix.open(root, O_DIR & ~posix.O_NOFOLLOW)
 
 
 def _ours(fd, what):
+    """The inode of a directory that is; any other is closed."""
+    found = posix.fstat(fd)
     try:
-        _refuse_others(posix.fstat(fd), what)
+        _refuse_others(found, what)
     except Error:
         posix.close(fd)
         raise
-    return fd
+    return found.st_ino
 
 
 def _refuse_others(found, what):
     """Owned by root or us, and writable by no one else. The group may be root's or our own: an umask of 002 says no more. The
     sticky bit of a directory as /tmp keeps nobody from putting a container there before us."""
     hint = "what stands there decides which processes are killed: choose another --root, or take it back with chown and chmod"
-    if found.st_uid not in (0, posix.geteuid()):
+    if found.st_uid and found.st_uid != posix.geteuid():
         raise Error(f"state {what}: belongs to another user (uid {found.st_uid})", hint)
     group = found.st_mode & 0o020 and found.st_gid not in (0, posix.getegid())
     if found.st_mode & S_IFMT != S_IFLNK and (group or found.st_mode & 0o002):
@@ -431,7 +482,7 @@ def _make(root, rootfd, container):
         dirfd = posix.open(container, O_DIR, dir_fd=rootfd)
         posix.fchmod(dirfd, 0o711)  # whatever the caller's umask
         kernel.flock(dirfd, 10000)
-        return Container(root, container, dirfd)
+        return Container(root, container, dirfd, posix.fstat(dirfd).st_ino, True)
     except BaseException as err:
         if dirfd >= 0:
             posix.close(dirfd)
@@ -476,8 +527,9 @@ def _elsewhere():
     return "an ordinary user's state is below $XDG_RUNTIME_DIR, if that is set, or where --root says" if posix.geteuid() else None
 
 
-def load(root, container, partial=False, damaged=False):
-    """An existing container. `partial`: also one whose state.json was never written; `damaged`: or cannot be read."""
+def load(root, container, partial=False, damaged=False, lock=False):
+    """An existing container. `partial`: also one whose state.json was never written; `damaged`: or cannot be read; `lock`: if
+    nobody has its lock take that now, so that what is read here need not be read again by lock(), which is called in any case."""
     check_id(container)
     try:
         rootfd = open_root(root)
@@ -489,7 +541,8 @@ def load(root, container, partial=False, damaged=False):
         if err.errno == ENOENT:
             raise missing() from None
         raise Error(f"{root}/{container}: {err.strerror.lower()}", errno=err.errno) from None
-    found = Container(root, container, _ours(dirfd, f"directory {root}/{container}"))
+    inode = _ours(dirfd, f"directory {root}/{container}")
+    found = Container(root, container, dirfd, inode, lock and kernel.flock(dirfd, 0))
     try:
         found.data = _load(found)
     except Error:

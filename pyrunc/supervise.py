@@ -16,7 +16,7 @@ from .plan import sealed, words
 from .plan.encode import encode
 from .plan.kinds import rlimit
 from .plan.limits import inverse
-from .plan.optable import SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
+from .plan.optable import BATCH, SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
@@ -49,7 +49,7 @@ class Supervisor:
 
     __slots__ = ("plan", "container", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
                  "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring", "last",
-                 "listener", "handed", "status", "name", "front")
+                 "listener", "handed", "status", "name", "front", "birth", "encoded")
 
     def __init__(self, plan, container, bundle, created, console=None, pidfd_socket=None, front=None):
         self.plan = plan
@@ -63,6 +63,8 @@ class Supervisor:
         self.undo = []
         self.sock = -1
         self.pid = self.first = 0
+        self.encoded: tuple = ()
+        self.birth: tuple | None = None  # (op, its end of the socket, its stdio) while init is being born
         self.pidfd = -1
         self.ops = None
         self.groups = {}  # by slot
@@ -81,7 +83,7 @@ class Supervisor:
 
     def run(self):
         """Up to the last SYNC answered. What was made stays made: `undo` is the caller's from here on."""
-        for turn, ops in self.plan.turns():  # up to SPAWN, what the host does while init begins, then SYNC after SYNC
+        for turn, ops in self.plan.turns():  # up to PLAN, what the host does while init begins, then SYNC after SYNC
             if turn is not None and turn.name == "SYNC":
                 self._serve(turn, ops)
                 continue
@@ -103,11 +105,11 @@ class Supervisor:
             self.refused.add(op.index)
             self.missing.update(op.produced())
         except OSError as err:
-            where = f"{self.plan.place(op.source)}: " if op.source.startswith("/") else ""
-            raise self._worded(where, op, err) from None
+            raise self._worded(op, err) from None
         self.let_go(op.index, op.consumed())
 
-    def _worded(self, where, op, err):
+    def _worded(self, op, err):
+        where = f"{self.plan.place(op.source)}: " if op.source.startswith("/") else ""
         what = err.filename if isinstance(err.filename, str) else op.name.lower()
         out = from_oserror(err, f"{where}{what}")
         out.hint = words.hint(self.plan, op, err.errno)
@@ -260,6 +262,7 @@ class Supervisor:
     def unwind(self):
         """Kill what was spawned, then every inverse, newest first; one that fails does not stop the others. What failed may have
         been the last descriptor: ours are closed first, but for the namespace that devices come back from."""
+        self._stillborn()
         for slot in [slot for slot in self.fds if slot != "netns"]:
             _close(self.fds.pop(slot))
         for group in self.groups.values():
@@ -281,6 +284,22 @@ class Supervisor:
                 pass
 
 
+    def _stillborn(self):
+        """What was begun by SPAWN and not awaited by PLAN comes to its end, before its descriptors are closed."""
+        if self.birth is not None:
+            try:
+                self.first, self.pidfd = kernel.spawn_end()
+            except OSError:
+                pass
+            self.born()
+
+    def born(self):
+        """What it was born with is its own now."""
+        (_, theirs, stdio), self.birth = self.birth or (None, -1, ()), None
+        for fd in {theirs, *stdio} - {-1}:
+            _close(fd)
+
+
 def _answered(sync, ops):
     """The index at which a SYNC is answered: after the ops that stand behind it."""
     return sync.index + len(ops) + 1
@@ -290,7 +309,7 @@ def _last_uses(plan):
     """{slot: index of the op at which the host uses it last, or gives it away}."""
     last = {}
     for turn, ops in plan.turns():
-        if turn is not None and turn.name == "SPAWN":
+        if turn is not None and turn.name == "PLAN":
             last.update(dict.fromkeys(plan.birth_slots(), turn.index))
         elif turn is not None:
             last.update(dict.fromkeys(turn.produced(), _answered(turn, ops)))
@@ -385,10 +404,14 @@ def _group(sup, op):
     """The group an op names; kept by slot for those that write to it."""
     root, path = op.args[:2]
     if op.slots[0] == "cgroup":
-        from .host.cgroup.v2 import Cgroup as kind
+        from .host.cgroup.v2 import Cgroup
+
+        group = Cgroup(root, path)
     else:
-        from .host.cgroup.v1 import Hierarchy as kind
-    group = sup.groups[op.slots[0]] = kind(root, path)
+        from .host.cgroup.v1 import Hierarchy
+
+        group = Hierarchy(root, path, op.slots[0].partition(":")[2])
+    sup.groups[op.slots[0]] = group
     return group
 
 
@@ -506,8 +529,7 @@ def _devices(sup, op):
     from .host.cgroup.v1 import device_writes
     from .plan import device_rules
 
-    for file, line in device_writes(device_rules.policy(rules)):
-        sup.groups[op.slots[0]].write(file, line)
+    sup.groups[op.slots[0]].write_each(device_writes(device_rules.policy(rules)))
 
 
 def _openns(sup, op):
@@ -621,30 +643,65 @@ def _notifydir(sup, op):
 
 
 def _spawn(sup, op):
-    data, born, sup.ops = encode(sup.plan)
+    """In its group from the first moment on: nothing of the container ever runs outside of its limits."""
     sup.sock, theirs = kernel.socketpair()
-    plan_fd = kernel.memfd("pyrunc:plan", data)
     stdio = sup.front.stdio(sup.plan.has("PTY")) if sup.front else kernel.AS_THEY_ARE
-    before = _bind(sup.plan, op.args[2])
+    sup.birth = op, theirs, stdio
+    _begin(sup, _born_in(sup, op)[:1])
+    sup.encoded = encode(sup.plan)  # while the kernel makes init
+
+
+def _born_in(sup, op):
+    return [sup.groups[slot] for slot in op.slots if slot in sup.groups and slot not in sup.missing]
+
+
+def _begin(sup, groups):
+    op, theirs, stdio = sup.birth
+    flags, base, mask = op.args
+    before = _bind(sup.plan, mask)
     try:
-        sup.pid, sup.pidfd = _born(sup, op, [theirs, plan_fd, *[sup.fds[slot] for slot in born]], stdio)
+        kernel.spawn_begin(theirs, base, groups[0].dirfd() if groups else -1, flags, stdio)
     finally:
         if before:
             posix.sched_setaffinity(0, before)
-        for fd in {theirs, plan_fd, *stdio} - {-1}:
-            posix.close(fd)
-    sup.first = sup.pid
+
+
+def _plan(sup, op):
+    """All that init waits for is there: the plan, and what it begins with."""
+    (data, born, sup.ops), sup.encoded = sup.encoded, ()
+    plan_fd = kernel.memfd("pyrunc:plan", data)
+    try:
+        _await_birth(sup)
+        given = [plan_fd, *[sup.fds[slot] for slot in born]]
+        for first in range(0, len(given), BATCH):
+            kernel.send(sup.sock, 0, 0, given[first:first + BATCH])
+    finally:
+        posix.close(plan_fd)
     sup.let_go(op.index, born)
 
 
-def _born(sup, op, fds, stdio):
-    """In its group from the first moment on: nothing of the container ever runs outside of its limits. Who may make a
-    group may still not be allowed to put a process there; only what has no limits then runs where the caller is."""
-    flags, base, _ = op.args
-    groups = [sup.groups[slot] for slot in op.slots if slot in sup.groups and slot not in sup.missing]
+def _await_birth(sup):
+    spawn = sup.birth[0]
     try:
-        return _first_that_takes([group.dirfd() for group in groups] or [-1],
-                                 lambda group: kernel.spawn(fds, base, group, flags, stdio))
+        sup.pid, sup.pidfd = _taken(sup, spawn)
+    except OSError as err:
+        raise sup._worded(spawn, err) from None
+    sup.born()
+    sup.first = sup.pid
+
+
+def _taken(sup, op):
+    """(pid, pidfd). Who may make a group may still not be allowed to put a process there; only what has no limits then runs
+    where the caller is. EBUSY is a group that has given its children controllers: there may be another."""
+    groups = _born_in(sup, op)
+    try:
+        try:
+            return kernel.spawn_end()
+        except OSError as err:
+            if err.errno != EBUSY or len(groups) < 2:
+                raise
+        _begin(sup, groups[1:])
+        return kernel.spawn_end()
     except OSError as err:
         if not groups or err.errno != EACCES:
             raise
@@ -656,7 +713,8 @@ def _born(sup, op, fds, stdio):
         group.remove()
     else:
         log.warning(f'the process runs outside of the cgroup "{group.path}": permission denied')
-    return kernel.spawn(fds, base, -1, flags, stdio)
+    _begin(sup, [])
+    return kernel.spawn_end()
 
 
 NO_ENTRY = "moving a process between groups takes the right to write cgroup.procs of their nearest common ancestor: run in a " \
@@ -674,17 +732,6 @@ def _bind(plan, mask):
         at = "/process/execCPUAffinity/initial"
         raise Error(f"{plan.place(at)}: sched_setaffinity: {err.strerror.lower()}", pointer=at, errno=err.errno) from None
     return before
-
-
-def _first_that_takes(groups, spawn):
-    """Born in the first cgroup that takes processes; EBUSY is one that has given its children controllers."""
-    for group in groups[:-1]:
-        try:
-            return spawn(group)
-        except OSError as err:
-            if err.errno != EBUSY:
-                raise
-    return spawn(groups[-1])
 
 
 def _maps(sup, op):
@@ -815,7 +862,7 @@ def _created(sup, op):
 def _cgroup_of(sup, op):
     """exec is born into the container's group, or the one below it that --cgroup names."""
     group = _group(sup, op)
-    if not group.exists():
+    if op.slots[0] == "cgroup" and not group.exists():  # a v1 group is found missing when its tasks file is opened
         raise Error(f'cgroup "{group.path}": no such file or directory', errno=ENOENT)
 
 
@@ -849,7 +896,7 @@ ACTIONS = {
     "DEVICES": _devices, "OPENNS": _openns, "SAME_MAPS": _same_maps, "OPENPID": _openpid, "HOSTPROC": _hostproc,
     "SOURCE": _source, "TREE": _tree, "DEVICE": _device, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir,
     "FIFO": _fifo,
-    "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "MAPS": _maps, "TIMENS": _timens,
+    "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "PLAN": _plan, "MAPS": _maps, "TIMENS": _timens,
     "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOK": _hook,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd, "GIVE_STDIO": _give_stdio,
     "CREATED": _created, "CGROUP_OF": _cgroup_of, "CGROUP_OF_INIT": _cgroup_of_init, "ROOT_OF": _root_of, "EXECED": _execed,

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Turn config.schema.json into Python that checks a config in well under a millisecond without a library.
 
-Writes pyrunc/config/schema_gen.py (the checks, on the hot path) and pyrunc/config/schema_data.py (the schema itself,
-for `validate`, which has jsonschema find every fault). Both are committed; tests/unit/test_schema_generated.py runs
-this again and compares. Run it after every change of the schema: `python3 spec/generate.py`.
+Writes pyrunc/config/schema_gen.py (the checks, on the hot path), pyrunc/config/schema_data.py (the schema itself, for
+`validate`, which has jsonschema find every fault) and pyrunc/config/shape.pyi (the same objects as TypedDicts, for the type
+checker). All are committed; tests/unit/test_schema_generated.py runs this again and compares. Run it after every change of
+the schema: `python3 spec/generate.py`.
 
 Each object with properties becomes one function, named after its definition or the property it belongs to; scalars,
 arrays and maps are checked inline. Only the keywords in KEYWORDS are known, so that none is ever passed over.
@@ -11,6 +12,7 @@ arrays and maps are checked inline. Only the keywords in KEYWORDS are known, so 
 
 import ast
 import json
+import keyword
 import pathlib
 import sys
 
@@ -45,44 +47,54 @@ Keys that the schema does not know are counted on the way, which costs next to n
 keys.py renames or drops them and all is checked again. `settled` (a list) then gets what is to be said of them.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .fault import Settled
+
 UNKNOWN = "has keys that the specification does not know"  # said to nobody
 
 PAGE_SIZE = "%s"
 
 
-def _kind(x):
+def _kind(x: object) -> str:
     return {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer",
             float: "a number with a fraction or exponent", type(None): "null"}.get(type(x), "something else")
 
 
-def _type(wanted, x):
+def _type(wanted: str, x: object) -> str:
     return "must be " + wanted + ", not " + _kind(x)
 
 
-def _string(x, otherwise):
+def _string(x: object, otherwise: str) -> str:
     return otherwise if type(x) is str else _type("a string", x)
 
 
-def _integer(x, low, high):
+def _integer(x: object, low: int, high: int) -> str:
     return f"must be {low} to {high}, not {x}" if type(x) is int else _type("an integer", x)
 
 
-def _one_of(x, words):
+def _one_of(x: object, words: Iterable[str]) -> str:
     if type(x) is not str:
         return _type("a string", x)
     return "must be one of " + ", ".join(sorted(filter(None, words))) + ", not " + ascii(x[:64])
 
 
-def _missing(name):
+def _missing(name: str) -> str:
     return 'property "' + name + '" is required'
 
 
-def _key(name):
+def _key(name: str) -> str:
     """A property name as one step of a JSON pointer (RFC 6901)."""
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def _settled(function, definition, v, settled):
+def _settled(function: Callable[[object], tuple[str, str] | None], definition: str | None, v: object,
+             settled: list[Settled] | None) -> tuple[str, str] | None:
     found = function(v)
     if found is not None:
         from . import keys
@@ -94,19 +106,19 @@ def _settled(function, definition, v, settled):
     return found
 
 
-def check(v, settled=None):
+def check(v: object, settled: list[Settled] | None = None) -> tuple[str, str] | None:
     return _settled(_config, None, v, settled)
 
 
-def check_process(v, settled=None):
+def check_process(v: object, settled: list[Settled] | None = None) -> tuple[str, str] | None:
     return _settled(_process, "process", v, settled)
 
 
-def check_resources(v, settled=None):
+def check_resources(v: object, settled: list[Settled] | None = None) -> tuple[str, str] | None:
     return _settled(_resources, "resources", v, settled)
 
 
-def _page_size(x):
+def _page_size(x: str) -> bool:
     return x[-2:] in ("KB", "MB", "GB") and x[:-2].isascii() and x[:-2].isdigit() and x[0] != "0"
 '''
 
@@ -139,7 +151,7 @@ class Generator:
             return function
         self.functions[function] = (node, None)
         outer, self.owner = self.owner, function
-        body = [f"def {function}(v):"]
+        body = [f"def {function}(v: object) -> tuple[str, str] | None:"]
         section = node.get("x-spec")
         if section:
             body.append(f'    """{section}"""')
@@ -180,7 +192,7 @@ class Generator:
             raise SystemExit(f"generate.py: {name}: only $defs/str is known for propertyNames")
         lines = [f"if type({x}) is not dict:", f'    return {quote(at)}, _type("an object", {x})']
         inner, key = x + "v", x + "k"
-        lines += [f"for {key}, {inner} in {x}.items():",
+        lines += [f"for {key}, {inner} in {x}.items():" if "additionalProperties" in node else f"for {key} in {x}:",
                   f'    if "\\0" in {key}:', f'        return {quote(at)}, "keys must not contain a NUL byte"']
         if "additionalProperties" in node:
             lines += self.value(name, node["additionalProperties"], inner, at + "{_key(" + key + ")}", 1)
@@ -237,23 +249,83 @@ class Generator:
         return "".join(out)
 
 
+SHAPE_HEADER = '''\
+"""Generated by spec/generate.py from spec/config.schema.json: do not edit.
+
+What a checked config holds, and what the schema itself does (Node): a stub, for the type checker alone.
+"""
+
+from typing import Literal, Required, TypedDict
+
+from ..jsonio import Json
+
+Node = TypedDict("Node", {
+    "$schema": str, "$defs": dict[str, "Node"], "$ref": str, "$comment": str, "title": str, "x-spec": str, "x-missing": dict[str, str],
+    "type": str, "properties": dict[str, "Node"], "required": list[str], "propertyNames": "Node", "additionalProperties": "Node",
+    "items": "Node", "minItems": int, "enum": list[str], "pattern": str, "minimum": int, "maximum": int,
+}, total=False)
+'''
+
+
+class Shapes:
+    """A TypedDict for each object with properties, after those that it holds."""
+
+    def __init__(self, schema):
+        self.schema = schema
+        self.classes = {}
+
+    def shape(self, name, node):
+        """Emit the class of an object with properties, once; return its name."""
+        shape = name[0].upper() + name[1:]
+        if shape not in self.classes:
+            required = set(node.get("required", ()))
+            rows = [(key, self.type(key, child)) for key, child in node["properties"].items()]
+            total = "" if required >= node["properties"].keys() else ", total=False"
+            rows = [(key, f"Required[{kind}]" if key in required and total else kind) for key, kind in rows]
+            if any(keyword.iskeyword(key) for key, _ in rows):
+                rows = [f'    "{key}": {kind},' for key, kind in rows]
+                self.classes[shape] = [f'{shape} = TypedDict("{shape}", {{', *rows, f"}}{total})"]
+            else:
+                self.classes[shape] = [f"class {shape}(TypedDict{total}):", *[f"    {key}: {kind}" for key, kind in rows]]
+        return shape
+
+    def type(self, name, node):
+        """The annotation for a value."""
+        if "$ref" in node:
+            name = node["$ref"].rsplit("/", 1)[1]
+            return self.type(name, self.schema["$defs"][name])
+        if node["type"] == "object" and "properties" in node:
+            return self.shape(name, node)
+        if node["type"] == "object":
+            return f"dict[str, {self.type(name, node['additionalProperties']) if 'additionalProperties' in node else 'Json'}]"
+        if node["type"] == "array":
+            return f"list[{self.type(name, node['items'])}]"
+        if "enum" in node:
+            return wrap("Literal[", [json.dumps(word) for word in node["enum"]], "]", "        ").rstrip("\n")
+        return {"string": "str", "integer": "int", "boolean": "bool"}[node["type"]]
+
+    def module(self):
+        self.shape("config", self.schema)
+        return SHAPE_HEADER + "".join(["\n\n" + "\n".join(lines) + "\n" for lines in self.classes.values()])
+
+
 def quote(at):
     """A pointer as a Python expression: an f-string where it has indices."""
     return ('f"' if "{" in at else '"') + at + '"'
 
 
-def wrap(head, items, tail):
+def wrap(head, items, tail, indent="    "):
     """head, the items filled to the line length, tail."""
     one = head + ", ".join(items) + tail
-    if len(one) <= 118:
+    if len(one) <= 118 - len(indent) + 4:
         return one + "\n"
-    lines, line = [head], "   "
+    lines, line = [head], indent[1:]
     for item in items:
         if len(line) + len(item) + 2 > 118:
             lines.append(line)
-            line = "   "
+            line = indent[1:]
         line += " " + item + ","
-    return "\n".join([*lines, line, tail]) + "\n"
+    return "\n".join([*lines, line, indent[4:] + tail]) + "\n"
 
 
 def schema_module(text):
@@ -261,13 +333,15 @@ def schema_module(text):
     if ast.literal_eval(text) != json.loads(text):  # a JSON text without true, false and null is Python too
         raise SystemExit("generate.py: the schema's text cannot be a Python literal")
     return ('"""Generated by spec/generate.py from spec/config.schema.json: do not edit. For schema.py."""\n\n'
-            "CONFIG = " + text)
+            "from __future__ import annotations\n\nfrom ..typed import TYPE_CHECKING\n\nif TYPE_CHECKING:\n"
+            "    from .shape import Node\n\nCONFIG: Node = " + text)
 
 
 def generate():
     """{file name: content} of everything generated."""
     text = (SPEC / "config.schema.json").read_text()
-    return {"schema_gen.py": Generator(json.loads(text)).module(), "schema_data.py": schema_module(text)}
+    schema = json.loads(text)
+    return {"schema_gen.py": Generator(schema).module(), "schema_data.py": schema_module(text), "shape.pyi": Shapes(schema).module()}
 
 
 def main():

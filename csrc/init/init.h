@@ -95,6 +95,9 @@ long born_on(unsigned long flags, void *top, void (*run)(void *), void *arg);
 __attribute__((noreturn)) void die(int code);
 void start_courier(struct init *in);
 
+/* op_talk.c */
+int receive(struct init *in, uint32_t seq, int fds[BATCH]);
+
 /* path.c: every path below a root slot */
 #define ROOT_RESOLVE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 int open_in(int root, const char *path, uint64_t flags, uint64_t resolve);

@@ -27,32 +27,42 @@ static int send_with(struct init *in, struct record *rec, int fd)
 	return (int)SYS3(__NR_sendmsg, in->sync, &msg, MSG_NOSIGNAL);
 }
 
-/* The answer: the same seq, err 0, and a descriptor for each slot of `got`. */
-static int receive(struct init *in, struct plan_op *op, uint32_t seq)
+/* A record of the supervisor's with this seq; the descriptors that came with it. Returns their number. */
+int receive(struct init *in, uint32_t seq, int fds[BATCH])
 {
 	struct record rec = { 0 };
 	struct iov iov = { &rec, sizeof rec };
 	struct cmsg cmsg = { 0 };
 	struct msg msg = { .iov = &iov, .iovlen = 1, .control = &cmsg, .controllen = sizeof cmsg };
-	const uint32_t *numbers = 0;
 	long n;
-	int i, got, want = 0;
+	int got;
 
-	if (op->slot[1] != NO_SLOT) {
-		numbers = (uint32_t *)arg_blob(in, op->slot[1]);
-		want = (int)(arg_len(in, op->slot[1]) / sizeof *numbers);
-	}
 	do
 		n = SYS3(__NR_recvmsg, in->sync, &msg, MSG_CMSG_CLOEXEC);
 	while (n == -EINTR);
 	if (n != sizeof rec || rec.seq != seq)
 		return n < 0 ? (int)n : -ECONNRESET;
 	got = msg.controllen && cmsg.type == SCM_RIGHTS ? (int)((cmsg.len - offsetof(struct cmsg, fd)) / sizeof(int)) : 0;
+	mem_copy(fds, cmsg.fd, (uint64_t)got * sizeof *fds);
+	return rec.err ? rec.err : got;
+}
+
+/* The answer: the same seq, err 0, and a descriptor for each slot that the op fills. */
+static int receive_slots(struct init *in, struct plan_op *op, uint32_t seq)
+{
+	const uint32_t *numbers = 0;
+	int fds[BATCH], i, got, want = 0;
+
+	if (op->slot[1] != NO_SLOT) {
+		numbers = (uint32_t *)arg_blob(in, op->slot[1]);
+		want = (int)(arg_len(in, op->slot[1]) / sizeof *numbers);
+	}
+	got = receive(in, seq, fds);
 	for (i = 0; i < got && i < want; i++)
-		in->slot[numbers[i]] = cmsg.fd[i];
+		in->slot[numbers[i]] = fds[i];
 	for (; i < got; i++)
-		close_fd(cmsg.fd[i]);
-	return rec.err ? rec.err : got == want ? 0 : -ECONNRESET;
+		close_fd(fds[i]);
+	return got < 0 ? got : got == want ? 0 : -ECONNRESET;
 }
 
 /* The answer without descriptors. */
@@ -119,7 +129,7 @@ int op_SYNC(struct init *in, struct plan_op *op)
 	if (n < 0)
 		return (int)n;
 	in->step = STEP_READ;
-	return receive(in, op, op->arg[0]);
+	return receive_slots(in, op, op->arg[0]);
 }
 
 /*

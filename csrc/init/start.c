@@ -3,9 +3,10 @@
  *
  *     argv[0] = "pyrunc:init", argv[1] = BASE in decimal
  *
- * with stdio on 0..2, what the caller preserves from 3 to BASE-1, the sync socket on BASE, the plan on BASE+1 and the
- * plan's first slots from BASE+2. Nothing else is open. Called any other way (a container that runs /proc/self/exe of
- * a created container gets here) it exits at once: there is no plan on any descriptor it could name.
+ * with stdio on 0..2, what the caller preserves from 3 to BASE-1, and the sync socket on BASE. Nothing else is open. The plan
+ * and the descriptors of its first slots come over the socket: the supervisor is still at work on them while the kernel
+ * makes this process. Called any other way (a container that runs /proc/self/exe of a created container gets here) it
+ * exits at once: there is no plan on any descriptor it could name.
  */
 #include <linux/close_range.h>
 #include <linux/mman.h>
@@ -14,11 +15,24 @@
 /* Static, so that it is zero and costs pages only where touched; main's stack stays within one page. */
 static struct init init;
 
+static int take_plan(struct init *in, int fd)
+{
+	long size = SYS3(__NR_lseek, fd, 0, 2 /* SEEK_END */), at;
+
+	if (size < (long)sizeof(struct plan_header) || size > (long)PLAN_MAX)
+		return size < 0 ? (int)size : -EINVAL;
+	at = SYS6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (at < 0 && at > -4096)
+		return (int)at;
+	close_fd(fd);
+	in->step = STEP_LOAD;
+	return plan_load(in, (uint8_t *)at, (uint32_t)size);
+}
+
 static int setup(struct init *in, const char *base_text)
 {
 	uint32_t base = dec(base_text, 1 << 20), i;
-	long size, at;
-	int ret;
+	int fds[BATCH], got, ret;
 
 	if (base == UINT32_MAX || base < 3)
 		return -EINVAL;
@@ -26,19 +40,20 @@ static int setup(struct init *in, const char *base_text)
 	in->base = (int)base;
 	in->sync = (int)base;
 	in->mask_tree = -1;
-	size = SYS3(__NR_lseek, base + 1, 0, 2 /* SEEK_END */);
-	if (size < (long)sizeof(struct plan_header) || size > (long)PLAN_MAX)
-		return size < 0 ? (int)size : -EINVAL;
-	at = SYS6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, base + 1, 0);
-	if (at < 0 && at > -4096)
-		return (int)at;
-	close_fd(base + 1);
-	in->step = STEP_LOAD;
-	ret = plan_load(in, (uint8_t *)at, (uint32_t)size);
+	in->step = STEP_READ;
+	got = receive(in, 0, fds);
+	if (got < 1)
+		return got < 0 ? got : -ECONNRESET;
+	ret = take_plan(in, fds[0]);
 	if (ret < 0)
 		return ret;
-	for (i = 0; i < in->head->born; i++)
-		in->slot[i] = (int)(base + 2 + i);
+	for (i = 0; i < in->head->born; i++) { /* the first slots, BATCH at a time with the plan before them */
+		if ((i + 1) % BATCH == 0 && (got = receive(in, 0, fds)) < 0)
+			return got;
+		if ((int)((i + 1) % BATCH) >= got)
+			return -ECONNRESET;
+		in->slot[i] = fds[(i + 1) % BATCH];
+	}
 	in->role = in->ops[0].role; /* without a part for M this process is init from the start */
 	return 0;
 }

@@ -1,19 +1,32 @@
 """`delete ID`: take away everything of a container that has stopped; with --force, of any, however half-made."""
 
+from __future__ import annotations
+
 import posix
 
 from .. import lifecycle, log, state
 from ..errors import Error
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..state import Container
+
+    class Options(TypedDict):
+        force: bool
+        help: bool
 
 USAGE = "delete [options] CONTAINER"
 ARGS = (1, 1)
 OPTIONS = ((("force", "f"), "flag", False, "kill the container first; a missing one is no error"),)
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
     force = options.get("force")
     try:
-        with state.load(globals_["root"], args[0], partial=True, damaged=force) as container:
+        with state.load(globals_["root"], args[0], partial=True, damaged=force, lock=True) as container:
             _stop(container, force)
             errors = lifecycle.destroy(container)
     except Error as err:
@@ -25,7 +38,7 @@ def run(globals_, options, args):
     return 0
 
 
-def _stop(container, force):
+def _stop(container: Container, force: bool) -> None:
     """Leave with the lock held and init gone."""
     if force:
         _kill(container)  # also makes a create that still holds the lock come to its end
@@ -46,7 +59,7 @@ def _stop(container, force):
     _kill(container)
 
 
-def _kill(container):
+def _kill(container: Container) -> None:
     if not container.data:
         return
     pidfd = container.open_pidfd()  # before the kill: afterwards there may be nobody left to wait for

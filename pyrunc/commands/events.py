@@ -4,6 +4,8 @@ The loop waits for the kernel to say that something has changed (cgroups(7): cgr
 on v1 an eventfd is registered with cgroup.event_control), and ends with the last process of the container.
 """
 
+from __future__ import annotations
+
 import os
 import posix
 import re
@@ -14,6 +16,21 @@ from .. import args, log, state
 from ..errors import Error
 from ..host.cgroup import stats, stats_v1
 from ..jsonio import dumps
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..host.cgroup.group import Group
+    from ..host.cgroup.v2 import Cgroup
+    from ..state import Container
+
+    class Options(TypedDict):
+        interval: str
+        stats: bool
+        help: bool
 
 USAGE = "events [options] CONTAINER"
 ARGS = (1, 1)
@@ -27,7 +44,7 @@ PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 SOON = 1.0  # seconds between looks where nothing can be waited for
 
 
-def run(globals_, options, args_):
+def run(globals_: Globals, options: Options, args_: list[str]) -> int:
     interval = duration(options["interval"])
     if interval <= 0:
         raise Error("duration interval must be greater than 0")
@@ -35,7 +52,7 @@ def run(globals_, options, args_):
         return _run(container, options, interval)
 
 
-def _run(container, options, interval):
+def _run(container: Container, options: Options, interval: float) -> int:
     if container.status() == "stopped":
         raise Error(f"container with id {container.id} is not running")
     group = container.cgroup()
@@ -47,7 +64,7 @@ def _run(container, options, interval):
     return follow(container, group, interval)
 
 
-def duration(text):
+def duration(text: str) -> float:
     """Seconds of a duration as Go writes it: 1m30s, 1.5h, 300ms, 0."""
     if not DURATION.fullmatch(text):
         raise args.Usage(f'invalid value "{text}" for flag -interval: parse error')
@@ -55,14 +72,14 @@ def duration(text):
     return -seconds if text.startswith("-") else seconds
 
 
-def say(container, kind, data=None):
-    event = {"type": kind, "id": container.id}
+def say(container: Container, kind: str, data: Mapping[str, object] | None = None) -> None:
+    event: dict[str, object] = {"type": kind, "id": container.id}
     if data is not None:
         event["data"] = data
     log.out(dumps(event) + "\n")
 
 
-def collect(container, group):
+def collect(container: Container, group: Group) -> dict[str, object]:
     """The data of a `stats` event, each member from where its controller is."""
     v2, v1 = group.v2, group.v1
     out = stats.collect(reader(v2), hugepages(v2, "current"))
@@ -78,9 +95,9 @@ def collect(container, group):
     return out
 
 
-def reader(*groups):
+def reader(*groups: Cgroup | None) -> Callable[[str], str]:
     """A function from a file's name to its text in the first of the groups that has it, or ""."""
-    def read(file):
+    def read(file: str) -> str:
         for group in groups:
             text = group.read_or(file, "") if group is not None else ""
             if text:
@@ -89,7 +106,7 @@ def reader(*groups):
     return read
 
 
-def hugepages(group, last):
+def hugepages(group: Cgroup | None, last: str) -> list[str]:
     """Page sizes the group has files for."""
     try:
         names = posix.listdir(group.dirfd()) if group is not None else []
@@ -99,7 +116,7 @@ def hugepages(group, last):
     return sorted(part[1] for part in parts if part[2:] == [last])
 
 
-def follow(container, group, interval):
+def follow(container: Container, group: Group, interval: float) -> int:
     watch, kills = Watch(group), group.oom_kills()
     due = time.monotonic() + interval
     try:
@@ -121,9 +138,9 @@ def follow(container, group, interval):
 class Watch:
     """What tells that a group has changed; `wait` returns then, or after a time in seconds."""
 
-    def __init__(self, group):
+    def __init__(self, group: Group) -> None:
         self.poll = select.poll()
-        self.fds = []
+        self.fds: list[int] = []
         if group.v2:
             for file in ("cgroup.events", "memory.events"):
                 self._add(group.v2, file, select.POLLPRI)
@@ -131,7 +148,7 @@ class Watch:
         if "memory" in group.v1:
             self._eventfd(group.v1["memory"])
 
-    def _add(self, group, file, events):
+    def _add(self, group: Cgroup, file: str, events: int) -> int:
         try:
             fd = posix.open(file, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=group.dirfd())
         except OSError:
@@ -142,7 +159,7 @@ class Watch:
             self.poll.register(fd, events)
         return fd
 
-    def _eventfd(self, group):
+    def _eventfd(self, group: Cgroup) -> None:
         source = self._add(group, "memory.oom_control", 0)
         if source < 0:
             return
@@ -154,7 +171,7 @@ class Watch:
         except Error:
             pass  # the kernel may have no notification; the statistics' pace is ours then
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         limit = min(seconds, SOON) if self.blind else seconds
         for fd, _ in self.poll.poll(limit * 1000):
             try:
@@ -166,6 +183,6 @@ class Watch:
             except OSError:
                 self.poll.unregister(fd)  # the group is gone
 
-    def close(self):
+    def close(self) -> None:
         for fd in self.fds:
             posix.close(fd)

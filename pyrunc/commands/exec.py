@@ -1,13 +1,33 @@
 """`exec ID CMD…`: another process in a container, from the process create was given, changed by the options."""
 
+from __future__ import annotations
+
 from .. import facts, foreground, kernel, lifecycle, log, state, supervise
 from ..config import load
-from ..config.names import decimal
+from ..config.names import CAPABILITY_SETS, decimal
 from ..errors import Error
 from ..plan import exec as compiler
 from ..plan import limits
 from ..plan.request import Joining
+from ..typed import TYPE_CHECKING, cast
 from . import shared
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..config.shape import Capabilities, Config, Process, User
+    from ..foreground import Foreground
+    from ..plan.script import Plan
+    from ..state import Container
+
+    Options = TypedDict("Options", {
+        "console-socket": str | None, "pidfd-socket": str | None, "pid-file": str | None, "detach": bool,
+        "process": str | None, "cwd": str | None, "env": list[str] | None, "tty": bool, "user": str | None,
+        "additional-gids": list[str] | None, "process-label": str | None, "apparmor": str | None, "no-new-privs": bool,
+        "cap": list[str] | None, "preserve-fds": int, "cgroup": list[str] | None, "ignore-paused": bool,
+        "no-subreaper": bool, "help": bool,
+    })
 
 USAGE = "exec [options] CONTAINER COMMAND [ARG...] | exec -p process.json CONTAINER"
 ARGS = (1, None)
@@ -35,7 +55,7 @@ OPTIONS = (
 U32 = 4294967295
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
     """A container that ends, or is deleted, while a process is on its way in: the reason is that, not the call that saw it first."""
     with state.load(globals_["root"], args[0]) as container:
         try:
@@ -46,12 +66,13 @@ def run(globals_, options, args):
             raise Error("cannot exec in a stopped container") from None
 
 
-def _run(container, globals_, options, args):
+def _run(container: Container, globals_: Globals, options: Options, args: list[str]) -> int:
     _check_status(container, options)
     if not options["process"]:  # as runc, which is in the bundle by then, unless it has been given a file
         for name in ("console-socket", "pidfd-socket"):
-            if options[name] and options[name][0] not in "/@":
-                options[name] = f"{container.data['bundle']}/{options[name]}"
+            path = options[name]
+            if path and path[0] not in "/@":
+                options[name] = f"{container.data['bundle']}/{path}"
     config = container.config()
     _check_saved(config)
     known = lifecycle.capabilities_of(config["process"])  # of which create has warned
@@ -85,12 +106,12 @@ def _run(container, globals_, options, args):
             front.close()
 
 
-def _check_saved(config):
+def _check_saved(config: Config) -> None:
     """It was checked by create, but a damaged one must not be found out all over the plan. What has no process has no args."""
-    load.check(config if config["process"].get("args") else {key: config[key] for key in config if key != "process"}, False)
+    load.check(config if config["process"].get("args") else {key: value for key, value in config.items() if key != "process"}, False)
 
 
-def _supervise(container, plan, options, front):
+def _supervise(container: Container, plan: Plan, options: Options, front: Foreground | None) -> int:
     pid_file = lifecycle.absolute(options["pid-file"]) if options["pid-file"] else None
     walk = supervise.Supervisor(
         plan, container, container.data["bundle"], None,
@@ -107,11 +128,11 @@ def _supervise(container, plan, options, front):
     return front.wait(walk) if front else 0
 
 
-def _limited(container):
+def _limited(container: Container) -> bool:
     return any([True for _ in limits.writes(container.resources(), ())])
 
 
-def _groups(container, chosen):
+def _groups(container: Container, chosen: list[str] | None) -> tuple[str | None, list[list[str]] | None]:
     """(group in the cgroup2 tree, v1 rows) to be born in: the container's own, or with --cgroup some below them."""
     own, v1 = container.data.get("cgroup"), container.data.get("cgroup_v1")
     if not chosen:
@@ -121,12 +142,12 @@ def _groups(container, chosen):
     return below.groups(own, v1 or [], chosen)
 
 
-def _unit(container):
+def _unit(container: Container) -> dict[str, str] | None:
     unit = container.data.get("unit")
     return {**unit, "group": container.data["cgroup"]} if unit and unit["bus"] != "system" else None
 
 
-def _check_status(container, options):
+def _check_status(container: Container, options: Options) -> None:
     status = container.status()
     if status == "stopped":
         raise Error("cannot exec in a stopped container")
@@ -134,22 +155,23 @@ def _check_status(container, options):
         raise Error("cannot exec in a paused container (use --ignore-paused to override)")
 
 
-def _process(template, options, command):
+def _process(template: Process, options: Options, command: list[str]) -> Process:
     """The template with the options applied, or the --process that replaces it."""
     if options["process"]:
         return _whole(template, load.load_process(options["process"], kernel.read_timeout))
     if not command:
         raise Error("exec args cannot be empty", "name a command, or --process a file")
-    process = {**template, "args": command, "terminal": options["tty"]}
+    process: Process = {**template, "args": command, "terminal": options["tty"]}
     process["env"] = template.get("env", []) + (options["env"] or [])
     if options["cwd"]:
         process["cwd"] = options["cwd"]
     if not process["cwd"].startswith("/"):
         raise Error(f'--cwd "{process["cwd"]}": Cwd must be an absolute path')
     process["user"] = _user(template.get("user", {}), options)
-    for option, key in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
-        if options[option]:
-            process[key] = options[option]
+    if options["process-label"]:
+        process["selinuxLabel"] = options["process-label"]
+    if options["apparmor"]:
+        process["apparmorProfile"] = options["apparmor"]
     if options["no-new-privs"]:
         process["noNewPrivileges"] = True
     if options["cap"]:
@@ -157,7 +179,7 @@ def _process(template, options, command):
     return process
 
 
-def _whole(template, process):
+def _whole(template: Process, process: Process) -> Process:
     """A process object of the caller's, completed by the container's where it says nothing.
 
     noNewPrivileges is not completed: callers written in Go leave out what is false. An empty `capabilities` says none.
@@ -172,9 +194,9 @@ def _whole(template, process):
     return process
 
 
-def _user(template, options):
+def _user(template: User, options: Options) -> User:
     """UID[:GID], ASCII digits only (CVE-2016-3697, CVE-2026-30892); without a GID the template's stays."""
-    user = dict(template)
+    user = template.copy()
     if options["user"] is not None:
         uid, colon, gid = options["user"].partition(":")
         user["uid"] = _id(uid, "bad uid")
@@ -185,18 +207,17 @@ def _user(template, options):
     return user
 
 
-def _id(text, message):
+def _id(text: str, message: str) -> int:
     value = decimal(text, U32 - 1)
     if value is None:
         raise Error(f"{message}: {text!r} is no number between 0 and {U32 - 1}")
     return value
 
 
-def _capabilities(template, added):
+def _capabilities(template: Capabilities, added: list[str]) -> Capabilities:
     """To bounding, effective and permitted; to ambient only with an inheritable set; never to inheritable
     (CVE-2022-29162)."""
-    out = {key: list(template.get(key, [])) for key in ("bounding", "effective", "permitted", "inheritable", "ambient")}
-    keys = ["bounding", "effective", "permitted"] + (["ambient"] if template.get("inheritable") else [])
-    for key in keys:
+    out: dict[str, list[str]] = {key: list(template.get(key, [])) for key in CAPABILITY_SETS}
+    for key in ["bounding", "effective", "permitted"] + (["ambient"] if template.get("inheritable") else []):
         out[key] += [cap for cap in added if cap not in out[key]]
-    return out
+    return cast("Capabilities", out)

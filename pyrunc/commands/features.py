@@ -1,22 +1,28 @@
 """`features`: what this runtime knows, as features.md has it. The booleans mean pyrunc, not this host;
 what of seccomp works depends on the libseccomp and the kernel that are there."""
 
-from .. import __version__
+from __future__ import annotations
+
+from .. import __version__, log
 from ..config import mountopts, names
 from ..jsonio import dumps
 from ..seccomp import features as seccomp
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..args import Globals
 
 USAGE = "features"
 ARGS = (0, 0)
 OPTIONS = ()
 
 
-def run(globals_, options, args):
-    print(dumps(features(), indent=4))
+def run(globals_: Globals, options: object, args: list[str]) -> int:
+    log.out(dumps(features(), indent=4) + "\n")
     return 0
 
 
-def features():
+def features() -> dict[str, object]:
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
@@ -34,6 +40,6 @@ def features():
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"io.pyrunc.version": __version__, **seccomp.annotations()},
+        "annotations": {"io.pyrunc.version": __version__, **seccomp.version_annotation()},
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "run.oci.keep_original_groups"],
     }

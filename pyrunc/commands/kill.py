@@ -1,10 +1,23 @@
 """`kill ID [SIGNAL]`: a signal to the container's init, by pidfd and start time, so never to another process."""
 
+from __future__ import annotations
+
 import _signal
 
 from .. import state
 from ..config.names import signal_number
 from ..errors import Error
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..state import Container
+
+    class Options(TypedDict):
+        all: bool
+        help: bool
 
 USAGE = "kill [options] CONTAINER [SIGNAL]"
 ARGS = (1, 2)
@@ -14,11 +27,11 @@ LOCK_WAIT_MS = 2000
 SIGKILL = 9
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
     number = signal_number(args[1] if len(args) > 1 else "SIGTERM")
     if number is None:
         raise Error(f'unknown signal "{args[1]}"')
-    container = state.load(globals_["root"], args[0])
+    container = state.load(globals_["root"], args[0], lock=True)
     try:
         # a create or start in progress first comes to its end; one that hangs does not keep the signal back
         container.lock(LOCK_WAIT_MS)
@@ -42,7 +55,7 @@ def run(globals_, options, args):
     return 0
 
 
-def _let_die(container):
+def _let_die(container: Container) -> None:
     """A paused container is one that can be killed, and is stopped then."""
     group = container.cgroup()
     if group is not None:

@@ -1,10 +1,23 @@
 """`list`: every container of the state root, as a table, as JSON, or ids only."""
 
+from __future__ import annotations
+
 import posix
 
 from .. import log, state
 from ..errors import Error
 from ..jsonio import dumps
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+
+    class Options(TypedDict):
+        format: str
+        quiet: bool
+        help: bool
 
 USAGE = "list [options]"
 ARGS = (0, 0)
@@ -15,7 +28,7 @@ OPTIONS = (
 COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
     if options["format"] not in ("table", "json"):
         raise Error("invalid format option", "it is table or json")
     if globals_.get("root-given"):
@@ -31,7 +44,7 @@ def run(globals_, options, args):
     return 0
 
 
-def _rows(root):
+def _rows(root: str) -> list[dict[str, object]]:
     rows = []
     for name in state.every(root):
         try:
@@ -43,7 +56,7 @@ def _rows(root):
     return rows
 
 
-def _row(root, name):
+def _row(root: str, name: str) -> dict[str, object]:
     container = state.load(root, name)
     try:
         with container:
@@ -52,7 +65,7 @@ def _row(root, name):
         posix.close(container.dirfd)
 
 
-def _there(root, name):
+def _there(root: str, name: str) -> bool:
     try:
         posix.lstat(f"{root}/{name}")
         return True
@@ -60,7 +73,7 @@ def _there(root, name):
         return False
 
 
-def _owner(uid):
+def _owner(uid: int) -> str:
     import pwd
 
     try:
@@ -69,7 +82,7 @@ def _owner(uid):
         return f"#{uid}"
 
 
-def _table(rows):
+def _table(rows: list[tuple[str, ...]]) -> str:
     """Columns at least 12 wide, three spaces apart, as runc prints them."""
     widths = [max([12] + [len(row[i]) + 3 for row in rows]) for i in range(len(COLUMNS))]
     return "".join(["".join([cell.ljust(w) for cell, w in zip(row[:-1], widths)]) + row[-1] + "\n" for row in rows])

@@ -1,10 +1,23 @@
 """`ps ID [ps options]`: the processes in the container's cgroup."""
 
+from __future__ import annotations
+
 import subprocess
 
 from .. import log, state
 from ..errors import Error
 from ..jsonio import dumps
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..state import Container
+
+    class Options(TypedDict):
+        format: str
+        help: bool
 
 USAGE = "ps [options] CONTAINER [ps options]"
 ARGS = (1, None)
@@ -12,7 +25,7 @@ OPTIONS = ((("format", "f"), "str", "table", "table or json"),)
 STOP_AT_ID = True
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
     with state.load(globals_["root"], args[0]) as container:
         pids = _pids(container)
     if options["format"] == "json":
@@ -24,14 +37,14 @@ def run(globals_, options, args):
     return 0
 
 
-def _pids(container):
+def _pids(container: Container) -> list[int]:
     group = container.cgroup()
     if group is None or not group.exists():
         raise Error("ps needs the container's cgroup, and it has none")
     return group.pids(recursive=True)
 
 
-def _table(wanted, options):
+def _table(wanted: set[bytes], options: list[str]) -> None:
     """As bytes: what other processes are called is no text of ours, and need not be UTF-8."""
     out = subprocess.run(["ps", *options], capture_output=True, check=False)
     if out.returncode:

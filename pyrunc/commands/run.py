@@ -3,9 +3,23 @@
 The same plan as create, without the gate: the last answer lets init execute, and the socket's end says that it has.
 """
 
+from __future__ import annotations
+
 from .. import foreground, kernel, lifecycle, log
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import shared
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..lifecycle import Making
+
+    _Own = TypedDict("_Own", {"detach": bool, "keep": bool, "no-subreaper": bool})
+
+    class Options(shared.CreateOptions, _Own):
+        """What OPTIONS says."""
 
 USAGE = "run [options] CONTAINER"
 ARGS = (1, 1)
@@ -16,7 +30,8 @@ OPTIONS = shared.CREATE_OPTIONS + (
 )
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
+    making: Making | None = None
     if options.get("detach"):
         making = shared.make(globals_, options, args[0], gate=False)
         _started(making)
@@ -24,7 +39,6 @@ def run(globals_, options, args):
             lifecycle.wait_ready(making.container, making.proxy)
         return 0
     with_tty = foreground.Foreground(not options.get("no-subreaper"))
-    making = None
     try:
         making = shared.make(globals_, options, args[0], gate=False, foreground=with_tty)
         _started(making)
@@ -34,7 +48,7 @@ def run(globals_, options, args):
         _end(making, options.get("keep"), with_tty)
 
 
-def _started(making):
+def _started(making: Making) -> None:
     """execve has succeeded and its poststart hooks have, or nothing of the container is left."""
     try:
         making.supervisor.await_exec()
@@ -45,7 +59,7 @@ def _started(making):
         raise
 
 
-def _end(making, keep, front):
+def _end(making: Making | None, keep: bool, front: foreground.Foreground) -> None:
     """Its process is gone: take the rest away, unless somebody else (delete -f) has already done so."""
     if making is None:
         return

@@ -1,9 +1,25 @@
 """What create and run have in common: their options, and making the container with its console and pid file."""
 
+from __future__ import annotations
+
 import posix
 
 from .. import lifecycle
-from ..errors import Error
+from ..errors import Error, reason
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..foreground import Foreground
+
+    CreateOptions = TypedDict("CreateOptions", {
+        "bundle": str | None, "console-socket": str | None, "pidfd-socket": str | None, "pid-file": str | None,
+        "no-pivot": bool, "no-new-keyring": bool, "preserve-fds": int, "help": bool,
+    })
+    Sockets = TypedDict("Sockets", {"console-socket": str | None, "pidfd-socket": str | None})  # what exec has of them, too
 
 CREATE_OPTIONS = (
     (("bundle", "b"), "str", None, "path to the bundle, by default the current directory"),
@@ -16,9 +32,11 @@ CREATE_OPTIONS = (
 )
 
 
-def make(globals_, options, container_id, gate, foreground=None):
+def make(globals_: Globals, options: CreateOptions, container_id: str, gate: bool,
+         foreground: Foreground | None = None) -> lifecycle.Making:
     """A container, made and recorded. `foreground` is a Foreground that takes its stdio, and the pty instead of a socket."""
-    pid_file = lifecycle.absolute(options["pid-file"]) if options.get("pid-file") else None
+    pid_file = options.get("pid-file")
+    pid_file = lifecycle.absolute(pid_file) if pid_file else None
     making = lifecycle.Making(
         globals_, options, container_id, gate,
         console=lambda: console_of(options, foreground), pidfd_socket=lambda: pidfd_socket_of(options), front=foreground,
@@ -33,17 +51,17 @@ def make(globals_, options, container_id, gate, foreground=None):
     return making
 
 
-def write_pid_file(path, pid):
+def write_pid_file(path: str, pid: int) -> None:
     """After success only: callers take the file's existence for it."""
     from ..host import pidfile
 
     try:
         pidfile.write(path, pid)
     except OSError as err:
-        raise Error(f"write pid file {path}: {err.strerror.lower()}", errno=err.errno) from None
+        raise Error(f"write pid file {path}: {reason(err)}", errno=err.errno) from None
 
 
-def console_of(options, foreground):
+def console_of(options: Sockets, foreground: Foreground | None) -> Callable[[int], None] | None:
     """Connected before anything exists: an unreachable socket must fail while there is nothing to undo."""
     if foreground is not None:
         return foreground.take
@@ -54,17 +72,18 @@ def console_of(options, foreground):
 
     sock = console.connect(path)
 
-    def send(master):
+    def send(master: int) -> None:
         console.send(sock, master, b"/dev/pts/0")
         posix.close(master)
 
     return send
 
 
-def pidfd_socket_of(options):
-    if not options.get("pidfd-socket"):
+def pidfd_socket_of(options: Sockets) -> Callable[[int, str], None] | None:
+    path = options.get("pidfd-socket")
+    if not path:
         return None
     from ..host import console
 
-    sock = console.connect(options["pidfd-socket"])
+    sock = console.connect(path)
     return lambda pidfd, name: console.send(sock, pidfd, name.encode())

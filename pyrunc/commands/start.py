@@ -1,15 +1,20 @@
 """`start ID`: let a created container execute its process; fails if its startContainer hook or execve does."""
 
+from __future__ import annotations
+
 from .. import lifecycle, state
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..args import Globals
 
 USAGE = "start CONTAINER"
 ARGS = (1, 1)
 OPTIONS = ()
 
 
-def run(globals_, options, args):
-    with state.load(globals_["root"], args[0]) as container:
+def run(globals_: Globals, options: object, args: list[str]) -> int:
+    with state.load(globals_["root"], args[0], lock=True) as container:
         container.lock()
-        lifecycle.start(container)
-        lifecycle.poststart(container, container.config())
+        lifecycle.poststart(container, lifecycle.start(container))
     return 0

@@ -1,8 +1,21 @@
 """`update ID`: change the limits of a container. A write that fails takes back those before it."""
 
+from __future__ import annotations
+
 from .. import kernel, lifecycle, log, state
 from ..config import load
 from ..errors import Error
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ..args import Globals
+    from ..state import Container
+
+    Options = Mapping[str, str | None]  # each is a text, --help apart
+    Limits = Mapping[str, Any]  # linux.resources as JSON: members and properties go by name here
 
 USAGE = "update [options] CONTAINER"
 ARGS = (1, 1)
@@ -43,11 +56,12 @@ LEFT_BY_0 = ("limit", "swap", "reservation")
 SUFFIXES = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 
-def run(globals_, options, args):
+def run(globals_: Globals, options: Options, args: list[str]) -> int:
     with state.load(globals_["root"], args[0]) as container:
         container.lock()
         _running(container)
         schemas = schemas_of(container, options)
+        wanted: Limits
         if options["resources"]:
             wanted, name = load.load_resources(options["resources"], kernel.read_timeout)
         else:
@@ -61,14 +75,14 @@ def run(globals_, options, args):
     return 0
 
 
-def _running(container):
+def _running(container: Container) -> None:
     if container.status() == "stopped":
         raise Error("container not running")
 
 
-def schemas_of(container, options):
+def schemas_of(container: Container, options: Options) -> list[str]:
     """The lines for the schemata of its resctrl group."""
-    wanted = [(options[flag], name, missing) for flag, name, missing in RDT if options[flag]]
+    wanted = [(line, name, missing) for flag, name, missing in RDT if (line := options[flag])]
     if not wanted:
         return []
     if "resctrl" not in container.data:
@@ -81,9 +95,9 @@ def schemas_of(container, options):
     return [line for line, _, _ in wanted]
 
 
-def of_flags(options):
+def of_flags(options: Options) -> dict[str, Any]:
     """A resources object made of the flags."""
-    wanted = {}
+    wanted: dict[str, dict[str, str | int]] = {}
     for flag, (member, name), kind, _ in FLAGS:
         value = options[flag]
         if value is not None and value != "":
@@ -96,7 +110,7 @@ def of_flags(options):
     return wanted
 
 
-def _number(flag, value, kind):
+def _number(flag: str, value: str, kind: str) -> int:
     text, shift, fraction = value, 0, ""
     if kind == SIZE:
         text = value.lower().removesuffix("b").removesuffix("i")  # 5k, 5kb and 5kib are the same
@@ -107,10 +121,11 @@ def _number(flag, value, kind):
     digits = text.removeprefix("-") + fraction
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 19 or int(text) << shift >= 1 << 64:
         raise Error(f'invalid value "{value}" for --{flag}: must be {kind}')
-    return (int(text + fraction) << shift) // 10 ** len(fraction)
+    scale: int = 10 ** len(fraction)
+    return (int(text + fraction) << shift) // scale
 
 
-def merged(saved, wanted):
+def merged(saved: Limits, wanted: Limits) -> dict[str, Any]:
     """What is to be in force: the saved limits under the wanted ones; no memory limit is 0, so 0 leaves it. (Pure.)"""
     out = {member: dict(value) if type(value) is dict else value for member, value in saved.items()}
     for member in ("memory", "cpu", "pids", "blockIO"):
@@ -129,7 +144,7 @@ def merged(saved, wanted):
     return {member: value for member, value in out.items() if value}
 
 
-def judge(saved, wanted, name):
+def judge(saved: Limits, wanted: Limits, name: str) -> dict[str, Any]:
     """What is to be in force, refused if that cannot be together. name: of where the wanted limits stand."""
     holds = merged(saved, wanted)
     try:
@@ -142,7 +157,7 @@ def judge(saved, wanted, name):
     return holds
 
 
-def written(holds, wanted):
+def written(holds: Limits, wanted: Limits) -> dict[str, Any]:
     """Of what is to be in force, what is written: all but what others may have changed since and nobody asks for. (Pure.)"""
     out = {**holds, "unified": wanted.get("unified") or {}}
     for member, name in ONCE:
@@ -151,7 +166,7 @@ def written(holds, wanted):
     return {member: value for member, value in out.items() if value}
 
 
-def _upserted(have, entries):
+def _upserted(have: list[dict[str, int]], entries: list[dict[str, int]]) -> list[dict[str, int]]:
     found = {(device["major"], device["minor"]): device for device in have}
     found.update({(device["major"], device["minor"]): device for device in entries})
     return list(found.values())

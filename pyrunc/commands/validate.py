@@ -4,12 +4,27 @@ Needs no root and changes nothing. What depends on the host (kernel, cgroups, LS
 rootfs has to be there. Exit code 1 if there is any fault. What is accepted and has no effect is noted, and is no fault.
 """
 
+from __future__ import annotations
+
 import posix
 
-from .. import jsonio
+from .. import jsonio, log
 from ..config import ignored, load, report
 from ..config.fault import Fault, shown
 from ..errors import Error
+from ..typed import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ..args import Globals
+    from ..config.shape import Config
+    from ..jsonio import Json
+
+    class Options(TypedDict):
+        bundle: str
+        format: str
+        help: bool
 
 USAGE = "validate [-b BUNDLE] [--format text|json]"
 ARGS = (0, 0)
@@ -21,8 +36,8 @@ OPTIONS = (
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 
 
-def run(_globals, options, _args):
-    if options["format"] not in _PRINT:
+def run(_globals: Globals, options: Options, _args: list[str]) -> int:
+    if options["format"] not in _FORMS:
         raise Error("invalid format option", "it is text or json")
     bundle = options["bundle"] or "."
     raw, notes = load.read(bundle), []
@@ -34,15 +49,15 @@ def run(_globals, options, _args):
         found = report.every(config)
         found += rootfs_faults(bundle, config, found)
         notes = list(ignored.notes(config))
-    _PRINT[options["format"]](found, notes)
+    log.out(_FORMS[options["format"]](found, notes))
     return 1 if found else 0
 
 
-def rootfs_faults(bundle, config, found):
+def rootfs_faults(bundle: str, config: dict[str, Json], found: list[Fault]) -> list[Fault]:
     """Whether root.path is a directory, if the config says anything readable about it."""
     if any([fault.pointer in ("", "/root", "/root/path") for fault in found]) or "root" not in config:
         return []
-    path = config["root"]["path"]
+    path = cast("Config", config)["root"]["path"]
     try:
         mode = posix.stat(path if path.startswith("/") else bundle + "/" + path).st_mode
     except OSError as err:
@@ -52,18 +67,16 @@ def rootfs_faults(bundle, config, found):
     return []
 
 
-def _print_text(found, notes):
-    for mark, listed in (("", found), ("note: ", notes)):
-        for fault in listed:
-            print(f"{mark}{shown(fault.pointer) or '/'}: {fault.message} ({fault.section})")
-    if not found:
-        print("config.json: no faults")
+def _text(found: list[Fault], notes: list[Fault]) -> str:
+    lines = [f"{mark}{shown(fault.pointer) or '/'}: {fault.message} ({fault.section})\n"
+             for mark, listed in (("", found), ("note: ", notes)) for fault in listed]
+    return "".join(lines) + ("" if found else "config.json: no faults\n")
 
 
-def _print_json(found, notes):
+def _json(found: list[Fault], notes: list[Fault]) -> str:
     rows = [{"pointer": fault.pointer, "message": fault.message, "section": fault.section} for fault in found]
     rows += [{"pointer": note.pointer, "message": note.message, "section": note.section, "level": "note"} for note in notes]
-    print(jsonio.dumps(rows, indent=2))
+    return jsonio.dumps(rows, indent=2) + "\n"
 
 
-_PRINT = {"text": _print_text, "json": _print_json}
+_FORMS = {"text": _text, "json": _json}

@@ -1,11 +1,13 @@
 """Lists of CPUs and memory nodes, `0-3,7`: read into bit masks. Called by the rules and the compiler. Pure."""
 
+from __future__ import annotations
+
 from .names import decimal
 
 MAX_ID = 65535  # runc 1.6's limit; the kernel's NR_CPUS ends at 8192 today
 
 
-def parse(text, max_id=MAX_ID):
+def parse(text: str, max_id: int = MAX_ID) -> int | None:
     """The mask of the ids listed, 0 for an empty list, None if it isn't one.
 
     As runc reads it: spaces around the elements and empty elements are let pass.
@@ -15,9 +17,9 @@ def parse(text, max_id=MAX_ID):
         element = element.strip(" \t\n")
         if not element:
             continue
-        low, dash, high = element.partition("-")
-        low = decimal(low, max_id)
-        high = decimal(high, max_id) if dash else low
+        first, dash, last = element.partition("-")
+        low = decimal(first, max_id)
+        high = decimal(last, max_id) if dash else low
         if low is None or high is None or low > high:
             return None
         mask |= (1 << high + 1) - (1 << low)

@@ -3,6 +3,15 @@
 Called by commands/spec.py; the kit of the tests starts from it too.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .shape import Config, Mount, Namespace
+
 OCI_VERSION = "1.3.0"
 HOSTNAME = "pyrunc"
 CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
@@ -24,9 +33,11 @@ MOUNTS = (
 )
 
 
-def config(cgroup2=False):
+def config(cgroup2: bool = False) -> Config:
     """The default config; cgroup2: the host has the unified hierarchy, so the container gets its own view of it."""
-    namespaces = ["pid", "network", "ipc", "uts", "mount"] + (["cgroup"] if cgroup2 else [])
+    namespaces: list[Namespace] = [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}]
+    if cgroup2:
+        namespaces.append({"type": "cgroup"})
     return {
         "ociVersion": OCI_VERSION,
         "process": {
@@ -35,7 +46,8 @@ def config(cgroup2=False):
             "args": ["sh"],
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
             "cwd": "/",
-            "capabilities": {name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")},
+            "capabilities": {
+                "bounding": list(CAPABILITIES), "effective": list(CAPABILITIES), "permitted": list(CAPABILITIES)},
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
             "noNewPrivileges": True,
         },
@@ -44,14 +56,14 @@ def config(cgroup2=False):
         "mounts": [_mount(*row) for row in MOUNTS],
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": name} for name in namespaces],
+            "namespaces": namespaces,
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READONLY),
         },
     }
 
 
-def rootless(uid, gid, cgroup2=False):
+def rootless(uid: int, gid: int, cgroup2: bool = False) -> Config:
     """The default config as it works without privileges: one id mapped, the host's network, no limits.
 
     sysfs can't be mounted fresh without owning the network namespace, so /sys is the host's, read-only.
@@ -70,14 +82,14 @@ def rootless(uid, gid, cgroup2=False):
     return found
 
 
-def _mount(destination, kind, source, options):
-    mount = {"destination": destination, "type": kind, "source": source}
+def _mount(destination: str, kind: str, source: str, options: Sequence[str]) -> Mount:
+    mount: Mount = {"destination": destination, "type": kind, "source": source}
     if options:
         mount["options"] = list(options)
     return mount
 
 
-def _rootless_mount(mount):
+def _rootless_mount(mount: Mount) -> Mount:
     if mount["destination"] == "/sys":
         return _mount("/sys", "none", "/sys", ("rbind", "nosuid", "noexec", "nodev", "ro"))
     options = [word for word in mount.get("options", ()) if not word.startswith(("uid=", "gid="))]

@@ -3,7 +3,15 @@
 tests/unit/test_schema_walk.py finds every property of the schema either read or listed here.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
 from .fault import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..jsonio import Json
 
 OTHER_PLATFORM = "it is for another platform than Linux"
 MEMORY, BLOCK_IO = "config-linux.md#memory", "config-linux.md#block-io"
@@ -23,7 +31,7 @@ IGNORED = {
 }
 
 
-def notes(config):
+def notes(config: Json) -> Iterator[Fault]:
     """A Fault for each such property that a config has, whatever else is wrong with it."""
     for pattern, (reason, section) in IGNORED.items():
         for pointer, value in _found(config, pattern[1:].split("/"), ""):
@@ -31,7 +39,7 @@ def notes(config):
                 yield Fault(pointer, f"it is ignored: {reason}", section)
 
 
-def _found(value, steps, at):
+def _found(value: Json, steps: list[str], at: str) -> list[tuple[str, Json]]:
     """[(pointer, value)] of what a pattern names."""
     if not steps:
         return [(at, value)]

@@ -5,6 +5,13 @@ data for the filesystem. `parse` folds a list of words into a MountOptions, in o
 Called by the rules, by the compiler (plan/) and by `features`. Pure.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # mount_setattr(2), linux/mount.h
 ATTR_RDONLY = 0x00000001
 ATTR_NOSUID = 0x00000002
@@ -26,7 +33,7 @@ MS_SHARED = 1 << 20
 
 # Plain flags of mount(8). word: (bits added to attr_set, bits taken from attr_set, bits added to attr_clr,
 #                                 superblock flag, whether the word sets (True) or clears (False) that flag)
-FLAGS = {
+FLAGS: dict[str, tuple[int, int, int, str | None, bool]] = {
     "ro": (ATTR_RDONLY, 0, 0, "ro", True),
     "rw": (0, ATTR_RDONLY, ATTR_RDONLY, "ro", False),
     "nosuid": (ATTR_NOSUID, 0, 0, None, True),
@@ -99,7 +106,7 @@ PROPAGATION = {
 }
 
 # Words that set a slot of MountOptions: word: ((slot, value), ...)
-WORDS = {
+WORDS: dict[str, tuple[tuple[str, bool], ...]] = {
     "defaults": (),
     "bind": (("bind", True),),
     "rbind": (("bind", True), ("recursive", True)),
@@ -131,20 +138,23 @@ class MountOptions:
     __slots__ = ("bind", "recursive", "remount", "attr_set", "attr_clr", "any_flag", "sb_set", "sb_clr",
                  "rec_attr_set", "rec_attr_clr", "propagation", "data", "commas", "tmpcopyup", "idmap", "ridmap")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.bind = self.recursive = self.remount = self.any_flag = False
         self.commas = self.tmpcopyup = self.idmap = self.ridmap = False
         self.attr_set = self.attr_clr = self.rec_attr_set = self.rec_attr_clr = 0
-        self.sb_set, self.sb_clr, self.propagation, self.data = [], [], [], []
+        self.sb_set: list[str] = []
+        self.sb_clr: list[str] = []
+        self.propagation: list[tuple[int, bool]] = []
+        self.data: list[str] = []
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "MountOptions(" + ", ".join([name + "=" + repr(getattr(self, name)) for name in self.__slots__]) + ")"
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return type(other) is MountOptions and all([getattr(self, n) == getattr(other, n) for n in self.__slots__])
 
 
-def parse(options):
+def parse(options: Iterable[str]) -> MountOptions:
     """Fold a list of option words into a MountOptions. Never fails: an unknown word is data (config.md says SHOULD)."""
     out = MountOptions()
     for word in options:
@@ -167,7 +177,7 @@ def parse(options):
     return out
 
 
-def _flag(out, add, take, clear, superblock, on):
+def _flag(out: MountOptions, add: int, take: int, clear: int, superblock: str | None, on: bool) -> None:
     out.any_flag = True
     out.attr_set = out.attr_set & ~take | add
     out.attr_clr = out.attr_clr & ~(add & ~ATTR_ATIME) | clear
@@ -179,7 +189,7 @@ def _flag(out, add, take, clear, superblock, on):
             wanted.append(superblock)
 
 
-def split(word):
+def split(word: str) -> list[str]:
     """Cut `a=1,b="x,y",c=p\\,q` at its commas as mount(8) and overlayfs do: not in quotes, not after a backslash.
 
     mount(2) would have cut the data string; fsconfig(2) takes one key at a time.
@@ -197,7 +207,7 @@ def split(word):
     return [part for part in parts if part]
 
 
-def bind_attrs(options):
+def bind_attrs(options: MountOptions) -> tuple[int, int]:
     """(set, clear) for mount_setattr(2) on a bind whose options have any_flag: exactly the flags asked for.
 
     Flags of the source that were not asked for are dropped, as runc's MS_REMOUNT|MS_BIND does; and as with that call
@@ -210,7 +220,7 @@ def bind_attrs(options):
     return options.attr_set, clear
 
 
-def explicit(options):
+def explicit(options: MountOptions) -> int:
     """The lockable flags whose opposites the options name: a user namespace that insists on one of them is an error."""
     return options.attr_clr & LOCKABLE
 
@@ -219,7 +229,7 @@ STRING_MAX = 255  # bytes of one string of fsconfig(2)
 PAGE_MAX = 4095  # bytes of the data of mount(2), which reads a page
 
 
-def page(options, source, data=None):
+def page(options: MountOptions, source: str, data: list[str] | None = None) -> str | None:
     """The data as mount(2) takes it, or None where fsconfig(2) does. data: what stands in the place of the options' own.
 
     That takes no string above 255 bytes; and a comma in a value (escaped, quoted, a list of nodes) is for the file system to

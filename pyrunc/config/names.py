@@ -4,6 +4,13 @@ Called by the rules (is this name known?), the compiler (which number is it?) an
 Literal dicts rather than code: they are marshalled with the module and cost nothing to import.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Literal
+
 # capabilities(7), include/uapi/linux/capability.h
 CAPABILITIES = {
     "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_FOWNER": 3, "CAP_FSETID": 4,
@@ -19,7 +26,8 @@ CAPABILITIES = {
 
 NO_SWAPPINESS = 2 ** 64 - 1  # -1, "as it is", of callers that have it in a signed number
 
-CAPABILITY_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
+CAPABILITY_SETS: tuple[Literal["bounding", "effective", "inheritable", "permitted", "ambient"], ...] = (
+    "bounding", "effective", "inheritable", "permitted", "ambient")
 
 # getrlimit(2), asm-generic/resource.h: the same numbers on x86-64 and aarch64
 RLIMITS = {
@@ -38,7 +46,7 @@ SIGNALS = {
 SIGRTMIN, SIGRTMAX = 34, 64  # what libc leaves to programs: glibc keeps 32 and 33 to itself
 
 # clone(2) flag, and the file below /proc/PID/ns; in the order in which runc's `features` lists them
-NAMESPACES = {
+NAMESPACES: dict[str, tuple[int, str]] = {
     "cgroup": (0x02000000, "cgroup"),
     "ipc": (0x08000000, "ipc"),
     "mount": (0x00020000, "mnt"),
@@ -107,10 +115,11 @@ SECCOMP_FLAGS = {
 }
 
 # In the order they happen (config.md#posix-platform-hooks)
-HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+HOOKS: tuple[Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"], ...] = (
+    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 
-def decimal(text, limit):
+def decimal(text: str, limit: int) -> int | None:
     """The number text writes in plain ASCII digits, or None: int() also takes ' 1', '1_000', '+1', Arabic digits."""
     if not text or len(text) > 20 or not text.isascii() or not text.isdigit():
         return None
@@ -118,7 +127,7 @@ def decimal(text, limit):
     return number if number <= limit else None
 
 
-def signal_number(text):
+def signal_number(text: str) -> int | None:
     """The number of a signal given as runc's `kill` takes it: a number, or a name in any case, SIG optional.
 
     None if there is no such signal. RTMIN, RTMIN+n, RTMAX and RTMAX-n are ours: kill(1) has them.
@@ -135,7 +144,7 @@ def signal_number(text):
     return number
 
 
-def _realtime(name):
+def _realtime(name: str) -> int | None:
     base = {"RTMIN": SIGRTMIN, "RTMAX": SIGRTMAX}.get(name[:5])
     if base is None or name[5:] == "":
         return base

@@ -5,8 +5,19 @@ passed, so that rules need not look at types. Nothing here looks at the host. A 
 table says and yields Faults; the tables below are the whole list.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
 from . import names, rules_ids, rules_linux, rules_mounts, rules_process, rules_resources, rules_seccomp
 from .fault import Fault, View, path_fault, shown, too_long
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from .shape import Config, Process, Resources
+
+    T = TypeVar("T")
 
 VERSION = "config.md#specification-version"
 ROOT = "config.md#root"
@@ -14,7 +25,7 @@ HOOKS = "config.md#posix-platform-hooks"
 PROCESS = "config.md#process"
 
 
-def version(view):
+def version(view: View) -> Iterator[Fault]:
     """1.x: "forward and backward compatibility within major versions"."""
     text = view.config["ociVersion"]
     major = semver_major(text)
@@ -24,7 +35,7 @@ def version(view):
         yield Fault("/ociVersion", f'unsupported version "{shown(text)}": only 1.x is', VERSION)
 
 
-def semver_major(text):
+def semver_major(text: str) -> int | None:
     """The first number of MAJOR.MINOR.PATCH[-pre][+build], or None if that's not its form (semver.org 2.0.0)."""
     core, plus, build = text.partition("+")
     core, dash, pre = core.partition("-")
@@ -39,7 +50,7 @@ def semver_major(text):
     return int(numbers[0]) if len(numbers) == 3 else None
 
 
-def root(view):
+def root(view: View) -> Iterator[Fault]:
     found = view.config.get("root")
     if found is None:
         yield Fault("/root", "root must be specified", ROOT)
@@ -49,7 +60,7 @@ def root(view):
         yield Fault("/root/path", "root path is longer than 4095 bytes", ROOT)
 
 
-def hooks(view):
+def hooks(view: View) -> Iterator[Fault]:
     found = view.config.get("hooks")
     if not found:
         return
@@ -58,16 +69,16 @@ def hooks(view):
             yield from path_fault(f"/hooks/{kind}/{index}/path", hook["path"], HOOKS, "hook path")
 
 
-def annotations(view):
+def annotation_keys(view: View) -> Iterator[Fault]:
     if "" in view.config.get("annotations", ()):
         yield Fault("/annotations", "the key of an annotation must not be empty", "config.md#annotations")
 
 
 RULES = (version, root, *rules_ids.RULES, *rules_mounts.RULES, *rules_linux.RULES, *rules_seccomp.RULES, hooks,
-         annotations)
+         annotation_keys)
 
 
-def _all(config, need_process):
+def _all(config: Config, need_process: bool) -> Iterator[Fault]:
     process = config.get("process")
     if process is None:
         if need_process:
@@ -81,34 +92,34 @@ def _all(config, need_process):
         yield from of_resources(view.linux["resources"], "/linux/resources")
 
 
-def of_process(process, prefix=""):
+def of_process(process: Process, prefix: str = "") -> Iterator[Fault]:
     """The faults of a process object, as its type allows them."""
     return _prefixed(rules_process.RULES, process, prefix)
 
 
-def of_resources(resources, prefix=""):
+def of_resources(resources: Resources, prefix: str = "") -> Iterator[Fault]:
     """The faults of a resources object."""
     return _prefixed(rules_resources.RULES, resources, prefix)
 
 
-def _prefixed(rules, value, prefix):
+def _prefixed(rules: tuple[Callable[[T], Iterator[Fault]], ...], value: T, prefix: str) -> Iterator[Fault]:
     for rule in rules:
         for fault in rule(value):
             fault.pointer = prefix + fault.pointer
             yield fault
 
 
-def first(config, need_process=True):
+def first(config: Config, need_process: bool = True) -> Fault | None:
     """The first fault of a config, or None."""
     return next(_all(config, need_process), None)
 
 
-def every(config, need_process=True):
+def every(config: Config, need_process: bool = True) -> list[Fault]:
     """All faults of a config, in the order of the tables."""
     return list(_all(config, need_process))
 
 
-def first_without(config, namespace):
+def first_without(config: Config, namespace: str) -> Fault | None:
     """The first fault that a checked config would have if it did not list the namespace of this type, or None: what a
     namespace that turns out to be the runtime's own is not good for."""
     view = View(config)
@@ -116,9 +127,9 @@ def first_without(config, namespace):
     return next((fault for rule in RULES for fault in rule(view)), None)
 
 
-def first_of_process(process):
+def first_of_process(process: Process) -> Fault | None:
     return next(of_process(process), None)
 
 
-def first_of_resources(resources):
+def first_of_resources(resources: Resources) -> Fault | None:
     return next(of_resources(resources), None)

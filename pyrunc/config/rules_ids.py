@@ -1,7 +1,17 @@
 """Rules for namespaces, id mappings and what needs a namespace. See rules.py."""
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
 from . import sysctl
 from .fault import Fault, path_fault, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Literal
+
+    from .fault import View
+    from .shape import IdMapping
 
 NAMESPACES = "config-linux.md#namespaces"
 MAPPINGS = "config-linux.md#user-namespace-mappings"
@@ -11,10 +21,12 @@ USER = "config.md#posix-platform-user"
 
 MAX_MAPPINGS = 340  # user_namespaces(7), Linux 4.15
 MAX_NAME = 64  # __NEW_UTS_LEN, sethostname(2)
+RANGES: tuple[Literal["containerID", "hostID"], ...] = ("containerID", "hostID")
+NAMES: tuple[Literal["hostname", "domainname"], ...] = ("hostname", "domainname")
 CLOCKS = {"monotonic": True, "boottime": True}
 
 
-def namespaces(view):
+def namespaces(view: View) -> Iterator[Fault]:
     seen = {}
     for index, entry in enumerate(view.linux.get("namespaces", ())):
         name, pointer = entry["type"], f"/linux/namespaces/{index}"
@@ -25,7 +37,7 @@ def namespaces(view):
             yield from path_fault(pointer + "/path", entry["path"], NAMESPACES, "namespace path")
 
 
-def mapping_faults(entries, pointer, section):
+def mapping_faults(entries: Sequence[IdMapping], pointer: str, section: str) -> Iterator[Fault]:
     """What user_namespaces(7) says the kernel refuses: too many, empty, past the end, or overlapping ranges."""
     if len(entries) > MAX_MAPPINGS:
         yield Fault(pointer, f"more than {MAX_MAPPINGS} mappings", section)
@@ -33,14 +45,15 @@ def mapping_faults(entries, pointer, section):
         size = entry["size"]
         if size == 0:
             yield Fault(f"{pointer}/{index}/size", "a mapping needs a size above 0", section)
-        for name in ("containerID", "hostID"):
+        for name in RANGES:
             if entry[name] + size > 0xFFFFFFFF:
                 yield Fault(f"{pointer}/{index}", f"{name} + size is above 4294967295", section)
-    for name in ("containerID", "hostID"):
+    for name in RANGES:
         yield from _overlaps(entries, pointer, name, section)
 
 
-def _overlaps(entries, pointer, name, section):
+def _overlaps(entries: Sequence[IdMapping], pointer: str, name: Literal["containerID", "hostID"],
+              section: str) -> Iterator[Fault]:
     if len(entries) < 2:
         return
     end = -1
@@ -50,7 +63,7 @@ def _overlaps(entries, pointer, name, section):
         end = max(end, start + entries[index]["size"])
 
 
-def user_namespace(view):
+def user_namespace(view: View) -> Iterator[Fault]:
     uids, gids = view.linux.get("uidMappings", ()), view.linux.get("gidMappings", ())
     if "user" not in view.namespaces:
         if uids or gids:
@@ -67,9 +80,10 @@ def user_namespace(view):
     yield from mapping_faults(gids, "/linux/gidMappings", MAPPINGS)
 
 
-def _mapped_ids(view, uids, gids):
+def _mapped_ids(view: View, uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> Iterator[Fault]:
     """Id 0, which init is until it becomes the process's user, and that user's ids need a mapping."""
-    for name, entries in (("uid", uids), ("gid", gids)):
+    both: tuple[tuple[Literal["uid", "gid"], Sequence[IdMapping]], ...] = (("uid", uids), ("gid", gids))
+    for name, entries in both:
         if not covers(entries, 0):
             yield Fault(f"/linux/{name}Mappings", f"user namespaces enabled, but no mapping found for {name} 0",
                         MAPPINGS)
@@ -81,14 +95,14 @@ def _mapped_ids(view, uids, gids):
             yield Fault(f"/process/user/additionalGids/{index}", f"gid {gid} is not mapped in user namespace", USER)
 
 
-def covers(entries, number):
+def covers(entries: Iterable[IdMapping], number: int) -> bool:
     for entry in entries:
         if entry["containerID"] <= number < entry["containerID"] + entry["size"]:
             return True
     return False
 
 
-def time_offsets(view):
+def time_offsets(view: View) -> Iterator[Fault]:
     offsets = view.linux.get("timeOffsets")
     if not offsets:
         return
@@ -105,8 +119,8 @@ def time_offsets(view):
             yield Fault(f"/linux/timeOffsets/{clock}/nanosecs", "nanosecs must be 0 to 999999999", OFFSETS)
 
 
-def names(view):
-    for name in ("hostname", "domainname"):
+def names(view: View) -> Iterator[Fault]:
+    for name in NAMES:
         text = view.config.get(name)
         if not text:
             continue
@@ -116,7 +130,7 @@ def names(view):
             yield Fault("/" + name, f"{name} is longer than {MAX_NAME} bytes", "config.md#" + name)
 
 
-def sysctls(view):
+def sysctls(view: View) -> Iterator[Fault]:
     for key in view.linux.get("sysctl", ()):
         why = sysctl.refusal(key, view.namespaces)
         if why is not None:

@@ -1,8 +1,17 @@
 """Rules for the rest of `linux`: devices, network devices, paths and policies, cgroup resources. See rules.py."""
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
 from . import cpulist
 from .fault import Fault, path_fault, shown
-from .rules_process import NO_ID
+from .rules_process import IDS, NO_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from .fault import View
 
 DEVICES = "config-linux.md#devices"
 NET = "config-linux.md#network-devices"
@@ -12,6 +21,7 @@ PROPAGATION = "config-linux.md#rootfs-mount-propagation"
 
 IFNAMSIZ = 16  # with its NUL: runc lets 16 characters pass, the kernel then refuses them
 MAX_MAJOR, MAX_MINOR = 0xFFF, 0xFFFFF  # mknod(2): 12 and 20 bits of a dev_t
+NUMBERS: tuple[tuple[Literal["major", "minor"], int], ...] = (("major", MAX_MAJOR), ("minor", MAX_MINOR))
 MAX_NODE = 1023  # MAX_NUMNODES of the largest kernels
 
 PROPAGATIONS = {
@@ -25,28 +35,28 @@ NODES_OF_MODE = {
 }
 
 
-def devices(view):
-    seen = {}
+def devices(view: View) -> Iterator[Fault]:
+    seen: dict[str, object] = {}
     for index, device in enumerate(view.linux.get("devices", ())):
         path, pointer = device["path"], f"/linux/devices/{index}"
         yield from path_fault(pointer + "/path", path, DEVICES, "device path")
-        for name in ("uid", "gid"):
+        for name in IDS:
             if device.get(name) == NO_ID:
                 yield Fault(f"{pointer}/{name}", f"{name} {NO_ID} is no id: the kernel takes it for -1", DEVICES)
         node: object = "p"
         if device["type"] != "p":
             node = (device["type"].replace("u", "c"), device.get("major"), device.get("minor"))
-            for name, limit in (("major", MAX_MAJOR), ("minor", MAX_MINOR)):
-                if name not in device:
-                    yield Fault(pointer, f'property "{name}" is required', DEVICES)
-                elif not 0 <= device[name] <= limit:
-                    yield Fault(f"{pointer}/{name}", f"{name} must be 0 to {limit}, not {device[name]}", DEVICES)
+            for number, limit in NUMBERS:
+                if number not in device:
+                    yield Fault(pointer, f'property "{number}" is required', DEVICES)
+                elif not 0 <= device[number] <= limit:
+                    yield Fault(f"{pointer}/{number}", f"{number} must be 0 to {limit}, not {device[number]}", DEVICES)
         if seen.get(path, node) != node:
             yield Fault(pointer + "/path", f'another device has the path "{shown(path)}"', DEVICES)
         seen[path] = node
 
 
-def net_devices(view):
+def net_devices(view: View) -> Iterator[Fault]:
     found = view.linux.get("netDevices")
     if not found:
         return
@@ -63,19 +73,19 @@ def net_devices(view):
         seen[wanted] = True
 
 
-def valid_interface(name):
+def valid_interface(name: str) -> bool:
     """As the kernel's dev_valid_name()."""
     return (0 < len(name.encode("utf-8", "surrogateescape")) < IFNAMSIZ and name not in (".", "..")
             and not any([char in "/:" or char.isspace() for char in name]))
 
 
-def propagation(view):
+def propagation(view: View) -> Iterator[Fault]:
     value = view.linux.get("rootfsPropagation", "")
     if value not in PROPAGATIONS:
         yield Fault("/linux/rootfsPropagation", f"rootfsPropagation={shown(value)} is not supported", PROPAGATION)
 
 
-def cgroups_path(view):
+def cgroups_path(view: View) -> Iterator[Fault]:
     path = view.linux.get("cgroupsPath", "")
     if ".." in path and ".." in path.split("/"):
         yield Fault("/linux/cgroupsPath", 'cgroupsPath must not contain ".."', "config-linux.md#cgroups-path")
@@ -83,7 +93,7 @@ def cgroups_path(view):
         yield from path_fault("/linux/cgroupsPath", "/" + path, "config-linux.md#cgroups-path", "cgroupsPath")
 
 
-def intel_rdt(view):
+def intel_rdt(view: View) -> Iterator[Fault]:
     found = view.linux.get("intelRdt")
     if found is None:
         return
@@ -99,7 +109,7 @@ def intel_rdt(view):
         yield Fault("/linux/intelRdt/memBwSchema", 'memBwSchema must start with "MB:"', RDT)
 
 
-def memory_policy(view):
+def memory_policy(view: View) -> Iterator[Fault]:
     found = view.linux.get("memoryPolicy")
     if found is None:
         return

@@ -4,11 +4,21 @@ Only what the config alone can tell: what a destination resolves to in the rootf
 /proc is a procfs, is checked by those who do the mount (CVE-2025-31133).
 """
 
+from __future__ import annotations
+
 from ..paths import clean
+from ..typed import TYPE_CHECKING
 from . import names
 from .fault import Fault, path_fault, shown, too_long
 from .mountopts import PAGE_MAX, SB_FSCONFIG, page
 from .rules_ids import covers, mapping_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from .fault import View
+    from .shape import Mount
 
 MOUNTS = "config.md#mounts"
 OPTIONS = "config.md#linux-mount-options"
@@ -22,9 +32,11 @@ PROC_FILES = {
 }
 # Parameters of a tmpfs, of which a bind has no use, as mount(8) has it. What else is no flag may be a misspelt one.
 IGNORED_ON_BINDS = {"mode": True, "size": True}
+RESTRICTED: tuple[tuple[Literal["maskedPaths", "readonlyPaths"], str], ...] = (
+    ("maskedPaths", "config-linux.md#masked-paths"), ("readonlyPaths", "config-linux.md#readonly-paths"))
 
 
-def destination(view):
+def destination(view: View) -> Iterator[Fault]:
     for index, mount in enumerate(view.mounts):
         path, pointer = mount["destination"], f"/mounts/{index}/destination"
         if not path:
@@ -40,7 +52,7 @@ def destination(view):
                 yield from _over_proc(view, index, mount, inside, pointer)
 
 
-def _over_proc(view, index, mount, inside, pointer):
+def _over_proc(view: View, index: int, mount: Mount, inside: str, pointer: str) -> Iterator[Fault]:
     if inside == "/proc":
         if mount.get("type") != "proc" and not view.options[index].bind and not view.options[index].remount:
             yield Fault(pointer, '"/proc" cannot be mounted because it is not of type proc', MOUNTS)
@@ -48,7 +60,7 @@ def _over_proc(view, index, mount, inside, pointer):
         yield Fault(pointer, f'"{shown(inside)}" cannot be mounted because it is inside /proc', MOUNTS)
 
 
-def kind(view):
+def kind(view: View) -> Iterator[Fault]:
     for index, mount in enumerate(view.mounts):
         options, pointer = view.options[index], f"/mounts/{index}"
         source = mount.get("source", "")
@@ -66,14 +78,14 @@ def kind(view):
                 yield Fault(pointer, "type must not be empty: it is not a bind mount", POSIX)
             elif name == "bind":
                 yield Fault(pointer, 'type "bind" needs the option bind or rbind', MOUNTS)
-            data = page(options, source)
-            if data and too_long(data):
+            text = page(options, source)
+            if text and too_long(text):
                 yield Fault(pointer + "/options", f"the options are longer than the {PAGE_MAX} bytes that mount(2) reads", OPTIONS)
         if too_long(source):
             yield Fault(pointer + "/source", "mount source is longer than 4095 bytes", MOUNTS)
 
 
-def remount(view):
+def remount(view: View) -> Iterator[Fault]:
     """A remount changes the flags of a mount that is listed before it, or of the root."""
     there = {"/": True}
     for index, mount in enumerate(view.mounts):
@@ -89,7 +101,7 @@ def remount(view):
         there[path] = True
 
 
-def id_mapped(view):
+def id_mapped(view: View) -> Iterator[Fault]:
     for index, mount in enumerate(view.mounts):
         options, pointer = view.options[index], f"/mounts/{index}"
         uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
@@ -104,22 +116,22 @@ def id_mapped(view):
         yield from mapping_faults(gids or (), pointer + "/gidMappings", POSIX)
 
 
-def owners(view):
+def owners(view: View) -> Iterator[Fault]:
     """uid= and gid= of a file system in a new user namespace: the kernel says no more than EINVAL."""
     if view.namespaces.get("user", True) or not view.linux.get("uidMappings") or not view.linux.get("gidMappings"):
         return  # none, or joined, or a fault of its own
+    maps = {"uid": view.linux["uidMappings"], "gid": view.linux["gidMappings"]}
     for index in range(len(view.mounts)):
         for option in view.options[index].data:
             name, _, value = option.partition("=")
-            number = names.decimal(value, 1 << 32) if name in ("uid", "gid") else None
-            if number is not None and not covers(view.linux.get(name + "Mappings", ()), number):
+            number = names.decimal(value, 1 << 32) if name in maps else None
+            if number is not None and not covers(maps[name], number):
                 yield Fault(f"/mounts/{index}/options", f"cannot specify {option} mount option: user namespaces enabled, "
                             f"but no mapping found for {name} {number}", OPTIONS)
 
 
-def restricted_paths(view):
-    for name, section in (("maskedPaths", "config-linux.md#masked-paths"),
-                          ("readonlyPaths", "config-linux.md#readonly-paths")):
+def restricted_paths(view: View) -> Iterator[Fault]:
+    for name, section in RESTRICTED:
         paths = view.linux.get(name, ())
         if paths and "mount" not in view.namespaces:
             yield Fault("/linux/" + name, "unable to restrict sys entries without a private MNT namespace", section)

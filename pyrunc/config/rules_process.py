@@ -3,21 +3,34 @@
 Each rule takes the process, whose types are right, and yields faults with pointers relative to it.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
 from . import cpulist, names
 from .fault import Fault, path_fault, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from .shape import Process
 
 PROCESS = "config.md#process"
 POSIX = "config.md#posix-process"
 LINUX = "config.md#linux-process"
 USER = "config.md#posix-platform-user"
 
+IDS: tuple[Literal["uid", "gid"], ...] = ("uid", "gid")
+SIZES: tuple[Literal["height", "width"], ...] = ("height", "width")
+TIMES: tuple[Literal["runtime", "deadline", "period"], ...] = ("runtime", "deadline", "period")
+AFFINITIES: tuple[Literal["initial", "final"], ...] = ("initial", "final")
 NO_ID = 0xFFFFFFFF  # (uid_t)-1: "leave it as it is" to setresuid(2) and chown(2)
 NGROUPS_MAX = 65536
 WITH_NICE = {"SCHED_OTHER": True, "SCHED_BATCH": True}
 REAL_TIME = {"SCHED_FIFO": True, "SCHED_RR": True}
 
 
-def cwd(process):
+def cwd(process: Process) -> Iterator[Fault]:
     path = process["cwd"]
     if not path:
         yield Fault("/cwd", "Cwd property must not be empty", PROCESS)
@@ -27,12 +40,12 @@ def cwd(process):
         yield from path_fault("/cwd", path, PROCESS, "Cwd")
 
 
-def args(process):
+def args(process: Process) -> Iterator[Fault]:
     if not process.get("args"):
         yield Fault("/args", "args must not be empty", PROCESS)
 
 
-def env(process):
+def env(process: Process) -> Iterator[Fault]:
     for index, entry in enumerate(process.get("env", ())):
         equals = entry.find("=")
         if equals < 0:
@@ -41,17 +54,17 @@ def env(process):
             yield Fault(f"/env/{index}", "invalid environment variable: name cannot be empty", PROCESS)
 
 
-def console_size(process):
+def console_size(process: Process) -> Iterator[Fault]:
     # "Runtimes MUST ignore consoleSize if terminal is false or unset"; struct winsize has 16 bits for each
     if process.get("terminal") and "consoleSize" in process:
-        for name in ("height", "width"):
+        for name in SIZES:
             if process["consoleSize"][name] > 0xFFFF:
                 yield Fault("/consoleSize/" + name, "a terminal has at most 65535 rows and columns", PROCESS)
 
 
-def user(process):
+def user(process: Process) -> Iterator[Fault]:
     found = process.get("user", {})
-    for name in ("uid", "gid"):
+    for name in IDS:
         if found.get(name) == NO_ID:
             yield Fault("/user/" + name, f"{name} {NO_ID} is no id: the kernel takes it for -1", USER)
     if found.get("umask", 0) > 0o777:
@@ -64,7 +77,7 @@ def user(process):
             yield Fault(f"/user/additionalGids/{index}", f"gid {NO_ID} is no id: the kernel takes it for -1", USER)
 
 
-def rlimits(process):
+def rlimits(process: Process) -> Iterator[Fault]:
     seen = {}
     for index, limit in enumerate(process.get("rlimits", ())):
         name, pointer = limit["type"], f"/rlimits/{index}"
@@ -77,12 +90,12 @@ def rlimits(process):
             yield Fault(pointer, f"the soft limit {limit['soft']} is above the hard limit {limit['hard']}", POSIX)
 
 
-def scheduler(process):
+def scheduler(process: Process) -> Iterator[Fault]:
     found = process.get("scheduler")
     if found is None:
         return
     policy, nice, priority = found["policy"], found.get("nice", 0), found.get("priority", 0)
-    times = [found.get(name, 0) for name in ("runtime", "deadline", "period")]
+    times = [found.get(name, 0) for name in TIMES]
     if policy in WITH_NICE and not -20 <= nice <= 19:
         yield Fault("/scheduler/nice", f"invalid scheduler.nice: {nice} when scheduler.policy is {policy}", LINUX)
     if policy in REAL_TIME:
@@ -100,15 +113,15 @@ def scheduler(process):
                     "scheduler runtime/deadline/period can only be specified for SchedDeadline policy", LINUX)
 
 
-def io_priority(process):
+def io_priority(process: Process) -> Iterator[Fault]:
     found = process.get("ioPriority")
     if found is not None and not 0 <= found.get("priority", 0) <= 7:
         yield Fault("/ioPriority/priority", f"invalid ioPriority.Priority: {found['priority']}", LINUX)
 
 
-def exec_cpu_affinity(process):
+def exec_cpu_affinity(process: Process) -> Iterator[Fault]:
     found = process.get("execCPUAffinity", {})
-    for name in ("initial", "final"):
+    for name in AFFINITIES:
         text = found.get(name)
         if text and not cpulist.parse(text):
             yield Fault("/execCPUAffinity/" + name,

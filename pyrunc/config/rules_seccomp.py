@@ -1,7 +1,16 @@
 """Rules for `linux.seccomp` (config-linux.md#seccomp). See rules.py."""
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
 from . import names
 from .fault import Fault, path_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .fault import View
+    from .shape import Seccomp, Syscall
 
 SECCOMP = "config-linux.md#seccomp"
 SUN_PATH = 108  # unix(7); of an abstract name the first byte is NUL
@@ -9,7 +18,7 @@ MAX_ERRNO = 4095  # seccomp(2), linux/err.h
 MAX_ARGUMENT = 5
 
 
-def seccomp(view):
+def seccomp(view: View) -> Iterator[Fault]:
     found = view.linux.get("seccomp")
     if found is None:
         return
@@ -21,16 +30,16 @@ def seccomp(view):
         return
     if default == "SCMP_ACT_NOTIFY":
         yield Fault("/linux/seccomp/defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action", SECCOMP)
-    yield from _errno(found, "defaultErrnoRet", default, "/linux/seccomp")
+    yield from _errno(found.get("defaultErrnoRet"), "defaultErrnoRet", default, "/linux/seccomp")
     for index, rule in enumerate(found.get("syscalls", ())):
         yield from _rule(rule, f"/linux/seccomp/syscalls/{index}")
     yield from _listener(found)
 
 
-def _rule(rule, pointer):
+def _rule(rule: Syscall, pointer: str) -> Iterator[Fault]:
     action, called = rule["action"], rule["names"]
     if "errnoRet" in rule:
-        yield from _errno(rule, "errnoRet", action, pointer)
+        yield from _errno(rule["errnoRet"], "errnoRet", action, pointer)
     if "" in called:
         yield Fault(pointer + "/names", "the name of a syscall must not be empty", SECCOMP)
     if action == "SCMP_ACT_NOTIFY" and "write" in called:
@@ -41,8 +50,7 @@ def _rule(rule, pointer):
             yield Fault(f"{pointer}/args/{index}/index", f"a syscall has arguments 0 to {MAX_ARGUMENT}", SECCOMP)
 
 
-def _errno(found, name, action, pointer):
-    number = found.get(name)
+def _errno(number: int | None, name: str, action: str, pointer: str) -> Iterator[Fault]:
     if number is None:
         return
     if action not in names.SECCOMP_ACTIONS_WITH_ERRNO:
@@ -51,7 +59,7 @@ def _errno(found, name, action, pointer):
         yield Fault(f"{pointer}/{name}", f"{name} {number} is too large", SECCOMP)
 
 
-def _listener(found):
+def _listener(found: Seccomp) -> Iterator[Fault]:
     path = found.get("listenerPath", "")
     if path.startswith("@"):
         if len(path.encode("utf-8", "surrogateescape")) > SUN_PATH:

@@ -4,12 +4,21 @@ schema_gen stops at the first fault, as create should. jsonschema finds the plac
 create and validate say the same. Cold: importing jsonschema takes longer than running a container.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
 from . import schema_gen
 from .fault import Fault
 from .schema_data import CONFIG
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
-def validator():
+    from ..jsonio import Json
+
+
+def validator() -> Any:
     """A jsonschema validator for configs. Raises ImportError where jsonschema is not installed."""
     import jsonschema
     from jsonschema import validators
@@ -19,7 +28,7 @@ def validator():
     return validators.extend(jsonschema.Draft202012Validator, type_checker=checker)(CONFIG)
 
 
-def faults(config):
+def faults(config: Json) -> list[Fault]:
     """All faults of the config as the schema sees it; only the first one without jsonschema."""
     try:
         errors = validator().iter_errors(config)
@@ -29,12 +38,12 @@ def faults(config):
     return sorted(map(_fault, errors), key=lambda fault: fault.pointer)
 
 
-def pointer(path):
+def pointer(path: Iterable[str | int]) -> str:
     """A JSON pointer (RFC 6901) from the steps of a path."""
     return "".join(["/" + str(step).replace("~", "~0").replace("/", "~1") for step in path])
 
 
-def _fault(error):
+def _fault(error: Any) -> Fault:
     where, section = pointer(error.absolute_path), _section(error)
     if "propertyNames" in error.absolute_schema_path:
         return Fault(where, "keys must not contain a NUL byte", section)
@@ -46,14 +55,14 @@ def _fault(error):
     return Fault(where, said, error.schema["properties"][name].get("x-spec", section))
 
 
-def _section(error):
+def _section(error: Any) -> str:
     """The section of the specification nearest to the fault on the way down the schema."""
-    node: dict = CONFIG
+    node: Any = CONFIG
     section = "config.md"
     for step in error.absolute_schema_path:
         # jsonschema leaves "$ref" out of the path
         if "$ref" in node and step not in node:
-            node = CONFIG["$defs"][node["$ref"].rsplit("/", 1)[1]]  # type: ignore[index]  # the schema is nested dicts
+            node = CONFIG["$defs"][node["$ref"].rsplit("/", 1)[1]]
         node = node[step]
         if type(node) is dict:
             section = node.get("x-spec", section)
@@ -63,7 +72,7 @@ def _section(error):
 _ARTICLE = {"object": "an object", "array": "an array", "string": "a string", "integer": "an integer",
             "boolean": "a boolean"}
 
-_WORDS = {
+_WORDS: dict[str, Callable[[Any, Any], str]] = {
     "type": lambda x, schema: schema_gen._type(_ARTICLE[schema["type"]], x),
     "enum": lambda x, schema: schema_gen._one_of(x, schema["enum"]),
     "minimum": lambda x, schema: schema_gen._integer(x, schema["minimum"], schema["maximum"]),

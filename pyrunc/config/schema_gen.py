@@ -7,44 +7,54 @@ Keys that the schema does not know are counted on the way, which costs next to n
 keys.py renames or drops them and all is checked again. `settled` (a list) then gets what is to be said of them.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .fault import Settled
+
 UNKNOWN = "has keys that the specification does not know"  # said to nobody
 
 PAGE_SIZE = "must be a size such as 64KB, 2MB or 1GB"
 
 
-def _kind(x):
+def _kind(x: object) -> str:
     return {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer",
             float: "a number with a fraction or exponent", type(None): "null"}.get(type(x), "something else")
 
 
-def _type(wanted, x):
+def _type(wanted: str, x: object) -> str:
     return "must be " + wanted + ", not " + _kind(x)
 
 
-def _string(x, otherwise):
+def _string(x: object, otherwise: str) -> str:
     return otherwise if type(x) is str else _type("a string", x)
 
 
-def _integer(x, low, high):
+def _integer(x: object, low: int, high: int) -> str:
     return f"must be {low} to {high}, not {x}" if type(x) is int else _type("an integer", x)
 
 
-def _one_of(x, words):
+def _one_of(x: object, words: Iterable[str]) -> str:
     if type(x) is not str:
         return _type("a string", x)
     return "must be one of " + ", ".join(sorted(filter(None, words))) + ", not " + ascii(x[:64])
 
 
-def _missing(name):
+def _missing(name: str) -> str:
     return 'property "' + name + '" is required'
 
 
-def _key(name):
+def _key(name: str) -> str:
     """A property name as one step of a JSON pointer (RFC 6901)."""
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def _settled(function, definition, v, settled):
+def _settled(function: Callable[[object], tuple[str, str] | None], definition: str | None, v: object,
+             settled: list[Settled] | None) -> tuple[str, str] | None:
     found = function(v)
     if found is not None:
         from . import keys
@@ -56,19 +66,19 @@ def _settled(function, definition, v, settled):
     return found
 
 
-def check(v, settled=None):
+def check(v: object, settled: list[Settled] | None = None) -> tuple[str, str] | None:
     return _settled(_config, None, v, settled)
 
 
-def check_process(v, settled=None):
+def check_process(v: object, settled: list[Settled] | None = None) -> tuple[str, str] | None:
     return _settled(_process, "process", v, settled)
 
 
-def check_resources(v, settled=None):
+def check_resources(v: object, settled: list[Settled] | None = None) -> tuple[str, str] | None:
     return _settled(_resources, "resources", v, settled)
 
 
-def _page_size(x):
+def _page_size(x: str) -> bool:
     return x[-2:] in ("KB", "MB", "GB") and x[:-2].isascii() and x[:-2].isdigit() and x[0] != "0"
 
 _SCHEDULER_POLICY = {
@@ -133,7 +143,7 @@ _JAIL_HOST = {"new", "inherit"}
 _JAIL_IP4 = {"new", "inherit", "disable"}
 
 
-def _config(v):
+def _config(v: object) -> tuple[str, str] | None:
     """config.md#configuration"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -231,7 +241,7 @@ def _config(v):
     return None
 
 
-def _root(v):
+def _root(v: object) -> tuple[str, str] | None:
     """config.md#root"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -251,7 +261,7 @@ def _root(v):
     return None
 
 
-def _mount(v):
+def _mount(v: object) -> tuple[str, str] | None:
     """config.md#mounts"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -302,7 +312,7 @@ def _mount(v):
     return None
 
 
-def _idMapping(v):
+def _idMapping(v: object) -> tuple[str, str] | None:
     """config-linux.md#user-namespace-mappings"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -327,7 +337,7 @@ def _idMapping(v):
     return None
 
 
-def _process(v):
+def _process(v: object) -> tuple[str, str] | None:
     """config.md#process"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -433,7 +443,7 @@ def _process(v):
     return None
 
 
-def _consoleSize(v):
+def _consoleSize(v: object) -> tuple[str, str] | None:
     """config.md#process"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -453,7 +463,7 @@ def _consoleSize(v):
     return None
 
 
-def _user(v):
+def _user(v: object) -> tuple[str, str] | None:
     """config.md#posix-platform-user"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -491,7 +501,7 @@ def _user(v):
     return None
 
 
-def _rlimit(v):
+def _rlimit(v: object) -> tuple[str, str] | None:
     """config.md#posix-process"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -516,7 +526,7 @@ def _rlimit(v):
     return None
 
 
-def _capabilities(v):
+def _capabilities(v: object) -> tuple[str, str] | None:
     """config.md#linux-process"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -566,7 +576,7 @@ def _capabilities(v):
     return None
 
 
-def _scheduler(v):
+def _scheduler(v: object) -> tuple[str, str] | None:
     """config.md#linux-process"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -614,7 +624,7 @@ def _scheduler(v):
     return None
 
 
-def _ioPriority(v):
+def _ioPriority(v: object) -> tuple[str, str] | None:
     """config.md#linux-process"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -634,7 +644,7 @@ def _ioPriority(v):
     return None
 
 
-def _execCPUAffinity(v):
+def _execCPUAffinity(v: object) -> tuple[str, str] | None:
     """config.md#linux-process"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -654,7 +664,7 @@ def _execCPUAffinity(v):
     return None
 
 
-def _hooks(v):
+def _hooks(v: object) -> tuple[str, str] | None:
     """config.md#posix-platform-hooks"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -718,7 +728,7 @@ def _hooks(v):
     return None
 
 
-def _hook(v):
+def _hook(v: object) -> tuple[str, str] | None:
     """config.md#posix-platform-hooks"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -754,7 +764,7 @@ def _hook(v):
     return None
 
 
-def _linux(v):
+def _linux(v: object) -> tuple[str, str] | None:
     """config-linux.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -893,7 +903,7 @@ def _linux(v):
     return None
 
 
-def _namespace(v):
+def _namespace(v: object) -> tuple[str, str] | None:
     """config-linux.md#namespaces"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -913,7 +923,7 @@ def _namespace(v):
     return None
 
 
-def _timeOffset(v):
+def _timeOffset(v: object) -> tuple[str, str] | None:
     """config-linux.md#offset-for-time-namespace"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -933,7 +943,7 @@ def _timeOffset(v):
     return None
 
 
-def _device(v):
+def _device(v: object) -> tuple[str, str] | None:
     """config-linux.md#devices"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -978,7 +988,7 @@ def _device(v):
     return None
 
 
-def _netDevice(v):
+def _netDevice(v: object) -> tuple[str, str] | None:
     """config-linux.md#network-devices"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -993,7 +1003,7 @@ def _netDevice(v):
     return None
 
 
-def _resources(v):
+def _resources(v: object) -> tuple[str, str] | None:
     """config-linux.md#control-groups"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1072,7 +1082,7 @@ def _resources(v):
     return None
 
 
-def _deviceRule(v):
+def _deviceRule(v: object) -> tuple[str, str] | None:
     """config-linux.md#allowed-device-list"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1107,7 +1117,7 @@ def _deviceRule(v):
     return None
 
 
-def _memory(v):
+def _memory(v: object) -> tuple[str, str] | None:
     """config-linux.md#memory"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1162,7 +1172,7 @@ def _memory(v):
     return None
 
 
-def _cpu(v):
+def _cpu(v: object) -> tuple[str, str] | None:
     """config-linux.md#cpu"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1217,7 +1227,7 @@ def _cpu(v):
     return None
 
 
-def _pids(v):
+def _pids(v: object) -> tuple[str, str] | None:
     """config-linux.md#pids"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1232,7 +1242,7 @@ def _pids(v):
     return None
 
 
-def _blockIO(v):
+def _blockIO(v: object) -> tuple[str, str] | None:
     """config-linux.md#block-io"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1297,7 +1307,7 @@ def _blockIO(v):
     return None
 
 
-def _blockIOWeight(v):
+def _blockIOWeight(v: object) -> tuple[str, str] | None:
     """config-linux.md#block-io"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1327,7 +1337,7 @@ def _blockIOWeight(v):
     return None
 
 
-def _blockIOThrottle(v):
+def _blockIOThrottle(v: object) -> tuple[str, str] | None:
     """config-linux.md#block-io"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1352,7 +1362,7 @@ def _blockIOThrottle(v):
     return None
 
 
-def _hugepageLimit(v):
+def _hugepageLimit(v: object) -> tuple[str, str] | None:
     """config-linux.md#huge-page-limits"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1372,7 +1382,7 @@ def _hugepageLimit(v):
     return None
 
 
-def _network(v):
+def _network(v: object) -> tuple[str, str] | None:
     """config-linux.md#network"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1396,7 +1406,7 @@ def _network(v):
     return None
 
 
-def _interfacePriority(v):
+def _interfacePriority(v: object) -> tuple[str, str] | None:
     """config-linux.md#network"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1416,7 +1426,7 @@ def _interfacePriority(v):
     return None
 
 
-def _rdmaLimit(v):
+def _rdmaLimit(v: object) -> tuple[str, str] | None:
     """config-linux.md#rdma"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1436,7 +1446,7 @@ def _rdmaLimit(v):
     return None
 
 
-def _intelRdt(v):
+def _intelRdt(v: object) -> tuple[str, str] | None:
     """config-linux.md#intelrdt"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1474,7 +1484,7 @@ def _intelRdt(v):
     return None
 
 
-def _memoryPolicy(v):
+def _memoryPolicy(v: object) -> tuple[str, str] | None:
     """config-linux.md#memory-policy"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1502,7 +1512,7 @@ def _memoryPolicy(v):
     return None
 
 
-def _seccomp(v):
+def _seccomp(v: object) -> tuple[str, str] | None:
     """config-linux.md#seccomp"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1557,7 +1567,7 @@ def _seccomp(v):
     return None
 
 
-def _syscall(v):
+def _syscall(v: object) -> tuple[str, str] | None:
     """config-linux.md#seccomp"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1596,7 +1606,7 @@ def _syscall(v):
     return None
 
 
-def _syscallArg(v):
+def _syscallArg(v: object) -> tuple[str, str] | None:
     """config-linux.md#seccomp"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1626,7 +1636,7 @@ def _syscallArg(v):
     return None
 
 
-def _personality(v):
+def _personality(v: object) -> tuple[str, str] | None:
     """config-linux.md#personality"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1649,7 +1659,7 @@ def _personality(v):
     return None
 
 
-def _vm(v):
+def _vm(v: object) -> tuple[str, str] | None:
     """config-vm.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1683,7 +1693,7 @@ def _vm(v):
     return None
 
 
-def _hypervisor(v):
+def _hypervisor(v: object) -> tuple[str, str] | None:
     """config-vm.md#hypervisor-object"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1706,7 +1716,7 @@ def _hypervisor(v):
     return None
 
 
-def _kernel(v):
+def _kernel(v: object) -> tuple[str, str] | None:
     """config-vm.md#kernel-object"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1734,7 +1744,7 @@ def _kernel(v):
     return None
 
 
-def _image(v):
+def _image(v: object) -> tuple[str, str] | None:
     """config-vm.md#image-object"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1754,7 +1764,7 @@ def _image(v):
     return None
 
 
-def _hwConfig(v):
+def _hwConfig(v: object) -> tuple[str, str] | None:
     """config-vm.md#hwconfig-object"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1790,7 +1800,7 @@ def _hwConfig(v):
         for xi, xv in enumerate(x):
             if type(xv) is not dict:
                 return f"/iomems/{xi}", _type("an object", xv)
-            for xvk, xvv in xv.items():
+            for xvk in xv:
                 if "\0" in xvk:
                     return f"/iomems/{xi}", "keys must not contain a NUL byte"
     if "irqs" in v:
@@ -1806,7 +1816,7 @@ def _hwConfig(v):
     return None
 
 
-def _windows(v):
+def _windows(v: object) -> tuple[str, str] | None:
     """config-windows.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1829,7 +1839,7 @@ def _windows(v):
         for xi, xv in enumerate(x):
             if type(xv) is not dict:
                 return f"/devices/{xi}", _type("an object", xv)
-            for xvk, xvv in xv.items():
+            for xvk in xv:
                 if "\0" in xvk:
                     return f"/devices/{xi}", "keys must not contain a NUL byte"
     if "resources" in v:
@@ -1837,7 +1847,7 @@ def _windows(v):
         x = v["resources"]
         if type(x) is not dict:
             return "/resources", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/resources", "keys must not contain a NUL byte"
     if "credentialSpec" in v:
@@ -1845,7 +1855,7 @@ def _windows(v):
         x = v["credentialSpec"]
         if type(x) is not dict:
             return "/credentialSpec", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/credentialSpec", "keys must not contain a NUL byte"
     if "servicing" in v:
@@ -1863,7 +1873,7 @@ def _windows(v):
         x = v["hyperv"]
         if type(x) is not dict:
             return "/hyperv", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/hyperv", "keys must not contain a NUL byte"
     if "network" in v:
@@ -1871,7 +1881,7 @@ def _windows(v):
         x = v["network"]
         if type(x) is not dict:
             return "/network", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/network", "keys must not contain a NUL byte"
     if n:  # so many keys are none of these
@@ -1879,7 +1889,7 @@ def _windows(v):
     return None
 
 
-def _solaris(v):
+def _solaris(v: object) -> tuple[str, str] | None:
     """config-solaris.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1904,7 +1914,7 @@ def _solaris(v):
         x = v["cappedCPU"]
         if type(x) is not dict:
             return "/cappedCPU", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/cappedCPU", "keys must not contain a NUL byte"
     if "cappedMemory" in v:
@@ -1912,7 +1922,7 @@ def _solaris(v):
         x = v["cappedMemory"]
         if type(x) is not dict:
             return "/cappedMemory", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/cappedMemory", "keys must not contain a NUL byte"
     if "anet" in v:
@@ -1923,7 +1933,7 @@ def _solaris(v):
         for xi, xv in enumerate(x):
             if type(xv) is not dict:
                 return f"/anet/{xi}", _type("an object", xv)
-            for xvk, xvv in xv.items():
+            for xvk in xv:
                 if "\0" in xvk:
                     return f"/anet/{xi}", "keys must not contain a NUL byte"
     if n:  # so many keys are none of these
@@ -1931,7 +1941,7 @@ def _solaris(v):
     return None
 
 
-def _zos(v):
+def _zos(v: object) -> tuple[str, str] | None:
     """config-zos.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1950,7 +1960,7 @@ def _zos(v):
     return None
 
 
-def _namespaces(v):
+def _namespaces(v: object) -> tuple[str, str] | None:
     """config-zos.md#namespaces"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1970,7 +1980,7 @@ def _namespaces(v):
     return None
 
 
-def _freebsd(v):
+def _freebsd(v: object) -> tuple[str, str] | None:
     """config-freebsd.md"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -1995,7 +2005,7 @@ def _freebsd(v):
     return None
 
 
-def _devices(v):
+def _devices(v: object) -> tuple[str, str] | None:
     """config-freebsd.md#devices"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -2015,7 +2025,7 @@ def _devices(v):
     return None
 
 
-def _jail(v):
+def _jail(v: object) -> tuple[str, str] | None:
     """config-freebsd.md#jail"""
     if type(v) is not dict:
         return "", _type("an object", v)
@@ -2099,7 +2109,7 @@ def _jail(v):
         x = v["allow"]
         if type(x) is not dict:
             return "/allow", _type("an object", x)
-        for xk, xv in x.items():
+        for xk in x:
             if "\0" in xk:
                 return "/allow", "keys must not contain a NUL byte"
     if n:  # so many keys are none of these

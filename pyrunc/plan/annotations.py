@@ -8,9 +8,9 @@ own limits, its place in an order. Nothing that executes, reaches another unit, 
 from __future__ import annotations
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import gvariant
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any

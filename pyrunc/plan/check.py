@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ..config.names import NAMESPACES
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from .ops import LIST, PHASES
 from .optable import ATTACH_FILE, ATTACH_PROC, ATTACH_REAL_DIR
 from .script import takes
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -106,6 +106,15 @@ def _slots_are_typed(plan: Plan) -> Found:
                 yield op.index, f"{op.name}: {name} is used before it is filled"
             elif not takes(slot.kind, kinds.get(name, slot.kind)):
                 yield op.index, f"{op.name}: {name} is a {kinds[name]}, not a {slot.kind}"
+
+
+def _init_waits_for_its_plan(plan: Plan) -> Found:
+    """Once SPAWN, then once PLAN, and only then what init does: the groups, limits and filters before it hold for all of that."""
+    names = [op.name for op in plan.ops]
+    if names.count("SPAWN") != 1 or names.count("PLAN") != 1 or names.index("SPAWN") > names.index("PLAN"):
+        yield plan.ops[-1].index, "init is not born once and then given its plan"
+    elif plan.child_ops()[0].index < names.index("PLAN"):
+        yield names.index("PLAN"), "init does something before its plan"
 
 
 def _phases_do_not_go_back(plan: Plan) -> Found:
@@ -288,8 +297,8 @@ def _what_is_handed_over_is_used(plan: Plan) -> Found:
 
 RULES: tuple[Rule, ...] = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _bound_devices_are_proved,
-    _slots_are_typed, _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first, _signals_end_a_waiting_init,
-    _a_unit_comes_first, _seccomp_order, _ids_order, _cwd_is_verified, _sealed_before_exec, _root_changes_once,
-    _a_moved_root_is_purged, _devices_move_before_hooks, _first_process_forks_init, _nothing_of_the_hosts_crosses_the_fork,
-    _what_is_handed_over_is_used,
+    _slots_are_typed, _init_waits_for_its_plan, _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first,
+    _signals_end_a_waiting_init, _a_unit_comes_first, _seccomp_order, _ids_order, _cwd_is_verified, _sealed_before_exec,
+    _root_changes_once, _a_moved_root_is_purged, _devices_move_before_hooks, _first_process_forks_init,
+    _nothing_of_the_hosts_crosses_the_fork, _what_is_handed_over_is_used,
 )

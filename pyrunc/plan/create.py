@@ -11,21 +11,23 @@ from errno import EACCES, EINVAL, ENOSYS, EPERM, EROFS
 from ..config import mountopts, sysctl
 from ..config.names import RLIMITS
 from ..paths import clean
+from ..typed import TYPE_CHECKING
 from . import device_rules, devices, hooks, limits, process, rootfs, security
 from .namespaces import MADE, Namespaces, acquire, become_root, enter, make
 from .script import Plan
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..config.shape import Config, Process
     from ..facts import Facts
+    from .ops import Op
     from .request import Request
     from .rootfs import Mount
 
 NO_RIGHT = (EPERM, EACCES, EROFS)
 SIGKILL = 9
+CGROUPS_PATH = "/linux/cgroupsPath"
 DEFAULT_UMASK = 0o022
 KEYRING_PERMS = 0x80000   # KEY_USR_SEARCH, added to what the kernel gives; 0x8 (KEY_OTH_SEARCH) in a user namespace
 
@@ -40,10 +42,15 @@ def compiled(config: Config, facts: Facts, request: Request) -> Plan:
     by_bind = makes_dev and devices.by_bind(ns, facts)
     before, role = facts.privileged, "M" if ns.needs_first() else "I"
 
-    _host(plan, config, facts, request, ns)
+    if linux.get("netDevices"):  # pyroute2 is loaded before there is a process
+        from . import netdev
+
+        netdev.check(plan, linux["netDevices"])
+    born = _spawn(plan, facts, request, ns)
+    _host(plan, config, facts, request, ns, born)
     if before:
         _trees(plan, "H", config, mounts, request, facts, ns, by_bind)
-    _spawn(plan, config, request, ns)
+    _plan(plan, config, request)
     _clean(plan, config, facts, request, ns, role)
     enter(plan, ns, facts)
     if before:
@@ -86,49 +93,53 @@ def _needs_proc(config: Config) -> bool:
     return bool(config.get("linux", {}).get("sysctl") or proc.get("apparmorProfile") or proc.get("selinuxLabel"))
 
 
-def _host(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces) -> None:
-    """H: everything that must exist before the process does."""
-    if not request.unit:
-        groups(plan, config, facts, request, ns)
-    if "intelRdt" in config.get("linux", {}):
-        from . import rdt
+def _spawn(plan: Plan, facts: Facts, request: Request, ns: Namespaces) -> list[Op]:
+    """[CGROUP, SPAWN], or [SPAWN]: first of all, because the kernel needs long. It holds cgroup_mutex for most of that; so the
+    plan is encoded, and what is no group is opened, before the other groups are made."""
+    ops, own = [], request.cgroup is not None and not request.unit
+    if request.cgroup is not None and own:
+        ops.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request.cgroup, False, False), source=CGROUPS_PATH))
+    flags = ns.birth_flags(), plan.base, b""
+    return [*ops, plan.add("H", "SPAWN", ("cgroup" if own else None,), flags, source="/linux/namespaces")]
 
-        rdt.add(plan, config["linux"]["intelRdt"], facts.resctrl, request.id)
+
+def _host(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces, born: Sequence[Op]) -> None:
+    """H: what init begins with, and what holds for init by then."""
     acquire(plan, ns, config)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if request.notify:
         plan.add("H", "NOTIFYDIR", source="NOTIFY_SOCKET")
-    if config.get("linux", {}).get("netDevices"):
-        from . import netdev
+    if not request.unit:
+        groups(plan, config, facts, request, ns, born)
+    if "intelRdt" in config.get("linux", {}):
+        from . import rdt
 
-        netdev.check(plan, config["linux"]["netDevices"])
+        rdt.add(plan, config["linux"]["intelRdt"], facts.resctrl, request.id)
 
 
-def groups(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces) -> None:
-    """The container's groups with their limits and device rules, before anything can run in them."""
+def groups(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces, born: Sequence[Op] = ()) -> None:
+    """The container's groups with their limits and device rules, before anything can run in them. born: of _spawn."""
     resources, v2 = config.get("linux", {}).get("resources", {}), request.cgroup is not None
-    plan.source, made = "/linux/cgroupsPath", []
+    plan.source = CGROUPS_PATH
     if request.unit:
         from . import scope
 
-        made.append(scope.start(plan, config, facts, request.unit, request.cgroup or "", ns.needs_first()))
-    elif request.cgroup is not None:
-        made.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request.cgroup, False, False)))
+        scope.start(plan, config, facts, request.unit, request.cgroup or "", ns.needs_first())
     for controllers, mount, path in request.cgroup_v1:
-        made.append(plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False)))
+        plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False))
     v1 = _on_v1(request)
     limits.add(plan, limits.split(resources)[0] if ns.needs_first() else resources, v1, v2)
     if v2:
-        if made[0].name == "CGROUP":
+        if born:
             optional = request.rootless and not config.get("linux", {}).get("cgroupsPath")
-            made[0].args = (*made[0].args[:2], limits.needs_domain(plan), optional)
+            born[0].args = (*born[0].args[:2], limits.needs_domain(plan), optional)
             if optional and not list(limits.writes(resources, v1)):
-                made[0].tolerate = NO_RIGHT
+                born[0].tolerate, born[1].tolerate = NO_RIGHT, (EACCES,)
         owner = _owner(config, ns)
         if owner is not None:
             plan.add("H", "OWNER", ("cgroup",), (owner,), () if facts.privileged else (EPERM,), source="/linux/namespaces")
-    if made and facts.privileged:  # others may not load a filter, and their nodes are bind mounts of what they may open
+    if (v2 or v1) and facts.privileged:  # others may not load a filter, and their nodes are bind mounts of what they may open
         holders = [slot for slot in ("cgroup" if v2 else None, v1.get("devices")) if slot]
         if not holders:
             raise limits.nowhere("devices", "/linux/resources/devices")
@@ -147,7 +158,7 @@ def _on_v1(request: Request) -> dict[str, str]:
 def tasks(plan: Plan, v1: Mapping[str, str]) -> None:
     """Init joins v1 hierarchies (and resctrl groups) by descriptors that it is born with."""
     for slot in dict.fromkeys(v1.values()):
-        plan.add("H", "TASKS", (slot, "tasks" + slot[6:]), source="/linux/cgroupsPath")
+        plan.add("H", "TASKS", (slot, "tasks" + slot[6:]), source=CGROUPS_PATH)
 
 
 def join(plan: Plan, role: str) -> None:
@@ -177,14 +188,11 @@ def _trees(plan: Plan, role: str, config: Config, mounts: Sequence[Mount], reque
                  source="NOTIFY_SOCKET")
 
 
-def _spawn(plan: Plan, config: Config, request: Request, ns: Namespaces) -> None:
+def _plan(plan: Plan, config: Config, request: Request) -> None:
     hooks.outputs(plan, config)
     if request.gate:
         plan.add("H", "FIFO", ("gate", "status"), source="create")
-    cgroup = "cgroup" if request.cgroup is not None and not request.unit else None
-    optional = any([op.name == "CGROUP" and op.tolerate for op in plan.ops])
-    plan.add("H", "SPAWN", (cgroup,), (ns.birth_flags(), plan.base, b""), (EACCES,) if optional else (),
-             source="/linux/namespaces")
+    plan.add("H", "PLAN", source="default: ready to begin")
 
 
 def _clean(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces, role: str) -> None:

@@ -14,8 +14,8 @@ A rule is (type, major, minor, access, allow): type "a", "c" or "b", ANY for a w
 from __future__ import annotations
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,11 +7,11 @@ from errno import EEXIST
 from ..config import mountopts
 from ..config.names import CAPABILITIES
 from ..paths import clean
+from ..typed import TYPE_CHECKING
 from . import rootfs
 from .kinds import makedev
 from .optable import ATTACH_FILE, BATCH
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,9 +7,9 @@ and again by init's loader (CVE-2021-43784).
 from __future__ import annotations
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from .optable import NO_SLOT, PLAN_MAGIC, PLAN_VERSION
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

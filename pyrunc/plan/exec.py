@@ -10,13 +10,13 @@ from __future__ import annotations
 from errno import EACCES, EINVAL, ENOSYS, EPERM
 
 from ..config.names import NAMESPACES
+from ..typed import TYPE_CHECKING
 from . import process, security
 from .create import DEFAULT_UMASK, SIGKILL, join, ready, rlimits, tasks, with_user
 from .namespaces import Namespaces, drop_groups
 from .rootfs import in_user_namespace
 from .script import Plan
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..config.shape import Config, Linux, Process
     from ..facts import Facts
@@ -32,6 +32,8 @@ def compiled(config: Config, facts: Facts, request: Joining) -> Plan:
     env = process.environment(proc)
     plan.add("H", "OPENPID", ("init",), source="container's init")
     born, unit = _born_in(plan, facts, request), request.unit
+    plan.add("H", "SPAWN", () if unit else born, (0, plan.base, _initial(proc)),
+             (EACCES,) if request.unlimited else (), source="exec")
     v1 = {}
     for controllers, mount, path in request.cgroup_v1:
         v1[controllers] = f"cgroup:{controllers}"
@@ -45,8 +47,7 @@ def compiled(config: Config, facts: Facts, request: Joining) -> Plan:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if not ns.private("mount"):
         plan.add("H", "ROOT_OF", ("init-root",), source="container's root")
-    plan.add("H", "SPAWN", () if unit else born, (0, plan.base, _initial(proc)),
-             (EACCES,) if request.unlimited else (), source="exec")
+    plan.add("H", "PLAN", source="exec")
     plan.add("M", "SIGRESET", source="default: signals")
     plan.add("M", "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     join(plan, "M")  # not init: a process in the container could see the descriptors of what it joins (CVE-2016-9962)

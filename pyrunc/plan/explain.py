@@ -5,10 +5,10 @@ All that is known of an op stands in its row (ops.py), and how a value reads in 
 
 from __future__ import annotations
 
+from ..typed import TYPE_CHECKING
 from .kinds import errno_name
 from .ops import LIST, PHASES
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 

@@ -7,7 +7,8 @@ be set here, so they are refused.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from ..typed import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from typing import Any
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..typed import TYPE_CHECKING
 from .process import environment
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from errno import errorcode
 
 from ..config import mountopts, names
+from ..typed import TYPE_CHECKING
 from . import device_rules
 from .optable import ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR
 from .optable import TREE_ATTR_REC, TREE_KEEP, TREE_NOFOLLOW, TREE_RECURSIVE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any

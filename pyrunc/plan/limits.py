@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ..config.names import NO_SWAPPINESS
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import limits_v1, limits_v2
 from .limits_v2 import Write
 from .script import Plan
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 

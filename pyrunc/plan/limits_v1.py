@@ -5,9 +5,9 @@ from __future__ import annotations
 from errno import EINVAL, ENOENT
 
 from ..config.names import NO_SWAPPINESS
+from ..typed import TYPE_CHECKING
 from .limits_v2 import Write, cpuset, hugetlb, pids, rdma, text, throttles
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

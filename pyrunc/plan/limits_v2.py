@@ -9,8 +9,8 @@ from __future__ import annotations
 from errno import EINVAL, ENOENT
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any

@@ -10,8 +10,8 @@ from __future__ import annotations
 from errno import EPERM
 
 from ..config.names import NAMESPACES
+from ..typed import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Literal

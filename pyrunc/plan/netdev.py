@@ -5,7 +5,8 @@ The host moves them when the namespace exists and most of what can fail has not 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from ..typed import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

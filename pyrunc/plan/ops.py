@@ -26,10 +26,10 @@ from errno import (
 
 from ..config.mountopts import STRING_MAX
 from ..config.names import NAMESPACES
+from ..typed import TYPE_CHECKING
 from . import kinds
 from .optable import TREE_RECURSIVE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -374,6 +374,7 @@ ROWS = (
         EAGAIN: PIDS_LIMIT,
         EBUSY: "the cgroup has given controllers to groups below it, so it takes no processes: exec --cgroup names one that does"},
         guards="CVE-2019-5736"),
+    Row("PLAN", "H", ""),
 
     # the host alone, at a SYNC
     Row("UNIT", "H", "", ">cgroup:cgroup", "root:hostpath path:text bus:word unit:text"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from errno import EACCES, EPERM, EROFS
 
 from ..config import cpulist, names
+from ..typed import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,8 +7,8 @@ by writing 0 to a `tasks` file that the host has opened: nothing of the containe
 from __future__ import annotations
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -5,20 +5,13 @@ What state.json keeps of a request is a plain dict (`Request.kept`): the plan ca
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from ..typed import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, TypedDict
+    from typing import Any
 
-    class Unit(TypedDict, total=False):
-        """A unit of systemd's, as state.json keeps it: the manager, its names; `group` is exec's."""
-
-        bus: str
-        unit: str
-        slice: str
-        name: str
-        group: str
-
+    Unit = Mapping[str, str]  # of systemd's, as state.json keeps it: bus (its manager), unit, slice, name; for exec its group
     Filter = tuple[bytes, int, tuple[str, str] | None]  # BPF, flags of seccomp(2), (path, metadata) of the agent
     Hierarchies = Sequence[Sequence[str]]  # (controllers, mount point, path of the group) of each v1 hierarchy
 

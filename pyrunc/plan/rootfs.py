@@ -15,12 +15,12 @@ from errno import EACCES, EBADF, EBUSY, EOPNOTSUPP, EPERM
 from ..config import mountopts
 from ..errors import Error
 from ..paths import clean
+from ..typed import TYPE_CHECKING
 from .optable import (
     ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_KEEP, TREE_NOFOLLOW,
     TREE_RECURSIVE,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from ..config.cpulist import parse as cpulist
 from ..config.names import decimal
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import device_rules, limits_v2
 from .annotations import properties as annotated
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any

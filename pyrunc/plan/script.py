@@ -6,10 +6,10 @@ supervise walks the host's part, explain prints all of it. What an op is, ops.py
 
 from __future__ import annotations
 
+from ..typed import TYPE_CHECKING
 from .kinds import plain
 from .ops import OPS, Op, Row
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -89,10 +89,10 @@ class Plan:
         return [op for op in self.ops if op.role != "H"]
 
     def turns(self) -> list[tuple[Op | None, list[Op]]]:
-        """[(SPAWN or SYNC, the H ops that stand right after it)], and first (None, those before SPAWN)."""
+        """[(PLAN or SYNC, the H ops that stand right after it)], and first (None, those before PLAN)."""
         turns: list[tuple[Op | None, list[Op]]] = [(None, [])]
         for op in self.ops:
-            if op.name in ("SPAWN", "SYNC"):
+            if op.name in ("PLAN", "SYNC"):
                 turns.append((op, []))
             elif op.role == "H":
                 turns[-1][1].append(op)
@@ -113,14 +113,14 @@ class Plan:
         return ends
 
     def birth_slots(self) -> list[str]:
-        """Slots the child is born with: filled by H before SPAWN, used by M or I. In order of production."""
+        """Slots the child begins with: filled by H before PLAN, used by M or I. In order of production."""
         used: set[str] = set()
         for op in self.ops:
             if op.role != "H":
                 used.update(op.consumed())
         born: list[str] = []
         for op in self.ops:
-            if op.name == "SPAWN":
+            if op.name == "PLAN":
                 break
             if op.role == "H":
                 born += [slot for slot in op.produced() if slot in used]

@@ -5,9 +5,9 @@ The hints name them, and the tests compare them with what strace sees. After an 
 
 from __future__ import annotations
 
+from ..typed import TYPE_CHECKING
 from .ops import OPS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .script import Plan
 

@@ -17,9 +17,9 @@ from errno import EACCES, ENOENT, EPERM
 
 from ..config import names
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import process as proc
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

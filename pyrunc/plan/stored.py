@@ -6,10 +6,10 @@ as its row says, makes the whole unknown. So the plan of an older or newer pyrun
 
 from __future__ import annotations
 
+from ..typed import TYPE_CHECKING
 from .ops import OPS
 from .script import Plan
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -7,10 +7,10 @@ import posix
 from errno import EMFILE, EPERM, EPROTO
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import sealed
 from .optable import STEPS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -21,7 +21,7 @@ DIGEST = 32
 DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
-def open_directory(state_root):
+def open_directory(state_root: str) -> int | None:
     """Descriptor of the cache's directory, made if missing; None if it can't be had or is open to others."""
     path = f"{state_root}/{NAME}"
     try:
@@ -40,14 +40,15 @@ def open_directory(state_root):
     return None
 
 
-def key(flat, enosys, library):
+def key(flat: bytes, enosys: bool, library: tuple[int, int, int]) -> str:
     """The name of a filter's entry: a hash of the profile, the library, the kernel and our own version."""
     kernel = posix.uname()
     context = f"{enosys:d} {library} {kernel.release} {kernel.machine}\n".encode("utf-8", "surrogateescape")
-    return sha256(VERSION + context + flat).hexdigest()
+    name: str = sha256(VERSION + context + flat).hexdigest()
+    return name
 
 
-def load(directory, name):
+def load(directory: int, name: str) -> bytes | None:
     """The filter stored under a key, or None."""
     try:
         fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK, dir_fd=directory)
@@ -68,7 +69,7 @@ def load(directory, name):
     return code
 
 
-def store(directory, name, code):
+def store(directory: int, name: str, code: bytes) -> None:
     """Put a filter under its key: written beside, then renamed, so that a reader sees all of it or none."""
     beside = name + ".new"
     try:
@@ -92,20 +93,21 @@ def store(directory, name, code):
         posix.close(fd)
 
 
-def _ours(found, mode):
+def _ours(found: posix.stat_result, mode: int) -> bool:
     return found.st_mode == mode and found.st_uid == posix.geteuid()
 
 
-def _digest(name, code):
-    return sha256(name.encode("ascii") + code).digest()
+def _digest(name: str, code: bytes) -> bytes:
+    digest: bytes = sha256(name.encode("ascii") + code).digest()
+    return digest
 
 
-def _empty(directory):
+def _empty(directory: int) -> None:
     for entry in posix.listdir(directory):
         _unlink(directory, entry)
 
 
-def _unlink(directory, name):
+def _unlink(directory: int, name: str) -> None:
     try:
         posix.unlink(name, dir_fd=directory)
     except OSError:

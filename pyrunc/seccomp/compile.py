@@ -3,20 +3,31 @@
 `filter_of` is called by create, run and exec before anything is made, so that a bad profile leaves nothing behind.
 """
 
+from __future__ import annotations
+
 import posix
+from errno import ENOSYS
 
 from pyrunc import kernel_seccomp
-from pyrunc.errors import Error
+from pyrunc.errors import Error, reason
 from pyrunc.seccomp import cache, profile as profiles
+from pyrunc.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrunc.config.shape import Seccomp
+    from pyrunc.seccomp.profile import Listener, Profile
+
+    Filter = tuple[bytes, int, Listener | None]  # BPF, flags for seccomp(2), the agent
+    Jump = tuple[int, int, int | str, int | str]  # operation, value, where to if true, if not: a distance, "enosys" or "filter"
 
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 X86_64, X32, X32_BIT = 0xC000003E, 0x4000003E, 1 << 30  # x32 is x86_64 to the kernel, with a bit in the number
-RET_ENOSYS = 0x00050000 | profiles.ENOSYS
+RET_ENOSYS = 0x00050000 | ENOSYS
 LOAD, JEQ, JGT, JSET, RET = 0x20, 0x15, 0x25, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|*|K, BPF_RET|K
 NR, ARCH = 0, 4  # offsets in struct seccomp_data
 
 
-def filter_of(section, state_root=None):
+def filter_of(section: Seccomp, state_root: str | None = None) -> Filter | None:
     """(BPF, flags for seccomp(2), (listener path, metadata) or None) of linux.seccomp; None if it asks for no filter.
 
     state_root  --root: the cache lives there. Without it nothing is cached.
@@ -35,22 +46,20 @@ def filter_of(section, state_root=None):
             posix.close(directory)
 
 
-def bpf(profile, cache_dir=None):
+def bpf(profile: Profile, cache_dir: int | None = None) -> bytes:
     """The array of struct sock_filter for a profile. cache_dir: descriptor of the cache's directory, or None."""
     flat = profiles.flatten(profile)
-    key = None
-    if cache_dir is not None:
-        key = cache.key(flat, profile.enosys, _library())
-        code = cache.load(cache_dir, key)
-        if code is not None:
-            return code
-    code = _compile(profile, flat)
-    if key is not None:
+    if cache_dir is None:
+        return _compile(profile, flat)
+    key = cache.key(flat, profile.enosys, _library())
+    code = cache.load(cache_dir, key)
+    if code is None:
+        code = _compile(profile, flat)
         cache.store(cache_dir, key, code)
     return code
 
 
-def _library():
+def _library() -> tuple[int, int, int]:
     try:
         return kernel_seccomp.version()
     except OSError as err:
@@ -58,7 +67,7 @@ def _library():
                     errno=err.errno, hint="install it (apt-get install libseccomp2), or leave linux.seccomp out")
 
 
-def _compile(profile, flat):
+def _compile(profile: Profile, flat: bytes) -> bytes:
     _library()
     try:
         code, highest = kernel_seccomp.compile(flat)
@@ -72,8 +81,8 @@ def _compile(profile, flat):
     return code
 
 
-def _worded(err, profile):
-    cause = err.strerror.lower()
+def _worded(err: kernel_seccomp.CompileError, profile: Profile) -> Error:
+    cause = reason(err)
     if err.step == kernel_seccomp.ARCH and err.at >= 0:
         return Error(f"seccomp: architecture {profile.archs[err.at]} cannot be in a filter on this host: {cause}",
                      pointer=f"/linux/seccomp/architectures/{err.at}", errno=err.errno)
@@ -85,7 +94,7 @@ def _worded(err, profile):
     return Error(f"seccomp: {err.filename}: {cause}", pointer="/linux/seccomp", errno=err.errno)
 
 
-def enosys_prologue(highest):
+def enosys_prologue(highest: dict[int, int]) -> bytes:
     """Instructions that answer ENOSYS to numbers above the highest one a profile knows, else fall into the filter.
 
     Programs probe for new syscalls and fall back on ENOSYS only; a profile from before the syscall would answer EPERM
@@ -93,25 +102,25 @@ def enosys_prologue(highest):
     per architecture; x32 calls carry a bit that would make every number high, so they are looked at by themselves.
     highest: {libseccomp's architecture token: number}; a 0 says that nothing is known there: no judgement.
     """
-    archs = {}
+    archs: dict[int, dict[int, int]] = {}
     for token, number in highest.items():
         if number:
             archs.setdefault(X86_64 if token == X32 else token, {})[token] = number
     if not archs:
         return b""
-    blocks: list[tuple] = []
+    blocks: list[tuple[int, list[Jump]]] = []
     for arch, by_token in archs.items():
-        known, known_x32 = by_token.get(arch), by_token.get(X32)
         if arch != X86_64:
-            blocks.append((arch, [(JGT, known, "enosys", "filter")]))
+            blocks.append((arch, [(JGT, by_token[arch], "enosys", "filter")]))
             continue
-        x32 = [(JGT, known_x32, "enosys", "filter")] if known_x32 else [(JGT, 0, "filter", "filter")]
-        native = [(JGT, known, "enosys", "filter")] if known else [(JGT, 0, "filter", "filter")]
+        known, known_x32 = by_token.get(arch), by_token.get(X32)
+        x32: list[Jump] = [(JGT, known_x32, "enosys", "filter")] if known_x32 else [(JGT, 0, "filter", "filter")]
+        native: list[Jump] = [(JGT, known, "enosys", "filter")] if known else [(JGT, 0, "filter", "filter")]
         blocks.append((arch, [(JSET, X32_BIT, len(native), 0)] + native + x32))
     return _assemble(blocks)
 
 
-def _assemble(blocks):
+def _assemble(blocks: list[tuple[int, list[Jump]]]) -> bytes:
     """Blocks of (architecture, jumps) as instructions. A jump's targets: a distance, "enosys" or "filter"."""
     size = 1 + sum([2 + len(jumps) for _, jumps in blocks]) + 2
     enosys, after = size - 1, size
@@ -122,7 +131,7 @@ def _assemble(blocks):
         for op, value, yes, no in jumps:
             here = len(code) + 1
             where = {"enosys": enosys - here, "filter": after - here}
-            code.append((op, where.get(yes, yes), where.get(no, no), value))
+            code.append((op, yes if isinstance(yes, int) else where[yes], no if isinstance(no, int) else where[no], value))
     code.append((JEQ, 1, 1, 0))  # an architecture without a judgement: into the filter, which knows it or kills
     code.append((RET, 0, 0, RET_ENOSYS))
     return b"".join([op.to_bytes(2, "little") + bytes((yes, no)) + value.to_bytes(4, "little")

@@ -1,10 +1,13 @@
 """What the `features` command says about seccomp."""
 
+from __future__ import annotations
+
 from pyrunc import kernel_seccomp
 from pyrunc.config.names import SECCOMP_ACTIONS, SECCOMP_ARCHS, SECCOMP_FLAGS, SECCOMP_OPERATORS
 
 
-def version():
+
+def version() -> tuple[int, int, int] | None:
     """libseccomp's version as (major, minor, micro), None where it is not installed."""
     try:
         return kernel_seccomp.version()
@@ -12,13 +15,13 @@ def version():
         return None
 
 
-def annotations():
+def version_annotation() -> dict[str, str]:
     """Its version under the name that runc has for it."""
     found = version()
     return {"io.github.seccomp.libseccomp.version": ".".join([str(part) for part in found])} if found else {}
 
 
-def describe():
+def describe() -> dict[str, object]:
     """linux.seccomp of the features document (features-linux.md#seccomp)."""
     if version() is None:
         return {"enabled": False}

@@ -4,11 +4,22 @@ Called by compile.filter_of. The rules of compat.md 2.7, which are runc's. What 
 is refused here again where it would otherwise be lost silently: a filter is a promise.
 """
 
+from __future__ import annotations
+
+from errno import ENOSYS, EPERM
+
 from pyrunc.config.names import SECCOMP_ACTIONS, SECCOMP_ARCHS, SECCOMP_FLAGS, SECCOMP_OPERATORS
 from pyrunc.errors import Error
+from pyrunc.typed import TYPE_CHECKING
 
-EPERM = 1
-ENOSYS = 38
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TypeVar
+
+    from pyrunc.config.shape import Seccomp, Syscall, SyscallArg
+
+    T = TypeVar("T")
+
 TREE_FROM = 32  # more rules than this are looked up in a binary tree
 MAX_NAME = 255  # of a syscall, in the flat form: the length is one byte
 NOTIFY = SECCOMP_ACTIONS["SCMP_ACT_NOTIFY"]
@@ -20,12 +31,16 @@ SPEC_ALLOW = SECCOMP_FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
 WAIT_KILLABLE_RECV = SECCOMP_FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
 POINTER = "/linux/seccomp"
 
+Condition = tuple[int, int, int, int]  # argument, operator, value, value two
+Rule = tuple[int, str, tuple[Condition, ...], int]  # action, syscall name, conditions that must all hold, index in the config
+Listener = tuple[str, str]  # path, metadata
+
 
 class Profile:
     """A lowered profile.
 
     default   action of what no rule matches, as SECCOMP_RET_* with its errno
-    rules     [(action, syscall name, ((argument, operator, value, value two), ...), index in the config)]
+    rules     see Rule
     archs     libseccomp's names of the architectures listed; the native one is in every filter
     flags     SECCOMP_FILTER_FLAG_* for seccomp(2), without NEW_LISTENER
     enosys    shall numbers above those the profile knows get ENOSYS, and not the default?
@@ -34,14 +49,14 @@ class Profile:
 
     __slots__ = ("default", "rules", "archs", "flags", "enosys", "listener")
     default: int
-    rules: list
-    archs: list
+    rules: list[Rule]
+    archs: list[str]
     flags: int
     enosys: bool
-    listener: tuple
+    listener: Listener | None
 
 
-def lower(section):
+def lower(section: Seccomp) -> Profile | None:
     """linux.seccomp (a dict) as a Profile; None if it is empty, which means: no filter."""
     default = section.get("defaultAction") or ""
     syscalls = section.get("syscalls") or []
@@ -62,7 +77,7 @@ def lower(section):
     return profile
 
 
-def flatten(profile):
+def flatten(profile: Profile) -> bytes:
     """The profile as the one buffer csrc/seccomp.c reads; also what the cache's key is made of. Little-endian, as are
     both architectures that pyrunc runs on."""
     from_int = int.to_bytes
@@ -78,11 +93,11 @@ def flatten(profile):
     return b"".join(parts)
 
 
-def _name(text):
+def _name(text: str) -> bytes:
     return bytes((len(text),)) + text.encode("ascii")
 
 
-def _lower_entry(rules, entry, place):
+def _lower_entry(rules: list[Rule], entry: Syscall, place: int) -> None:
     """One entry of `syscalls`: a rule per name, or a rule per name and condition (see _conditions)."""
     pointer = f"{POINTER}/syscalls/{place}"
     action = _action(entry.get("action"), entry.get("errnoRet"), pointer + "/action")
@@ -97,7 +112,7 @@ def _lower_entry(rules, entry, place):
             rules += [(action, name, conditions, place) for conditions in alternatives]
 
 
-def _conditions(args, pointer):
+def _conditions(args: list[SyscallArg], pointer: str) -> list[tuple[Condition, ...]]:
     """The conditions of an entry as a list of alternatives, each a tuple of conditions that must all hold.
 
     libseccomp takes one condition per argument in a rule. If an entry has two for the same argument, every condition
@@ -116,21 +131,21 @@ def _conditions(args, pointer):
     return [tuple(conditions)]
 
 
-def _action(name, errno_ret, pointer):
+def _action(name: str, errno_ret: int | None, pointer: str) -> int:
     action = _known(SECCOMP_ACTIONS, name, "action", pointer)
     if name not in WITH_DATA:
         return action
     return action | (EPERM if errno_ret is None else errno_ret & 0xFFFF)
 
 
-def _known(table, name, what, pointer):
+def _known(table: Mapping[str, T], name: str, what: str, pointer: str) -> T:
     if name not in table:
         raise Error(f"string {name} is not a valid {what} for seccomp", pointer=pointer,
                     hint="known: " + ", ".join(table))
     return table[name]
 
 
-def _flags(names, notifies):
+def _flags(names: Sequence[str] | None, notifies: bool) -> int:
     """Bits for seccomp(2). No list at all means SPEC_ALLOW, an empty list means none.
 
     TSYNC is accepted and left out: init is one thread. WAIT_KILLABLE_RECV is about the listener, and the kernel
@@ -147,7 +162,7 @@ def _flags(names, notifies):
     return flags & ~(TSYNC | (0 if notifies else WAIT_KILLABLE_RECV))
 
 
-def _listener(section, rules):
+def _listener(section: Seccomp, rules: list[Rule]) -> Listener | None:
     if not any([action == NOTIFY for action, _, _, _ in rules]):
         return None
     path = section.get("listenerPath") or ""

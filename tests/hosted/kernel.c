@@ -226,9 +226,25 @@ struct iov { void *base; size_t len; };
 struct msg { void *name; int namelen; struct iov *iov; size_t iovlen; void *control; size_t controllen; unsigned flags; };
 struct cmsg { size_t len; int level, type; int fd[BATCH]; };
 
+/* What init begins with: the plan, which stands behind the socket, and what stands behind that. */
+static long take_beginning(struct msg *m)
+{
+	struct record rec = { 0 };
+	struct cmsg c = { .level = 1, .type = 1, .len = 16 + 4 * BATCH };
+
+	for (int i = 0; i < BATCH; i++)
+		c.fd[i] = k.in->sync + 1 + k.begun++;
+	memcpy(m->iov[0].base, &rec, short_of(sizeof rec));
+	memcpy(m->control, &c, sizeof c);
+	m->controllen = c.fd[BATCH - 1] < k.next_fd ? sizeof c : 0;
+	return (long)short_of(sizeof rec);
+}
+
 /* As many descriptors as the op has slots for; one more in a FULL world. */
 static long take_recvmsg(struct msg *m)
 {
+	if (!k.in->role)
+		return take_beginning(m);
 	struct record rec = { .seq = k.seq };
 	struct plan_op *op = &k.in->ops[k.in->now];
 	uint32_t n = op->slot[1] == NO_SLOT ? 0 : arg_len(k.in, op->slot[1]) / 4;

@@ -37,7 +37,7 @@ extern struct kernel {
 	uint8_t open[FDS];
 	/* its own */
 	uint8_t served[FDS];
-	int next_fd, depth, links, seconds, tables;
+	int next_fd, depth, links, seconds, tables, begun;
 	uint32_t seq;
 	void *plan, *areas[AREAS];
 } k;

@@ -42,7 +42,7 @@ def alone(op):
     for slot in op.consumed():
         plan.add("H", "HOSTDIR", (slot,), ("/",))
     plan.kinds.clear()  # what is in a slot is nothing to the scripted kernel
-    plan.add("H", "SPAWN", (), (0, plan.base, b""))
+    plan.add("H", "PLAN")
     plan.add(op.row.roles[-1], op.name, op.slots, op.args)
     for slot in op.produced() if op.name == "SYNC" else ():
         plan.add("I", "SETATTR", (slot,), (0, 0, 0, 0, 0))

@@ -26,8 +26,16 @@ def test_ruff():
     module("ruff", "check", "--no-cache", "pyrunc", "csrc", "spec", "tests", "conformance", "setup.py")
 
 
-def test_mypy():
-    module("mypy", "--cache-dir=/dev/null", "pyrunc")
+def test_mypy_finds_every_planted_fault_and_no_other():
+    pytest.importorskip("mypy")
+    planted = "tests/lint/planted.py"
+    done = subprocess.run([sys.executable, "-m", "mypy", "--cache-dir=/dev/null", "--no-error-summary", "pyrunc", planted],
+                          cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    found = {}
+    for line in done.stdout.splitlines():
+        found.setdefault(":".join(line.split(":")[:2]), []).append(line)
+    wanted = [f"{planted}:{number}" for number, line in enumerate((REPOSITORY / planted).read_text().splitlines(), 1) if "# planted" in line]
+    assert sorted(found) == sorted(wanted), done.stderr + "\n".join([line for place in found.keys() - set(wanted) for line in found[place]])
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])

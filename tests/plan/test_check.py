@@ -59,6 +59,7 @@ MUTATIONS = {
     "masks_have_a_verified_source": lambda: drop(plan_of("default"), "DEVNULL"),
     "proc_is_detached": lambda: drop(plan_of("sysctl"), "NEWPROC"),
     "bound_devices_are_proved": lambda: drop(plan_of("user-namespace"), "VERIFY_DEV"),
+    "init_waits_for_its_plan": lambda: drop(plan_of("default"), "PLAN"),
     "slots_are_typed": lambda: drop(plan_of("default"), "TREE"),
     "phases_do_not_go_back": lambda: move_first(plan_of("default"), "SETID"),
     "ids_order": lambda: move_first(plan_of("default"), "SETID"),
@@ -77,6 +78,16 @@ MUTATIONS = {
 @pytest.mark.parametrize("rule", MUTATIONS)
 def test_the_verifier_notices_what_the_rule_is_for(rule):
     assert rule in {name for name, _, _ in check.violations(MUTATIONS[rule]())}
+
+
+def test_init_does_nothing_before_its_plan():
+    plan = plan_of("default")
+    first = plan.child_ops()[0]
+    plan.ops.remove(first)
+    plan.ops.insert([op.name for op in plan.ops].index("PLAN"), first)
+    for index, each in enumerate(plan.ops):
+        each.index = index
+    assert "init_waits_for_its_plan" in {rule for rule, _, _ in check.violations(plan)}
 
 
 @pytest.mark.parametrize("name, op", [("exec", "SETNS"), ("exec-user-namespace", "SETNS"), ("exec-no-mount-namespace", "CHROOT")])

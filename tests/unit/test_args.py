@@ -1,6 +1,10 @@
 """The command line's grammar, and the words for what is wrong with it."""
 
+import json
+import pathlib
 import posix
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -146,3 +150,43 @@ def test_help_names_every_flag():
     assert "USAGE:\n   pyrunc x <id>\n" in text
     for line in ("--bundle value, -b", "--detach, -d", "--preserve-fds value", "--env value, -e", "--help, -h"):
         assert f"   {line} " in text
+
+
+# As the type checker sees the program: with all that stands below `if TYPE_CHECKING`, and with the stub as a module.
+AS_TYPED = """
+import json, sys, types, typing
+sys.path.insert(0, sys.argv[1])
+from pyrunc import typed
+typed.TYPE_CHECKING = True
+import pyrunc.config
+shape = sys.modules["pyrunc.config.shape"] = types.ModuleType("pyrunc.config.shape")
+shape.__package__ = "pyrunc.config"
+exec(open(sys.argv[1] + "/pyrunc/config/shape.pyi").read(), vars(shape))
+from pyrunc import args, boot
+tables = {"": (args.GLOBALS, args.Globals)}
+for verb, (load, _) in boot.COMMANDS.items():
+    module = load()
+    options = getattr(module, "Options", None)
+    if verb == "create":
+        options = module.shared.CreateOptions
+    if isinstance(options, type):
+        tables[verb] = module.OPTIONS + args.HELP, options
+print(json.dumps({verb: [
+    {long: [kind, default] for (long, _), kind, default, _ in table},
+    {key: str(kind) if typing.get_origin(kind) else kind.__name__ for key, kind in typing.get_type_hints(options).items()},
+] for verb, (table, options) in tables.items()}))
+"""
+
+
+def test_the_types_of_options_are_what_the_tables_make_of_them():
+    root = pathlib.Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", AS_TYPED, root], capture_output=True, text=True)
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert {"", "create", "run", "exec", "delete", "kill", "list", "ps", "events", "explain", "spec", "validate"} == found.keys()
+    for verb, (table, types) in found.items():
+        said = {"flag": "bool", "int": "int", "list": "list[str] | None", "str": "str | None"}
+        wanted = {key: "str" if kind == "str" and default is not None else said[kind] for key, (kind, default) in table.items()}
+        if not verb:  # what boot adds, and makes of the root
+            wanted |= {"root": "str", "inherited": "int", "root-given": "bool", "root-in-xdg": "bool"}
+        assert types == wanted, verb

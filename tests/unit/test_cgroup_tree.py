@@ -1,10 +1,12 @@
 """The parts of the cgroup2 driver that only compute: where a group stands, and where the tree is mounted."""
 
+import os
+
 import pytest
 from hypothesis import given, strategies as st
 
 from pyrunc.errors import Error
-from pyrunc.host.cgroup import v2
+from pyrunc.host.cgroup import v1, v2
 
 
 @pytest.mark.parametrize("cgroups_path, own, expected", [
@@ -67,6 +69,41 @@ def test_a_symlink_in_the_place_of_a_group_is_not_followed(tmp_path):
     with pytest.raises(Error):
         v2.Cgroup(str(tmp_path), "link/x").create()
     assert list((tmp_path / "real").iterdir()) == []
+
+
+def test_nor_is_one_above_a_group_however_the_tree_itself_is_reached(tmp_path):
+    (tmp_path / "tree/real/g").mkdir(parents=True)
+    (tmp_path / "tree/real/g/pids.max").write_text("7")
+    (tmp_path / "tree/real/pids.max").write_text("8")
+    (tmp_path / "tree/link").symlink_to("real")
+    (tmp_path / "tree/real/g/linked").symlink_to("pids.max")
+    (tmp_path / "way").symlink_to("tree")
+    for root in (tmp_path / "tree", tmp_path / "way"):
+        assert v2.Cgroup(str(root), "real/g").read("pids.max") == "7" and v2.Cgroup(str(root), "real/g").exists()
+        for group, file in (("link/g", "pids.max"), ("link", "pids.max"), ("real/g", "linked")):
+            for hold in (False, True):
+                cgroup = v2.Cgroup(str(root), group)
+                with pytest.raises((Error, OSError)):
+                    if hold:
+                        cgroup.dirfd()
+                    cgroup.read(file)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_device_rules_are_written_in_turn_each_file_opened_once(tmp_path, held):
+    (tmp_path / "g").mkdir()
+    for name in ("devices.allow", "devices.deny"):
+        (tmp_path / "g" / name).write_text("")
+    group, before = v1.Hierarchy(str(tmp_path), "g", "devices"), len(os.listdir("/proc/self/fd"))
+    if held:
+        group.dirfd()
+    group.write_each([("devices.deny", "a"), ("devices.allow", "b 1:2 r"), ("devices.allow", "c 3:4 w")])
+    assert (tmp_path / "g/devices.deny").read_text() == "a" and (tmp_path / "g/devices.allow").read_text() == "b 1:2 rc 3:4 w"
+    with pytest.raises(Error) as caught:
+        group.write_each([("devices.deny", "a"), ("devices.none", "x")])
+    assert caught.value.message == f'cgroup "{tmp_path}/g/devices.none": write "x": no such file or directory'
+    group.close()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_failing_write_names_file_value_and_reason(tmp_path):

@@ -107,24 +107,24 @@ def test_the_default_config_is_the_one_of_the_installed_runc(tmp_path, rootless)
     assert jsonio.loads(json.dumps(mine).encode()) == jsonio.loads(json.dumps(theirs).encode())
 
 
-def validated(tmp_path, capsys, config, form="text"):
+def validated(tmp_path, capfd, config, form="text"):
     (tmp_path / "config.json").write_text(config if type(config) is str else json.dumps(config))
     code = validate.run({}, options(validate, bundle=str(tmp_path), format=form), [])
-    return code, capsys.readouterr().out
+    return code, capfd.readouterr().out
 
 
-def test_a_valid_bundle_validates(tmp_path, capsys):
+def test_a_valid_bundle_validates(tmp_path, capfd):
     (tmp_path / "rootfs").mkdir()
-    assert validated(tmp_path, capsys, defaults.config()) == (0, "config.json: no faults\n")
-    assert validated(tmp_path, capsys, defaults.config(), "json") == (0, "[]\n")
+    assert validated(tmp_path, capfd, defaults.config()) == (0, "config.json: no faults\n")
+    assert validated(tmp_path, capfd, defaults.config(), "json") == (0, "[]\n")
 
 
-def test_every_fault_is_one_line_with_place_and_section(tmp_path, capsys):
+def test_every_fault_is_one_line_with_place_and_section(tmp_path, capfd):
     config = defaults.config()
     config["process"]["cwd"] = "home"
     config["mounts"][1]["options"].append(7)
     config["annotations"] = {"a\nb": 1}
-    code, out = validated(tmp_path, capsys, config)
+    code, out = validated(tmp_path, capfd, config)
     assert code == 1
     assert out.splitlines() == [
         "/annotations/a\\nb: must be a string, not an integer (config.md#annotations)",
@@ -132,25 +132,25 @@ def test_every_fault_is_one_line_with_place_and_section(tmp_path, capsys):
         "/process/cwd: Cwd must be an absolute path (config.md#process)",
         '/root/path: "rootfs": no such file or directory (config.md#root)',
     ]
-    code, out = validated(tmp_path, capsys, config, "json")
+    code, out = validated(tmp_path, capfd, config, "json")
     assert code == 1
     assert json.loads(out)[1] == {"pointer": "/mounts/1/options/4", "message": "must be a string, not an integer",
                                   "section": "config.md#linux-mount-options"}
 
 
-def test_a_rootfs_that_is_no_directory_is_a_fault(tmp_path, capsys):
+def test_a_rootfs_that_is_no_directory_is_a_fault(tmp_path, capfd):
     (tmp_path / "rootfs").write_text("")
-    assert validated(tmp_path, capsys, defaults.config()) == (
+    assert validated(tmp_path, capfd, defaults.config()) == (
         1, '/root/path: "rootfs": not a directory (config.md#root)\n')
 
 
-def test_a_file_that_is_not_json_is_one_fault(tmp_path, capsys):
-    code, out = validated(tmp_path, capsys, '{"a": 1, "a": 2}')
+def test_a_file_that_is_not_json_is_one_fault(tmp_path, capfd):
+    code, out = validated(tmp_path, capfd, '{"a": 1, "a": 2}')
     assert (code, out) == (1, '/: config.json: line 1 column 10: duplicate key "a" (config.md)\n')
 
 
-def test_a_document_of_the_wrong_kind_is_one_fault(tmp_path, capsys):
-    code, out = validated(tmp_path, capsys, "[]")
+def test_a_document_of_the_wrong_kind_is_one_fault(tmp_path, capfd):
+    code, out = validated(tmp_path, capfd, "[]")
     assert (code, out) == (1, "/: config.json: must be a JSON object, not an array (config.md)\n")
 
 

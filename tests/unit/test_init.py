@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import socket
 import subprocess
 
 import pytest
@@ -40,18 +41,17 @@ def test_init_called_without_a_plan_ends_at_once(image, args):
 
 def told(image, data):
     """The record in which init refuses a plan, or None where it runs it to its end. Slot 0 is the root directory."""
-    ours, theirs = os.pipe()
-    given = [theirs, os.memfd_create("plan"), os.open("/", os.O_PATH | os.O_DIRECTORY)]
-    os.write(given[1], bytes(data))
-
-    def arrange():
-        for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in given], 3):
-            os.dup2(fd, number)
-    code = subprocess.run([image, "3"], timeout=5, stdin=subprocess.DEVNULL, pass_fds=(3, 4, 5), preexec_fn=arrange).returncode
-    for fd in given:
-        os.close(fd)
-    with open(ours, "rb") as pipe:
-        record = pipe.read()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    plan, root = os.memfd_create("plan"), os.open("/", os.O_PATH | os.O_DIRECTORY)
+    os.write(plan, bytes(data))
+    socket.send_fds(ours, [bytes(16)], [plan, root])
+    moved = fcntl.fcntl(theirs, fcntl.F_DUPFD, 10)
+    with ours, theirs:
+        code = subprocess.run([image, "3"], timeout=5, stdin=subprocess.DEVNULL, pass_fds=(3,), preexec_fn=lambda: os.dup2(moved, 3)).returncode
+        for fd in plan, root, moved:
+            os.close(fd)
+        theirs.close()
+        record = ours.recv(17)
     assert (code, len(record)) in ((0, 0), (255, 16))
     return [int.from_bytes(record[at:at + 4], "little", signed=at == 8) for at in range(0, 16, 4)] if record else None
 
@@ -60,7 +60,7 @@ def legal():
     """Two ops that use slot 0, which ends with the second; SEAL; one that uses none, and that M may do as well."""
     plan = Plan(3)
     plan.add("H", "HOSTDIR", ("root",), ("/",))
-    plan.add("H", "SPAWN", (), (0, 3, b""))
+    plan.add("H", "PLAN")
     for _ in range(2):
         plan.add("I", "CHDIR", ("root",), (".",))
     plan.add("I", "SEAL", (), (3,))

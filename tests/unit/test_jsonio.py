@@ -152,7 +152,7 @@ sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
 import os
 os.mkdir(sys.argv[1] + "/pyrunc")
-for name in "__init__", "jsonio", "jsonfault", "errors":
+for name in "__init__", "jsonio", "jsonfault", "errors", "typed":
     os.symlink(f"{sys.argv[2]}/pyrunc/{name}.py", f"{sys.argv[1]}/pyrunc/{name}.py")
 import subprocess, sysconfig
 subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I", sysconfig.get_path("include"), sys.argv[2] + "/csrc/json.c",

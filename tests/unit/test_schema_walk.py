@@ -192,7 +192,7 @@ def test_every_property_is_read_or_is_listed_as_ignored_with_a_reason(monkeypatc
     assert not [name for name in ignored.IGNORED if name in read | changed], "is listed as ignored, and is not"
 
 
-def test_what_is_ignored_is_a_property_and_validate_notes_it(tmp_path, capsys):
+def test_what_is_ignored_is_a_property_and_validate_notes_it(tmp_path, capfd):
     assert [name for name in ignored.IGNORED if name not in PROPERTIES] == []
     config = full(base())
     config.update({name[1:]: {"x": 1} for name in ("/vm", "/windows", "/solaris", "/zos", "/freebsd")})
@@ -204,6 +204,6 @@ def test_what_is_ignored_is_a_property_and_validate_notes_it(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps(plain))
     for form in ("text", "json"):
         assert validate.run({}, {"bundle": str(tmp_path), "format": form}, []) == 0
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "note: /linux/resources/memory/useHierarchy: it is ignored: groups are always hierarchical" in out
     assert "no faults" in out and '"level": "note"' in out

@@ -27,7 +27,7 @@ class Group:
                 from .v1 import Hierarchy
 
                 for controllers, mount, path in self._rows:
-                    self._slots[f"cgroup:{controllers}"] = Hierarchy(mount, path)
+                    self._slots[f"cgroup:{controllers}"] = Hierarchy(mount, path, controllers)
         return self._slots
 
     @property
@@ -76,7 +76,7 @@ class Group:
         """Let go what has been killed: a v1 freezer, on a hybrid host too, keeps even a SIGKILL waiting. Best effort."""
         for group in {id(group): group for group in (self.v2, self.v1.get("freezer")) if group}.values():
             try:
-                if group.exists() and group.held():
+                if group.held():  # one that is gone is not
                     group.freeze(False)
             except (OSError, Error):
                 pass

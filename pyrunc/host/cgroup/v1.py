@@ -10,7 +10,7 @@ import posix
 import time
 
 from pyrunc.errors import Error
-from pyrunc.host.cgroup.v2 import DIR, FREEZE_TIMEOUT, Cgroup, _read, _write, path_for
+from pyrunc.host.cgroup.v2 import FREEZE_TIMEOUT, GONE, Cgroup, path_for
 
 EINVAL = 22
 RUNTIME, PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
@@ -30,7 +30,11 @@ def paths(cgroups_path, hierarchies, container_id):
 
 
 class Hierarchy(Cgroup):
-    """One group; `root` is the mount point of its hierarchy."""
+    """One group; `root` is the mount point of its hierarchy, which has the `controllers`."""
+
+    def __init__(self, root, relative, controllers=""):
+        super().__init__(root, relative)
+        self.controllers = controllers.split(",")
 
     def _descend(self, made, domain):
         """mkdir -p, then CPUs and memory nodes from above. By the whole path: a v1 hierarchy has no symlinks, and its mount
@@ -38,11 +42,44 @@ class Hierarchy(Cgroup):
         top = self.root.rstrip("/")
         try:
             _make(top, self.relative, made)
-            if _has(self.path, "cpuset.cpus"):
-                for path in made if self.relative in made else [*made, self.relative]:
-                    _inherit_cpuset(top, f"{top}/{path}")
+            if "cpuset" in self.controllers:
+                for path in made:
+                    self._inherit_cpuset(path, fresh=True)
+                if self.relative not in made:
+                    self._inherit_cpuset(self.relative)
         except OSError as err:
             raise self._error("create", err) from None
+
+    def _inherit_cpuset(self, path, fresh=False):
+        """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some. One above, that others have made, may have
+        none either: no group below it could then."""
+        above, _, _ = path.rpartition("/")
+        own, parent = Cgroup(self.root, path), Cgroup(self.root, above)
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not fresh and own.read(file).strip():
+                continue
+            value = parent.read(file).strip()
+            if not value and above:
+                self._inherit_cpuset(above)
+                value = parent.read(file).strip()
+            own.write(file, value)
+
+    def write_each(self, lines):
+        """[(file, value), ...], one write for each; a file is opened once for all that follow one another in it."""
+        name, fd = None, -1
+        try:
+            for file, value in lines:
+                try:
+                    if file != name:
+                        fd, old, name = self._open_file(file, posix.O_WRONLY), fd, file
+                        if old >= 0:
+                            posix.close(old)
+                    posix.write(fd, value.encode())
+                except OSError as err:
+                    raise self._error("write", err, file=file, value=value, hint=self._why_missing(file, err)) from None
+        finally:
+            if fd >= 0:
+                posix.close(fd)
 
     def exists(self):
         return _has(self.path, "cgroup.procs")
@@ -76,6 +113,8 @@ class Hierarchy(Cgroup):
         try:
             return posix.open(self.path + "/tasks", posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
         except OSError as err:
+            if err.errno in GONE:
+                raise Error(f'cgroup "{self.path}": no such file or directory', errno=err.errno) from None
             raise self._error("open", err, file="tasks") from None
 
     def remove(self):
@@ -134,25 +173,6 @@ def _has(path, file):
         return True
     except OSError:
         return False
-
-
-def _inherit_cpuset(top, path):
-    """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some. One above, that others have made, may have
-    none either: no group below it could then."""
-    above = path.rpartition("/")[0]
-    parent = posix.open(above, DIR)
-    child = -1
-    try:
-        child = posix.open(path, DIR)
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            if not _read(child, file).strip():
-                if above != top and not _read(parent, file).strip():
-                    _inherit_cpuset(top, above)
-                _write(child, file, _read(parent, file).strip())
-    finally:
-        for fd in (parent, child):
-            if fd >= 0:
-                posix.close(fd)
 
 
 def device_writes(decision):

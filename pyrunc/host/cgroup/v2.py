@@ -1,11 +1,11 @@
 """The cgroup2 tree: find it, make a container's group, kill it, empty it, remove it.
 
-Called by the supervisor (create, run), by `state` (frozen), `kill`, `delete` and `exec`. Hot: only C built-ins.
+Called by the supervisor (create, run), by `state` (frozen), `kill`, `delete` and `exec`.
 
-Everything goes through a descriptor of the tree's root and names relative to it, one component at a time, without
-following links and without `..`: a group's name comes from config.json, and a path that leaves the tree would let a
-bundle write to files of the host (GHSA-5g49-rx9x-qfc6). What a failing write says is the file, the
-value and the kernel's reason, because "invalid argument" alone has cost people days.
+No link is followed and there is no `..`: a group's name comes from config.json, and a path that leaves the tree would let a
+bundle write to files of the host (GHSA-5g49-rx9x-qfc6). So a path is opened whole by openat2(2), which refuses links, or one
+component at a time from a descriptor of the tree's root. What a failing write says is the file, the value and the kernel's
+reason, because "invalid argument" alone has cost people days.
 
 Processes are not moved here by choice: the supervisor hands `dirfd()` to clone3(CLONE_INTO_CGROUP), so that nothing is
 ever charged to a wrong group. `add` is for what already runs (exec into a group that clone3 may not enter).
@@ -15,6 +15,7 @@ import errno
 import posix
 import time
 
+from pyrunc import kernel
 from pyrunc.errors import Error
 
 ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # pure v2; hybrid: v2 beside v1
@@ -22,6 +23,8 @@ DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 # A group removed before, or while, we looked; or none that ever was, its name being that of a file of the tree.
 GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
 MARK = "trusted.pyrunc"  # only root of the first user namespace may set it, or see it: no container, no user
+SIZE = 1 << 16
+LONG = ("cgroup.procs", "cgroup.threads", "tasks")  # a record for each process
 RMDIR_TRIES = 10  # 1 + 2 + 4 ... ms: one second in all, as runc
 ADD_TRIES = 5
 FREEZE_TIMEOUT = 10.0
@@ -44,7 +47,7 @@ def mountpoint():
         fd = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return None
-    return from_mountinfo(_slurp(fd).decode("utf-8", "surrogateescape"))
+    return from_mountinfo(_slurp(fd, True).decode("utf-8", "surrogateescape"))
 
 
 def from_mountinfo(text):
@@ -151,11 +154,28 @@ class Cgroup:
     def dirfd(self):
         """A CLOEXEC descriptor of the group's directory, for clone3(CLONE_INTO_CGROUP). Stays ours; see close()."""
         if self._fd < 0:
-            fd = self._open_root()
-            for part in self.relative.split("/"):
-                fd = _step(fd, part)
-            self._fd = fd
+            self._fd = self._open_whole(self.path, DIR)
         return self._fd
+
+    def _open_whole(self, path, flags):
+        """One call, whatever the depth of the group. Where the way to the tree's root has a link of the host, step by step."""
+        try:
+            return kernel.openat2(-100, path, flags, 0, kernel.RESOLVE_NO_SYMLINKS)
+        except OSError as err:
+            if err.errno not in (errno.ELOOP, errno.ENOSYS):
+                raise
+        *above, name = [part for part in path[len(self.root):].split("/") if part]
+        fd = self._open_root()
+        for part in above:
+            fd = _step(fd, part)
+        return _step(fd, name, flags)
+
+    def _open_file(self, file, flags):
+        """A file of the group, never made by us: the kernel makes them. By the directory's descriptor if that is open anyway."""
+        name = _one_name(file)
+        if self._fd >= 0:
+            return posix.open(name, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._fd)
+        return self._open_whole(f"{self.path}/{name}", flags | posix.O_NOFOLLOW)
 
     def close(self):
         if self._fd >= 0:
@@ -256,7 +276,10 @@ class Cgroup:
     def mark(self, owner):
         """Write on the group whose it is (xattr(7)); files that name groups may be damaged. False if that may not be done."""
         try:
-            posix.setxattr(self.dirfd(), MARK, owner.encode())
+            if self._fd >= 0:
+                posix.setxattr(self._fd, MARK, owner.encode())
+            else:
+                posix.setxattr(self.path, MARK, owner.encode(), follow_symlinks=False)
             return True
         except OSError:
             return False
@@ -289,7 +312,7 @@ class Cgroup:
         """Move a process into the group. EINVAL is retried: the kernel says it while a task of the group dies."""
         for attempt in range(ADD_TRIES):
             try:
-                return _write(self.dirfd(), "cgroup.procs", str(pid))
+                return self._write("cgroup.procs", str(pid))
             except OSError as err:
                 if err.errno == errno.EOPNOTSUPP:  # a threaded group takes threads only
                     return self.write("cgroup.threads", str(pid))
@@ -304,7 +327,7 @@ class Cgroup:
     def kill(self):
         """SIGKILL everything in the group and below it. Not waited for: `remove` waits, or a pidfd does."""
         try:
-            return _write(self.dirfd(), "cgroup.kill", "1")
+            return self._write("cgroup.kill", "1")
         except OSError as err:
             if err.errno in GONE and not self._has("cgroup.procs"):
                 return None
@@ -390,9 +413,12 @@ class Cgroup:
     def write(self, file, value):
         """Write a value into one file of the group; the error names file, value and reason."""
         try:
-            return _write(self.dirfd(), file, value)
+            return self._write(file, value)
         except OSError as err:
             raise self._error("write", err, file=file, value=value, hint=self._why_missing(file, err))
+
+    def _write(self, file, value):
+        _put(self._open_file(file, posix.O_WRONLY), value)
 
     def _why_missing(self, file, err):
         """A file that is not there: is its controller?"""
@@ -420,19 +446,19 @@ class Cgroup:
     def open(self, file):
         """A descriptor to read a file by, also again; None if there is no such file."""
         try:
-            return posix.open(_one_name(file), posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self.dirfd())
+            return self._open_file(file, posix.O_RDONLY)
         except OSError:
             return None
 
     def read(self, file):
         try:
-            return _read(self.dirfd(), file)
+            return _text(self._open_file(file, posix.O_RDONLY), file)
         except OSError as err:
             raise self._error("read", err, file=file)
 
     def read_or(self, file, default):
         try:
-            return _read(self.dirfd(), file)
+            return _text(self._open_file(file, posix.O_RDONLY), file)
         except OSError as err:
             if err.errno in GONE:
                 return default
@@ -460,33 +486,40 @@ class Cgroup:
 # -- helpers: plain functions of descriptors, raising OSError ---------------------------------------------------------
 
 
-def _step(fd, name):
-    """From a directory to one of its children: opens the child and closes the directory, also when that fails."""
+def _step(fd, name, flags=DIR):
+    """From a directory to what is in it: opens that and closes the directory, also when that fails."""
     try:
-        return posix.open(name, DIR, dir_fd=fd)
+        return posix.open(name, flags | posix.O_CLOEXEC, dir_fd=fd)
     finally:
         posix.close(fd)
 
 
-def _slurp(fd):
-    """Everything a file has, and close it."""
+def _slurp(fd, long=False):
+    """Everything a file of the kernel's has, and close it. Such a file is shown whole to who has room for it, so what is less than
+    asked for is all. Not so a `long` one, which has a record a line and is shown in parts (seq_file): its end is an empty part."""
     try:
-        parts = []
-        while part := posix.read(fd, 65536):
-            parts.append(part)
+        parts = [posix.read(fd, SIZE)]
+        while parts[-1] if long else len(parts[-1]) == SIZE:
+            parts.append(posix.read(fd, SIZE))
         return b"".join(parts)
     finally:
         posix.close(fd)
 
 
+def _text(fd, file):
+    return _slurp(fd, file in LONG).decode("utf-8", "surrogateescape")
+
+
 def _read(dir_fd, file):
-    fd = posix.open(_one_name(file), posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd)
-    return _slurp(fd).decode("utf-8", "surrogateescape")
+    return _text(posix.open(_one_name(file), posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd), file)
 
 
 def _write(dir_fd, file, value):
-    """One write(2): cgroup files take a value whole or not at all. Never O_CREAT: the kernel makes the files."""
-    fd = posix.open(_one_name(file), posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd)
+    _put(posix.open(_one_name(file), posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd), value)
+
+
+def _put(fd, value):
+    """One write(2), and close: cgroup files take a value whole or not at all."""
     try:
         posix.write(fd, value.encode("utf-8", "surrogateescape"))
     finally:
