@@ -12,7 +12,7 @@ from .host import init
 from .host.cgroup.group import Group
 from .host.cgroup.v2 import GONE
 from .host.console import check_stdio
-from .jsonio import dumps, loads
+from .jsonio import loads
 from .paths import clean
 from .plan import create as compiler
 from .plan import stored
@@ -89,7 +89,6 @@ class Making:
                 from .plan import check
 
                 check.sound(self.plan)
-            self.container.write(state.PLAN, dumps(stored.dump(self.plan)).encode())
             self._record(bundle, rootfs, raw, request)
         except BaseException:
             self.reserve = self.config = self.plan = None  # what is short may be memory

@@ -12,11 +12,13 @@ from .config.mountopts import ATTR_NODEV, MS_PRIVATE, MS_SLAVE
 from .config.names import NAMESPACES
 from .errors import Error, from_oserror
 from .host import init
-from .plan import sealed, words
+from .jsonio import dumps
+from .plan import sealed, stored, words
 from .plan.encode import encode
 from .plan.kinds import rlimit
 from .plan.limits import inverse
 from .plan.optable import BATCH, SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
+from .state import PLAN
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
@@ -649,6 +651,8 @@ def _spawn(sup, op):
     sup.birth = op, theirs, stdio
     _begin(sup, _born_in(sup, op)[:1])
     sup.encoded = encode(sup.plan)  # while the kernel makes init
+    if sup.created:  # of a container; nothing is kept of an exec
+        sup.container.write(PLAN, dumps(stored.dump(sup.plan)).encode())
 
 
 def _born_in(sup, op):
@@ -786,8 +790,6 @@ def _state(sup, status, pid):
 
 
 def _state_json(sup, op):
-    from .jsonio import dumps
-
     text = dumps(_state(sup, op.args[0], _inner_pid(sup.pid))).encode("utf-8", "surrogateescape")
     sup.fds[op.slots[0]] = kernel.memfd("pyrunc:state", text)
 

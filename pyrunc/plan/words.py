@@ -55,7 +55,8 @@ def _said(op: Op, errno: int, step: str, ops: Sequence[Op]) -> str:
     else:
         sentence = fails.get(step) or fails.get(errno) or fails.get("") or ""
     if not sentence:
-        return f"{subject(op)}: {STEP_WORDS.get(step, op.name.lower())}: {why}"
+        what, call = subject(op), STEP_WORDS.get(step, op.name.lower())
+        return f"{what}: {why}" if call == what else f"{what}: {call}: {why}"
     values = {name: kind.show(value) if name == "resource" else value for (name, kind), value in zip(op.row.args, op.args)}
     return sentence.format(**values, why=why, call=STEP_WORDS.get(step, step), errno=errno)
 
