@@ -7,7 +7,7 @@ PYRUNC := $(VENV)/bin/pyrunc
 SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.py') setup.py pyproject.toml
 RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 libsystemd0 busybox-static
 TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux iproute2 uidmap clang libclang-rt-14-dev \
-	gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross libc6-dev-arm64-cross
+	gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross libc6-dev-arm64-cross qemu-user-static
 
 RUNC_VERSION := 1.5.2
 RUNC_NEW := $(CURDIR)/build/bin/runc-$(RUNC_VERSION)
@@ -19,8 +19,8 @@ KUBERNETES_VERSION := 1.37.2
 ETCD_VERSION := 3.7.3
 KUBERNETES := $(CURDIR)/build/kubernetes-$(KUBERNETES_VERSION)
 
-.PHONY: ops run test test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
-	bench density mounts bundle clean run-packages test-packages \
+.PHONY: ops run test test-ways test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
+	bench bench-vm growth density mounts bundle clean run-packages test-packages \
 	bench-packages manager-packages kubernetes-packages conformance-packages
 
 # $(call packages,NAMES): apt-get only what is missing
@@ -70,6 +70,17 @@ bundle: build
 
 test: test-packages build $(RUNC_NEW)
 	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python -m pytest -q -p no:cacheprovider --ignore=tests/managers tests
+
+# The program made in each of the ways that the build falls back to when it can have no picture, and a sample of the tests with each.
+WAYS ?= static shared exec
+WAYS_TESTS ?= tests/root/test_cli_root.py tests/root/test_lifecycle.py -k "not sigkill and not during"
+
+test-ways: test-packages build
+	for way in $(WAYS); do rm -rf build/way && mkdir build/way && cp -r csrc pyrunc setup.py pyproject.toml README.md build/way && \
+	(cd build/way && PYRUNC_LAUNCHER=$$way ../venv/bin/python setup.py -q build_ext --build-lib lib --build-temp temp) && \
+	echo "made as: $$way" && PYRUNC=$(CURDIR)/build/way/build/generated/bin/pyrunc RUNC_NEW=$(RUNC_NEW) \
+	$(VENV)/bin/python -m pytest -q -p no:cacheprovider $(WAYS_TESTS) || exit; done
+	rm -rf build/way
 
 # N generated bundles under pyrunc and under runc, here or in the guest; SEED repeats a run.
 N ?= 500
@@ -217,17 +228,26 @@ endef
 
 ROUNDS ?= 200
 BENCH_PACKAGES := $(RUN_PACKAGES) runc crun
+MEASURED = PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python
 
 bench: bench-packages build $(RUNC_NEW)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/bench.py --rounds $(ROUNDS) --svg docs/bench.svg
+	$(MEASURED) tests/perf/bench.py --rounds $(ROUNDS) --svg docs/bench.svg
+
+# The same in the guest, whose cgroups are pure v2. Neither kind of guest has the host's speed: compare ratios, and those with care.
+bench-vm: test-packages build $(RUNC_NEW)
+	PYRUNC_VM_TIMEOUT=7200 $(PYTHON) tests/vm/vm.py run '$(MEASURED) tests/perf/bench.py --rounds $(ROUNDS)'
+
+# What must not make a verb slow: many containers, many mounts, a large config.json, a seccomp profile. GROWTH="--rounds 3" for fewer.
+growth: bench-packages build $(RUNC_NEW)
+	$(MEASURED) tests/perf/growth.py $(GROWTH)
 
 # Idle containers: how many, at what cost. DENSITY="--count 100" for fewer.
 density: bench-packages build $(RUNC_NEW)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/density.py $(DENSITY)
+	$(MEASURED) tests/perf/density.py $(DENSITY)
 
 # Thousands of mounts. MOUNTS="--counts 100,1000" for fewer.
 mounts: bench-packages build $(RUNC_NEW)
-	PYRUNC=$(CURDIR)/$(PYRUNC) RUNC_NEW=$(RUNC_NEW) $(VENV)/bin/python tests/perf/mounts.py $(MOUNTS)
+	$(MEASURED) tests/perf/mounts.py $(MOUNTS)
 
 bench-packages:
 	$(call packages,$(BENCH_PACKAGES))

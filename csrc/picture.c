@@ -153,6 +153,13 @@ void picture_begin(void)
         _exit(1);
 }
 
+// Whether what is forked has the memory of the picture, too: csrc/shim_spawn.c.
+void picture_forks(int forks)
+{
+    if (picture.boot)
+        madvise(arena, used, forks ? MADV_DOFORK : MADV_DONTFORK);
+}
+
 static void set_thread(unsigned long id, unsigned long native, PyThreadState *current)
 {
     picture.thread->thread_id = id;

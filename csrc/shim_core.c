@@ -178,7 +178,7 @@ int k_userns(const char *uid_map, const char *gid_map)
 	if (pid == 0)
 		for (;;) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			syscall(SYS_pause);
+			pause();
 		}
 	if (pid < 0)
 		return -errno;
@@ -225,7 +225,7 @@ int k_userns_maps(int userns, char *uid_map, char *gid_map, size_t size)
 		ret = setns(userns, CLONE_NEWUSER) < 0 ? -errno : 0;
 		for (;;)
 			if (write(in[1], &ret, sizeof ret) == sizeof ret)
-				syscall(SYS_pause);
+				pause();
 	}
 	ret = pid < 0 ? -errno : 0;
 	close(in[1]);

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "init_image.h"
 
@@ -130,23 +131,24 @@ static int image(void)
 
 /*
  * Init is born by a thread. The kernel needs a millisecond for five namespaces and the execve; meanwhile the supervisor makes
- * groups and compiles the plan, which init then waits for on its socket.
+ * groups and compiles the plan, which init then waits for on its socket. CLONE_VFORK holds the thread only.
  *
- * CLONE_VM: the child is the thread's, which CLONE_VFORK holds until execveat, in memory that it shares with us; no page
- * table is copied and no page of ours becomes write-protected. So it has a stack of its own, changes nothing that anybody
- * else uses, and makes no call but those below.
+ * No CLONE_VM: the kernel kills all that share memory with what it kills for want of memory, and init is born into the
+ * container's group. Instead the interpreter's memory is left out of the child's (MADV_DONTFORK): no page table of it is
+ * copied, and no page of it becomes write-protected. The child needs none of it.
  */
-#define STACK 16384
+#define STACK 65536
+
+void picture_forks(int forks) __attribute__((weak)); /* csrc/picture.c, where there is a picture */
 
 static struct birth {
 	struct clone_args args;
 	int exe, sock, base, stdio[3]; /* what the child is given */
-	int pidfd, error;	       /* -errno of the child's, or 0 */
-	long pid;		       /* or -errno */
+	int pidfd;
+	long pid; /* or -errno */
 	pthread_t thread;
 	int tid, threaded, pending;
 	char number[12];
-	char stack[STACK] __attribute__((aligned(16)));
 } birth;
 
 /* The socket stands on BASE, and everything else is closed. Preserved descriptors (3 to base-1) lose their CLOEXEC. */
@@ -176,6 +178,7 @@ static int replace(const int stdio[3])
 	return 0;
 }
 
+/* What keeps it from being init is its exit status: every errno is less than 255. */
 static void child(struct birth *b)
 {
 	char *argv[] = { "pyrunc:init", b->number, NULL }, *envp[] = { NULL };
@@ -187,42 +190,8 @@ static void child(struct birth *b)
 		syscall(SYS_execveat, ret, "", argv, envp, AT_EMPTY_PATH);
 		ret = -errno;
 	}
-	b->error = ret; /* the thread reads it when we have ended */
 	for (;;)
-		syscall(SYS_exit_group, 255);
-}
-
-/* clone3(2) whose child runs child(b), on the stack that args name. */
-static long clone_child(struct birth *b)
-{
-	void (*run)(struct birth *) = child;
-#if defined(__x86_64__)
-	long ret;
-
-	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %[b],%%rdi\n\tcall *%[run]\n\tud2\n1:"
-			 : "=a"(ret)
-			 : "0"((long)SYS_clone3), "D"(&b->args), "S"(sizeof b->args), [run] "r"(run), [b] "r"(b)
-			 : "rcx", "r11", "memory");
-#elif defined(__aarch64__)
-	register long ret __asm__("x0") = (long)&b->args;
-	register long size __asm__("x1") = sizeof b->args;
-	register long number __asm__("x8") = SYS_clone3;
-
-	__asm__ volatile("svc #0\n\tcbnz x0,1f\n\tmov x29,#0\n\tmov x0,%[b]\n\tblr %[run]\n\tbrk #0\n1:"
-			 : "+r"(ret)
-			 : "r"(size), "r"(number), [run] "r"(run), [b] "r"(b)
-			 : "memory");
-#else
-	long ret;
-
-	b->args.flags &= ~(uint64_t)CLONE_VM; /* a fork: the child has its copy of the stack that it is on */
-	b->args.stack = b->args.stack_size = 0;
-	ret = syscall(SYS_clone3, &b->args, sizeof b->args);
-	if (ret == 0)
-		run(b);
-	return ret < 0 ? -errno : ret;
-#endif
-	return ret;
+		syscall(SYS_exit_group, -ret);
 }
 
 static void *bear(void *arg)
@@ -230,8 +199,47 @@ static void *bear(void *arg)
 	struct birth *b = arg;
 
 	b->tid = (int)syscall(SYS_gettid);
-	b->pid = clone_child(b);
+	if (picture_forks)
+		picture_forks(0);
+	b->pid = syscall(SYS_clone3, &b->args, sizeof b->args);
+	if (b->pid == 0)
+		child(b);
+	if (b->pid < 0)
+		b->pid = -errno;
+	if (picture_forks)
+		picture_forks(1);
 	return NULL;
+}
+
+/* No handler of ours may run in the child; init resets the mask itself. */
+static void begin(struct birth *b, int by_thread)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	b->threaded = by_thread && pthread_create(&b->thread, &attr, bear, b) == 0;
+	pthread_attr_destroy(&attr);
+	if (!b->threaded)
+		bear(b);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* The errno for which the child could not become init, or 0: what init itself does, it does later. */
+static int failed(struct birth *b)
+{
+	siginfo_t info = { 0 };
+	int ret;
+
+	if (waitid(P_PID, (id_t)b->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_code != CLD_EXITED || info.si_status == 255)
+		return 0;
+	do
+		ret = (int)syscall(SYS_wait4, b->pid, NULL, 0, NULL);
+	while (ret < 0 && errno == EINTR);
+	return info.si_status;
 }
 
 /*
@@ -241,8 +249,6 @@ static void *bear(void *arg)
 int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdio[3])
 {
 	struct birth *b = &birth;
-	pthread_attr_t attr;
-	sigset_t all, old;
 	int exe = image();
 
 	if (exe < 0)
@@ -251,23 +257,12 @@ int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdi
 	memcpy(b->stdio, stdio, sizeof b->stdio);
 	snprintf(b->number, sizeof b->number, "%d", base);
 	b->args = (struct clone_args){
-		.flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.flags = flags | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&b->pidfd,
 		.exit_signal = SIGCHLD,
-		.stack = (uint64_t)(uintptr_t)b->stack,
-		.stack_size = sizeof b->stack,
 		.cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
 	};
-	/* No handler of ours may run in the child; init resets the mask itself. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 4 * STACK);
-	b->threaded = pthread_create(&b->thread, &attr, bear, b) == 0;
-	pthread_attr_destroy(&attr);
-	if (!b->threaded) /* a pids limit of our own: then one after the other */
-		bear(b);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	begin(b, 1);
 	return 0;
 }
 
@@ -281,6 +276,7 @@ int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdi
 int k_spawn_end(int *pidfd)
 {
 	struct birth *b = &birth;
+	int error;
 
 	if (!b->pending)
 		return -ECHILD;
@@ -289,13 +285,14 @@ int k_spawn_end(int *pidfd)
 		pthread_join(b->thread, NULL);
 		while (syscall(SYS_tgkill, getpid(), b->tid, 0) == 0)
 			sched_yield();
+		if (b->pid == -EAGAIN) /* the thread may have been the last process that a pids limit allows */
+			begin(b, 0);
 	}
 	close(b->exe);
-	if (b->pid > 0 && b->error) {
-		syscall(SYS_wait4, b->pid, NULL, 0, NULL);
+	error = b->pid > 0 ? failed(b) : 0;
+	if (error)
 		close(b->pidfd);
-		return b->error;
-	}
-	*pidfd = b->pidfd;
-	return (int)b->pid;
+	else
+		*pidfd = b->pidfd;
+	return error ? -error : (int)b->pid;
 }

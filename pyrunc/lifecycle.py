@@ -3,11 +3,13 @@
 create  = prepare, supervise a gated plan, leave          run = the same plan without the gate, then wait and destroy
 """
 
+from __future__ import annotations
+
 import posix
 
 from . import facts, kernel, log, state, supervise
 from .config import load
-from .errors import Error, from_oserror
+from .errors import Error, from_oserror, reason
 from .host import init
 from .host.cgroup.group import Group
 from .host.cgroup.v2 import GONE
@@ -19,6 +21,28 @@ from .plan import stored
 from .plan.optable import SAY_EXEC, SAY_FAIL
 from .plan.request import Request
 from .plan.script import Plan
+from .typed import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypedDict
+
+    from .args import Globals
+    from .config.shape import Config, IntelRdt, Process, Resources
+    from .foreground import Foreground
+    from .host.cgroup.v2 import Cgroup
+    from .host.notify import Proxy
+    from .jsonio import Json
+    from .plan.request import Kept, Rows, Unit
+    from .seccomp.compile import Filter
+    from .state import Container, State
+
+    # What is read here of the options of create, run and exec.
+    Preserving = TypedDict("Preserving", {"preserve-fds": int})
+    Wanted = TypedDict("Wanted", {
+        "bundle": str | None, "console-socket": str | None, "pidfd-socket": str | None, "no-pivot": bool, "no-new-keyring": bool,
+        "preserve-fds": int,
+    })
 
 ENXIO, EBADF, EAGAIN, ENOSYS = 6, 9, 11, 38
 RESERVE = 1 << 20  # bytes
@@ -29,7 +53,7 @@ EXECVE_MS = 60000  # how long one may take, from a file system that is far away
 RECORDS_MAX = 8  # more than init has to say
 
 
-def absolute(path):
+def absolute(path: str) -> str:
     if path.startswith("/"):
         return clean(path)
     try:
@@ -38,7 +62,7 @@ def absolute(path):
         raise from_oserror(err, f"{path}: the caller's working directory") from None
 
 
-def check_rootfs(config, bundle):
+def check_rootfs(config: Config, bundle: str) -> str:
     """The root must be a directory reached through no symlink. Returns its absolute path."""
     from .plan.rootfs import join
 
@@ -46,10 +70,10 @@ def check_rootfs(config, bundle):
     try:
         fd = kernel.openat2(-100, path, 0o10000000 | posix.O_DIRECTORY, 0, kernel.RESOLVE_NO_SYMLINKS)
     except OSError as err:
-        reason = "not an absolute path, or a symlink" if err.errno == 40 else err.strerror.lower()
+        why = "not an absolute path, or a symlink" if err.errno == 40 else reason(err)
         if err.errno == ENOSYS:
-            reason = "openat2: function not implemented (Linux 5.6 or newer is needed, and a filter that allows it)"
-        raise Error(f"config.json: /root/path: invalid rootfs: {path}: {reason}", pointer="/root/path",
+            why = "openat2: function not implemented (Linux 5.6 or newer is needed, and a filter that allows it)"
+        raise Error(f"config.json: /root/path: invalid rootfs: {path}: {why}", pointer="/root/path",
                     errno=err.errno) from None
     posix.close(fd)
     return path
@@ -60,19 +84,24 @@ class Making:
 
     __slots__ = ("container", "config", "facts", "plan", "supervisor", "proxy", "reserve")
 
-    def __init__(self, globals_, options, container_id, gate, console, pidfd_socket, front=None):
+    def __init__(self, globals_: Globals, options: Wanted, container_id: str, gate: bool,
+                 console: Callable[[], Callable[[int], None] | None],
+                 pidfd_socket: Callable[[], Callable[[int, str], None] | None],
+                 front: Foreground | None = None) -> None:
         bundle, detach = absolute(options.get("bundle") or "."), front is None
-        self.proxy = None
+        self.proxy: Proxy | None = None
         self.reserve: bytearray | None = bytearray(RESERVE)  # address space for undoing, if the caller's RLIMIT_AS ends in the middle
         self.config, raw = _load(bundle, need_process=not gate)
         posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
         state.check_new(globals_["root"], container_id)
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
-        console, pidfd_socket = console(), pidfd_socket()  # connected while there is nothing to undo
+        sockets = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_, options)
-        rootless, unit = tolerates(globals_, self.facts), None
+        rootless = tolerates(globals_, self.facts)
+        unit: Unit | None = None
+        group: str | None
         if globals_.get("systemd-cgroup"):
             from .host import systemd
 
@@ -91,26 +120,27 @@ class Making:
                 check.sound(self.plan)
             self._record(bundle, rootfs, raw, request)
         except BaseException:
-            self.reserve = self.config = self.plan = None  # what is short may be memory
+            self.reserve = self.config = self.plan = None  # type: ignore[assignment]  # what is short may be memory
             self.container.remove()
             raise
         _warn(self.config, v1, self.facts)
         self.supervisor = supervise.Supervisor(
-            self.plan, self.container, bundle, self._created, console, pidfd_socket, front
+            self.plan, self.container, bundle, self._created, *sockets, front
         )
 
-    def _request(self, globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach, rootless, rootfs):
+    def _request(self, globals_: Globals, options: Wanted, container_id: str, bundle: str, group: str | None, v1: Rows,
+                 unit: Unit | None, bpf: Filter | None, gate: bool, detach: bool, rootless: bool, rootfs: str) -> Request:
         from .host import sources
 
         return Request(
             container_id, bundle, self.container.path, cgroup=group, cgroup_v1=v1, unit=unit, bpf=bpf, gate=gate, detach=detach,
-            rootless=rootless, no_pivot=options.get("no-pivot"), no_new_keyring=options.get("no-new-keyring"),
+            rootless=rootless, no_pivot=bool(options.get("no-pivot")), no_new_keyring=bool(options.get("no-new-keyring")),
             preserve=preserved(options, listen_fds(), globals_["inherited"]), listen_fds=listen_fds(),
             notify=bool(environment("NOTIFY_SOCKET")), pidfd_socket=options.get("pidfd-socket"), environ=_environ(self.config),
             inside=sources.inside(self.config, bundle, rootfs),
         )
 
-    def _record(self, bundle, rootfs, raw, request):
+    def _record(self, bundle: str, rootfs: str, raw: bytes, request: Request) -> None:
         """What will exist, before any of it does: whoever finds this after a crash can undo it."""
         container = self.container
         container.write(state.CONFIG, raw, first=True)
@@ -122,7 +152,7 @@ class Making:
             "external_descriptors": [_readlink(fd) for fd in range(3)],
             "pid_shared": not _has_own(self.config, "pid", new=True),
             "marked": self.facts.privileged,
-            "request": request.kept(),
+            "request": cast("Kept", request.kept()),
         }
         if "intelRdt" in self.config.get("linux", {}):
             container.data.update(resctrl_state(self.config["linux"]["intelRdt"], self.facts.resctrl, container.id))
@@ -134,7 +164,7 @@ class Making:
         container.data["cgroup_paths"] = groups.paths() if groups else {}
         container.save(first=True)
 
-    def _created(self, pid):
+    def _created(self, pid: int) -> bool:
         data = self.container.data
         data["init_process_pid"] = pid
         data["init_process_start"] = state.start_time(pid)
@@ -151,7 +181,7 @@ class Making:
             self.proxy = notify_proxy(self.container)
         return True
 
-    def run(self):
+    def run(self) -> None:
         """Walk the plan; on any failure nothing remains."""
         try:
             self.supervisor.run()
@@ -162,7 +192,7 @@ class Making:
         if data["pid_shared"] and data["cgroup"] is None and not data["cgroup_v1"]:
             log.warning("a container with neither a cgroup nor a pid namespace of its own: what it leaves running cannot be found")
 
-    def fail(self, reason):
+    def fail(self, reason: BaseException) -> None:
         """Kill, undo, poststop hooks, remove: what a failed create leaves is nothing, or is said beside the reason.
 
         The reason may be that descriptors or memory have run out: ours go first."""
@@ -184,7 +214,7 @@ _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt")
              ("UTS", "uts"))
 
 
-def _environ(config):
+def _environ(config: Config) -> list[str]:
     """What hooks without `env` get: ours."""
     if not any([config.get("hooks", {}).get(kind) for kind in ("prestart", "createRuntime", "createContainer")]):
         return []
@@ -193,18 +223,18 @@ def _environ(config):
     return hooks.environment()
 
 
-def _load(bundle, need_process):
+def _load(bundle: str, need_process: bool) -> tuple[Config, bytes]:
     try:
         posix.stat(bundle)
     except OSError as err:
-        raise Error(f"bundle {bundle}: {err.strerror.lower()}", errno=err.errno) from None
+        raise Error(f"bundle {bundle}: {reason(err)}", errno=err.errno) from None
     try:
         return load.load(bundle, need_process)
     except OSError as err:
-        raise Error(f"{bundle}: {err.strerror.lower()}", errno=err.errno) from None
+        raise Error(f"{bundle}: {reason(err)}", errno=err.errno) from None
 
 
-def _warn(config, v1, host):
+def _warn(config: Config, v1: Rows, host: facts.Facts) -> None:
     """What is left out: capabilities nobody knows or that cannot be granted, limits no kernel has (any more)."""
     from .plan import limits
 
@@ -216,11 +246,11 @@ def _warn(config, v1, host):
         log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
 
 
-def capabilities_of(process):
-    return {name for names in (process.get("capabilities") or {}).values() for name in names or []}
+def capabilities_of(process: Process) -> set[str]:
+    return {name for names in cast("dict[str, list[str]]", process.get("capabilities") or {}).values() for name in names or []}
 
 
-def warn_of_capabilities(wanted, config, host):
+def warn_of_capabilities(wanted: set[str], config: Config, host: facts.Facts) -> None:
     from .config.names import CAPABILITIES
     from .plan import security
     from .plan.namespaces import Namespaces
@@ -234,7 +264,7 @@ def warn_of_capabilities(wanted, config, host):
         log.warning(f"ignoring capabilities that the runtime itself has not: {', '.join(denied)}")
 
 
-def refuse(config, host, globals_, options):
+def refuse(config: Config, host: facts.Facts, globals_: Globals, options: Wanted) -> None:
     """What this build or this host cannot do, or no option allows, said before anything is made."""
     if options.get("no-pivot") and config.get("linux", {}).get("rootfsPropagation") in ("private", "rprivate"):
         raise Error("config.json: /linux/rootfsPropagation: rootfsPropagation of [r]private is not safe without pivot_root",
@@ -251,21 +281,21 @@ def refuse(config, host, globals_, options):
                     hint="`pyrunc spec --rootless` writes a config that has them")
 
 
-def refuse_label(process, host):
+def refuse_label(process: Process, host: facts.Facts) -> None:
     if process.get("selinuxLabel") and not host.selinux:
         raise _no_selinux("/process/selinuxLabel")
 
 
-def _no_selinux(at):
+def _no_selinux(at: str) -> Error:
     return Error(f"config.json: {at}: selinux label is specified in config, but selinux is disabled or not supported", pointer=at)
 
 
-def tolerates(globals_, host):
+def tolerates(globals_: Globals, host: facts.Facts) -> bool:
     """--rootless: whether a container that asks nothing of cgroups may do without, if there is no right to them."""
     return {"true": True, "false": False}.get(globals_["rootless"], not host.privileged)
 
 
-def cgroup_paths(config, host, container_id, rootless):
+def cgroup_paths(config: Config, host: facts.Facts, container_id: str, rootless: bool) -> tuple[str | None, Rows]:
     """(group in the cgroup2 tree, or None where there is no such tree or, rootless, none in sight; [[controllers, mount
     point, group], ...] of v1 hierarchies, which only the host's root may use)."""
     from .host.cgroup import v2
@@ -285,7 +315,7 @@ def cgroup_paths(config, host, container_id, rootless):
         return None, v1
 
 
-def resctrl_state(rdt, root, container_id):
+def resctrl_state(rdt: IntelRdt, root: str, container_id: str) -> State:
     """What state.json says of the container's resctrl groups: their names, which of them go with it, and runc's paths.
     What is there already was made by somebody else, and stays however far the creation comes."""
     from .host.rdt import Group
@@ -297,7 +327,8 @@ def resctrl_state(rdt, root, container_id):
             "intel_rdt_path": clean(f"{root}/{group}"), "intel_rdt_mon_path": f"{root}/{monitor}" if monitor else ""}
 
 
-def systemd_unit(config, host, container_id, asked=True):
+def systemd_unit(config: Config, host: facts.Facts, container_id: str,
+                 asked: bool = True) -> tuple[facts.Facts, Unit, str, Rows]:
     """--systemd-cgroup: (host with what is to be known of systemd, unit, group, no v1 groups). The unit is what state.json
     keeps of it: its name, slice and manager. Not asked (`explain` of another host), nothing is looked at."""
     from .host import systemd
@@ -310,11 +341,11 @@ def systemd_unit(config, host, container_id, asked=True):
     if host.cgroup != "v2":
         raise Error("--systemd-cgroup needs a host with cgroup v2 alone", "run without --systemd-cgroup")
     spot = scope.place(config.get("linux", {}).get("cgroupsPath", ""), container_id, bus != "system")
-    unit = {"bus": bus, "unit": spot.unit, "slice": spot.slice, "name": spot.name}
+    unit: Unit = {"bus": bus, "unit": spot.unit, "slice": spot.slice, "name": spot.name}
     return host, unit, f"{host.systemd_group}/{spot.group}".lstrip("/"), []
 
 
-def seccomp_filter(config, root=None):
+def seccomp_filter(config: Config, root: str | None = None) -> Filter | None:
     """(BPF, flags, (listener, metadata)) of linux.seccomp, or None when it is absent or empty; cached in the state root."""
     section = config.get("linux", {}).get("seccomp")
     if not section:
@@ -324,7 +355,7 @@ def seccomp_filter(config, root=None):
     return seccomp.filter_of(section, root)
 
 
-def preserved(options, sockets, inherited):
+def preserved(options: Preserving, sockets: int, inherited: int) -> int:
     """--preserve-fds N: as many from 3 on, after the `sockets` of LISTEN_FDS. The caller must have opened them all: what
     has such a number and is not among the `inherited` is the log, or another file of ours."""
     count = options.get("preserve-fds") or 0
@@ -338,11 +369,11 @@ def preserved(options, sockets, inherited):
     return count
 
 
-def environment(name):
+def environment(name: str) -> str:
     return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
 
 
-def listen_fds():
+def listen_fds() -> int:
     """LISTEN_FDS of systemd's socket activation, sd_listen_fds(3): only if LISTEN_PID says they are for us."""
     count, pid = environment("LISTEN_FDS"), environment("LISTEN_PID")
     if not (count.isascii() and count.isdigit() and pid == str(posix.getpid())):
@@ -350,19 +381,19 @@ def listen_fds():
     return int(count)
 
 
-def _readlink(fd):
+def _readlink(fd: int) -> str:
     try:
         return posix.readlink(f"/proc/self/fd/{fd}")
     except OSError:
         return ""
 
 
-def _has_own(config, kind, new=False):
+def _has_own(config: Config, kind: str, new: bool = False) -> bool:
     """Whether it has a namespace of the kind, other than the runtime's; new: that is not joined either."""
     return any([ns["type"] == kind and not (new and ns.get("path")) for ns in config.get("linux", {}).get("namespaces", [])])
 
 
-def notify_proxy(container):
+def notify_proxy(container: Container) -> Proxy | None:
     """What passes the container's READY= on to NOTIFY_SOCKET, or None."""
     address = environment("NOTIFY_SOCKET")
     if not address:
@@ -372,7 +403,7 @@ def notify_proxy(container):
     return notify.open_proxy(address, container.dirfd)
 
 
-def wait_ready(container, proxy):
+def wait_ready(container: Container, proxy: Proxy) -> None:
     """Detached: until the container says it is ready, or has ended."""
     pidfd = container.open_pidfd()
     if pidfd is None:
@@ -384,7 +415,7 @@ def wait_ready(container, proxy):
 # --- update ---
 
 
-def update(container, holds, resources, schemas=()):
+def update(container: Container, holds: Resources, resources: Resources, schemas: Sequence[str] = ()) -> None:
     """Put limits into force, all or none, and remember them. holds: linux.resources that are in force then; resources: what
     of it is written; schemas: lines for the schemata of its resctrl group."""
     from .plan import limits
@@ -416,11 +447,11 @@ def update(container, holds, resources, schemas=()):
 # --- start ---
 
 
-def start(container):
+def start(container: Container) -> Config:
     """Open the gate and wait until execve has succeeded, or say why not (a failing startContainer hook too). Returns the config."""
     pidfd, before = container.grasp()
     status = container.status_of(before is not None)
-    if status != "created":
+    if pidfd is None or status != "created":
         raise Error({
             "stopped": "cannot start a container that has stopped",
             "running": "cannot start an already running container",
@@ -444,7 +475,7 @@ def start(container):
         posix.close(results)
 
 
-def _open_gate(container):
+def _open_gate(container: Container) -> int:
     """Let init go; the fifo, of which it closes its end when it does."""
     try:
         gate = container.open_fifo(state.FIFO, posix.O_WRONLY)
@@ -465,7 +496,7 @@ def _open_gate(container):
     return gate
 
 
-def _await_exec(container, pidfd, gate, results, before):
+def _await_exec(container: Container, pidfd: int, gate: int, results: int, before: bytes | None) -> None:
     """Until init has executed the process, or has ended.
 
     A process that exec has put into the container can, with CAP_SYS_PTRACE, open the fifos of init: take the byte from the gate,
@@ -503,11 +534,11 @@ def _await_exec(container, pidfd, gate, results, before):
                 raise error
 
 
-def _glance(container):
+def _glance(container: Container) -> tuple[bytes | None, bool]:
     return init.glance(container.pid(), container.data["init_process_start"])
 
 
-def _too_long(container, gate, executes):
+def _too_long(container: Container, gate: int, executes: bool) -> Error | None:
     """The Error of an init that has been silent for init.PATIENCE_MS, or None if that is its right: it executes, or has left
     the gate and runs one of the administrator's hooks, which ends by its time-out if it has one."""
     config = container.config()
@@ -520,20 +551,20 @@ def _too_long(container, gate, executes):
                  "word to go on", "it has been killed: create the container again")
 
 
-def _drain(results):
+def _drain(results: int) -> None:
     for _ in range(RECORDS_MAX):
         if len(_read_record(results, 65536)) < 65536:
             return
 
 
-def _read_record(results, size=16):
+def _read_record(results: int, size: int = 16) -> bytes:
     try:
         return posix.read(results, size)
     except OSError:  # EAGAIN: somebody else has taken it
         return b"?"
 
 
-def _reason(container, record):
+def _reason(container: Container, record: bytes | None) -> Error:
     """Why init has ended."""
     plan = plan_of(container)
     if record is None:
@@ -548,7 +579,7 @@ def _reason(container, record):
     return supervise.worded(plan, ops[index], errno, step, container)
 
 
-def plan_of(container):
+def plan_of(container: Container) -> Plan:
     """The plan that a container was made by, as create has kept it. A pyrunc that kept none, or has other ops, has compiled the
     same from the same inputs."""
     try:
@@ -558,7 +589,7 @@ def plan_of(container):
     return plan or _recompiled(container)
 
 
-def _recompiled(container):
+def _recompiled(container: Container) -> Plan:
     config, data = container.config(), container.data
     request = Request(
         container.id, data["bundle"], container.path, cgroup=data.get("cgroup"), cgroup_v1=data.get("cgroup_v1"), unit=data.get("unit"),
@@ -567,7 +598,7 @@ def _recompiled(container):
     return compiler.compiled(config, facts.load(data["facts"]), request)
 
 
-def poststart(container, config):
+def poststart(container: Container, config: Config) -> None:
     """After the process runs. A failing hook kills the container."""
     listed = config.get("hooks", {}).get("poststart")
     if not listed:
@@ -583,7 +614,7 @@ def poststart(container, config):
         raise
 
 
-def hook_state(container, status, pid):
+def hook_state(container: Container, status: str, pid: int | None) -> dict[str, object]:
     from .host import hooks
 
     return hooks.state_for(container.id, status, pid, container.data.get("bundle", ""), container.data.get("annotations"))
@@ -592,7 +623,7 @@ def hook_state(container, status, pid):
 # --- the end ---
 
 
-def kill_and_wait(container, pidfd, timeout_ms=10000):
+def kill_and_wait(container: Container, pidfd: int, timeout_ms: int = 10000) -> None:
     """SIGKILL to init and, where it shares its pid namespace, to everything in its cgroup; wait for the end."""
     import _signal
 
@@ -610,17 +641,17 @@ def kill_and_wait(container, pidfd, timeout_ms=10000):
         raise Error("container init still running")
 
 
-def said(err):
+def said(err: BaseException) -> str:
     """What went wrong, for a list of such."""
     return err.message if isinstance(err, Error) else (getattr(err, "strerror", None) or type(err).__name__).lower()
 
 
-def destroy(container):
+def destroy(container: Container) -> list[Error]:
     """Take everything of a stopped container away, step by step; one that fails stops no other. Returns what went wrong with its
     poststop hooks. What is left, and why, is an Error; its directory then stays, so that the rest can be removed later."""
     left = []
 
-    def step(what, do, *args):
+    def step(what: str, do: Callable[..., object], *args: object) -> None:
         try:
             do(*args)
         except Exception as err:
@@ -642,7 +673,7 @@ def destroy(container):
     return hooks.run() if hooks else []
 
 
-def _remove_groups(container, step):
+def _remove_groups(container: Container, step: Callable[..., None]) -> None:
     group = container.cgroup()
     if group is None:
         return
@@ -660,7 +691,7 @@ def _remove_groups(container, step):
         step("", _remove_group, container, one)
 
 
-def _removed(group):
+def _removed(group: Cgroup) -> bool:
     """Most hold none of the container's making; the kernel removes none with a process in it, or with a group below it."""
     try:
         posix.rmdir(group.path)
@@ -669,7 +700,7 @@ def _removed(group):
     return True
 
 
-def _remove_group(container, group):
+def _remove_group(container: Container, group: Cgroup) -> None:
     """One that is not ours, and holds something, is nothing of ours that is left."""
     if _removed(group):
         return None
@@ -678,13 +709,13 @@ def _remove_group(container, group):
     return group.remove()
 
 
-def _remove_resctrl(root, name):
+def _remove_resctrl(root: str, name: str) -> None:
     from .host.rdt import Group
 
     Group(root, name).remove()
 
 
-def _remove_mounts(rootfs, known):
+def _remove_mounts(rootfs: str, known: dict[str, Json]) -> None:
     from .host import hostmounts
 
     hostmounts.remove(rootfs, known)
@@ -693,7 +724,7 @@ def _remove_mounts(rootfs, known):
 class _Poststop:
     """The poststop hooks, read while there is a file to read them from, run when there is nothing left."""
 
-    def __init__(self, container):
+    def __init__(self, container: Container) -> None:
         self.listed, self.errors = [], []
         try:
             self.listed = container.config().get("hooks", {}).get("poststop", [])
@@ -703,7 +734,7 @@ class _Poststop:
         except Exception as err:
             self.errors = [Error(f"poststop hooks, if it has any, are not run: {said(err)}")]
 
-    def run(self):
+    def run(self) -> list[Error]:
         try:
             if self.listed:
                 from .host import hooks
@@ -714,7 +745,7 @@ class _Poststop:
         return self.errors
 
 
-def _stop_unit(unit):
+def _stop_unit(unit: Unit) -> None:
     """A scope ends with its processes; so without systemd it is only its record of a failure that stays."""
     from .host import systemd
 
@@ -724,12 +755,13 @@ def _stop_unit(unit):
         log.warning(f"unit {unit['unit']} may be left: {err}")
 
 
-def salvage(container):
+def salvage(container: Container) -> None:
     """state.json and its copy are damaged, or gone: what can still be known of the container takes their place, for `destroy`.
 
     Groups that root has made bear the container's mark. Without marks there are config.json and the id, which name a group but
     prove nothing of what runs in it; of a user's there is nothing else. Of init nothing is known: all it started is in there."""
-    host, named = facts.probe(), (None, [])
+    host = facts.probe()
+    named: tuple[str | None, Rows] = None, []
     if container.damaged:
         try:
             config = container.config()
@@ -747,7 +779,7 @@ def salvage(container):
                           "cgroup": group, "cgroup_v1": v1, "bundle": "", "request": {}}
 
 
-def _marked(host, owner):
+def _marked(host: facts.Facts, owner: str) -> tuple[str | None, Rows]:
     """What cgroup_paths returns, by the marks."""
     from .host.cgroup import v2
 
@@ -756,7 +788,7 @@ def _marked(host, owner):
                                      for path in v2.find(mount, owner)]
 
 
-def _refuse_unproved(container, group):
+def _refuse_unproved(container: Container, group: Group) -> None:
     pids = group.pids(recursive=True) if group.exists() else []
     if pids:
         raise Error(f"container {container.id}: state.json is damaged, and nothing proves that the {len(pids)} process(es) in cgroup "

@@ -15,13 +15,59 @@ Whoever can write here decides whom we kill and what runs as root. So a root or 
 is refused, by its descriptor; and nothing but a regular file of limited size is read, whatever lies under its name.
 """
 
+from __future__ import annotations
+
 import posix
 import time
+from .typed import TYPE_CHECKING, cast
 
 from . import kernel
 from .config.load import check_resources, parse, with_process
-from .errors import Error
+from .errors import Error, reason
 from .jsonio import MAX_BYTES, dumps, loads, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, TypedDict
+
+    from .config.shape import Config, Resources
+    from .host.cgroup.group import Group
+    from .host.cgroup.oom import Watch
+    from .host.cgroup.v2 import Cgroup
+    from .jsonio import Json
+    from .plan.request import Kept, Rows, Unit
+
+    Check = Callable[[Any], bool]  # of a value of state.json: whether it is one that pyrunc wrote
+
+    class State(TypedDict, total=False):
+        """What state.json holds."""
+
+        id: str
+        init_process_pid: int
+        init_process_start: int | None
+        created: str
+        bundle: str
+        rootfs: str
+        annotations: dict[str, str]
+        cgroup: str | None
+        cgroup_v1: Rows
+        unit: Unit | None
+        facts: dict[str, Any]  # a dump of facts.Facts
+        rootless: bool
+        external_descriptors: list[str]
+        pid_shared: bool
+        marked: bool
+        request: Kept
+        resctrl: list[str]
+        resctrl_made: list[str]
+        intel_rdt_path: str
+        intel_rdt_mon_path: str
+        mounts: list[str]
+        host_mounts: dict[str, Json]
+        resources: Resources
+        cgroup_paths: dict[str, str]
+        namespace_paths: dict[str, str]
 
 OCI_VERSION = "1.3.0"
 STATE, COPY, CONFIG, PLAN, EXIT = "state.json", "state.copy", "config.json", "plan.json", "exit.json"
@@ -33,7 +79,7 @@ S_IFMT, S_IFREG, S_IFIFO, S_IFLNK = 0o170000, 0o100000, 0o010000, 0o120000
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 
 
-def check_id(container):
+def check_id(container: str) -> None:
     """runc's grammar: one or more of A-Z a-z 0-9 _ + - . and neither `.` nor `..`."""
     if not container:
         raise Error("container id cannot be empty")
@@ -50,33 +96,34 @@ class Container:
 
     __slots__ = ("root", "id", "path", "dirfd", "inode", "locked", "data", "damaged")
 
-    def __init__(self, root, container, dirfd, inode, locked):
+    def __init__(self, root: str, container: str, dirfd: int, inode: int, locked: bool) -> None:
         self.root = root
         self.id = container
         self.path = f"{root}/{container}"
         self.dirfd = dirfd
         self.inode = inode
         self.locked = locked  # since before `data` was read
-        self.data = {}
+        self.data: State = {}
         self.damaged = False
 
-    def __enter__(self):
+    def __enter__(self) -> Container:
         return self
 
-    def __exit__(self, kind, err, trace):
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None,
+                 trace: TracebackType | None) -> None:
         if isinstance(err, (OSError, Error)) and err.errno in (ENOENT, ESRCH, ENODEV, ENXIO) and not self.there():
             raise missing() from None
 
     # --- files ---
 
-    def there(self):
+    def there(self) -> bool:
         """Whether the directory is still that of the id: another `delete` may have removed it, and a `create` made a new one."""
         try:
             return posix.stat(self.path).st_ino == self.inode
         except OSError:
             return False
 
-    def read(self, name):
+    def read(self, name: str) -> bytes:
         """Looked at before it is opened: opening a device may already do something."""
         found = posix.stat(name, dir_fd=self.dirfd, follow_symlinks=False)
         if found.st_mode & S_IFMT != S_IFREG:
@@ -93,7 +140,7 @@ class Container:
         finally:
             posix.close(fd)
 
-    def write(self, name, data, first=False):
+    def write(self, name: str, data: bytes, first: bool = False) -> None:
         """Replace a file. OSError with its name, not the temporary one. first: there is none, and nobody looks for one, because
         there is no state.json either."""
         try:
@@ -101,7 +148,7 @@ class Container:
         except OSError as err:
             raise OSError(err.errno, err.strerror, f"write {self.path}/{name}") from None
 
-    def _write(self, name, data, temporary):
+    def _write(self, name: str, data: bytes, temporary: str) -> None:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
         try:
             fd = posix.open(temporary, flags, 0o600, dir_fd=self.dirfd)
@@ -121,7 +168,7 @@ class Container:
             posix.unlink(temporary, dir_fd=self.dirfd)
             raise
 
-    def save(self, first=False):
+    def save(self, first: bool = False) -> None:
         """Twice: a file that is cut short or overwritten must not take the only knowledge of what runs with it. The first time
         nothing runs, and the copy is another name of the same file: `_created` soon replaces both."""
         data = dumps(self.data).encode()
@@ -135,7 +182,7 @@ class Container:
                 pass
         self.write(STATE, data)
 
-    def config(self):
+    def config(self) -> Config:
         """What create was given. It was checked then; here only what damage would do is: the kinds of what is looked into."""
         config = with_process(parse(self.read(CONFIG)))
         for key in ("process", "hooks", "linux"):
@@ -143,7 +190,7 @@ class Container:
                 raise Error(f"container {self.id}: config.json is damaged: {key} is not an object")
         return config
 
-    def open_fifo(self, name, flags):
+    def open_fifo(self, name: str, flags: int) -> int:
         """One of the two fifos, never blocking; what else lies under the name is not written to, nor waited for."""
         fd = posix.open(name, flags | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self.dirfd)
         if posix.fstat(fd).st_mode & S_IFMT != S_IFIFO:
@@ -151,7 +198,7 @@ class Container:
             raise Error(f"container {self.id}: {name} is damaged: not a fifo", hint="`delete --force` removes it")
         return fd
 
-    def has(self, name):
+    def has(self, name: str) -> bool:
         try:
             posix.stat(name, dir_fd=self.dirfd, follow_symlinks=False)
             return True
@@ -160,7 +207,7 @@ class Container:
 
     # --- lock ---
 
-    def lock(self, wait_ms=10000):
+    def lock(self, wait_ms: int = 10000) -> None:
         """Serialise callers. The directory may have gone, or been replaced, while we waited: then there is no such container."""
         if not self.locked and not kernel.flock(self.dirfd, wait_ms):
             raise Error(f"container {self.id} is busy: another command holds its lock")
@@ -172,15 +219,15 @@ class Container:
 
     # --- what it is doing ---
 
-    def owner(self):
+    def owner(self) -> str:
         """What its groups are marked with: no other directory, before or after, has had the inode with the id."""
         return f"{self.id}/{self.inode}"
 
-    def owns(self, group):
+    def owns(self, group: Cgroup) -> bool:
         """A record that is damaged, or older than the group, may name another's, whose processes must not die with this."""
         return group.belongs(self.owner(), self.data.get("marked"))
 
-    def kill_group(self):
+    def kill_group(self) -> bool:
         """Everything in its own group; whether there was anything."""
         group = self.cgroup()
         if group is None or not group.populated() or not self.owns(group.main()):
@@ -189,10 +236,10 @@ class Container:
         group.thaw()
         return True
 
-    def pid(self):
+    def pid(self) -> int:
         return self.data.get("init_process_pid", 0)
 
-    def open_pidfd(self):
+    def open_pidfd(self) -> int | None:
         """A pidfd of init, or None when it has ended; the start time tells it from a later process with its pid."""
         fd, name = self.grasp()
         if name is None and fd is not None:
@@ -200,7 +247,7 @@ class Container:
             return None
         return fd
 
-    def grasp(self):
+    def grasp(self) -> tuple[int | None, bytes | None]:
         """(pidfd, command name) of init, name None if that pidfd is not init's any more, pidfd None if there is none. In this
         order: who has the pid and the start time after it was opened, had them when it was."""
         pid = self.pid()
@@ -211,7 +258,7 @@ class Container:
         except OSError:
             return None, None
 
-    def name(self):
+    def name(self) -> bytes | None:
         """The command name of init, None when it has ended."""
         pid, start = self.pid(), self.data.get("init_process_start")
         if pid <= 0 or start is None:
@@ -219,22 +266,22 @@ class Container:
         name, fields = _stat(pid)
         return name if _started(fields) == start else None
 
-    def alive(self):
+    def alive(self) -> bool:
         return self.name() is not None
 
-    def status(self):
+    def status(self) -> str:
         """stopped, paused, created or running: the first that holds. The process comes first: a group may stay frozen after
         everything in it has been killed."""
         return self.status_of(self.alive())
 
-    def status_of(self, alive):
+    def status_of(self, alive: bool) -> str:
         if not alive:
             return "stopped"
         if self._frozen():
             return "paused"
         return "created" if self.has(FIFO) else "running"
 
-    def _frozen(self):
+    def _frozen(self) -> bool:
         group = self.cgroup()
         if group is None:
             return False
@@ -243,7 +290,7 @@ class Container:
         finally:
             group.close()  # `list` looks at many
 
-    def cgroup(self):
+    def cgroup(self) -> Group | None:
         """Its groups as one, or None."""
         relative, v1 = self.data.get("cgroup"), self.data.get("cgroup_v1")
         if relative is None and not v1:
@@ -252,17 +299,17 @@ class Container:
 
         return Group(self.data["facts"]["cgroup_root"], relative, v1)
 
-    def resources(self):
+    def resources(self) -> Resources:
         """linux.resources in force: config.json's, or what `update` has made of them."""
         if "resources" in self.data:
             check_resources(self.data["resources"], STATE)
             return self.data["resources"]
         return self.config().get("linux", {}).get("resources") or {}
 
-    def describe(self):
+    def describe(self) -> dict[str, object]:
         """The OCI state, runtime.md#state, with runc's additions."""
         status = self.status()
-        out = {
+        out: dict[str, object] = {
             "ociVersion": OCI_VERSION,
             "id": self.id,
             "pid": 0 if status == "stopped" else self.pid(),
@@ -278,7 +325,7 @@ class Container:
         out["owner"] = ""
         return out
 
-    def exit_record(self):
+    def exit_record(self) -> dict[str, Json]:
         """How it ended: exit.json, written by `run` or, with what can still be found out, at the first look."""
         try:
             record = loads(self.read(EXIT), EXIT)
@@ -288,14 +335,14 @@ class Container:
             pass
         return self.record_exit(zombie_status(self.pid(), self.data.get("init_process_start")))
 
-    def record_exit(self, status, oom=None):
+    def record_exit(self, status: int | None, oom: Watch | None = None) -> dict[str, Json]:
         """Write exit.json: code or signal of a wait status (neither if None), OOM-killed or not, when (or when noticed).
 
         A unit's group goes with its last process, so what it knew of OOM kills may be gone; oom: who has watched it."""
         group = self.cgroup()
-        out = {"time": now()}
-        killed = oom.killed(status) if oom is not None else bool(group and group.oom_kills())
-        if oom is None and self.data.get("unit") and not killed and not group.exists():  # asked after it was read
+        out: dict[str, Json] = {"time": now()}
+        killed: bool | None = oom.killed(status) if oom is not None else bool(group and group.oom_kills())
+        if oom is None and self.data.get("unit") and not killed and group and not group.exists():  # asked after it was read
             killed = None
         if group:
             group.close()
@@ -310,7 +357,7 @@ class Container:
                 pass
         return out
 
-    def remove(self):
+    def remove(self) -> None:
         """Take the directory away: what we make in it, never a recursive delete (CVE-2022-21658). state.json goes last but one:
         a removal that dies half-way, or finds what it may not remove, can be done again."""
         for name in sorted(posix.listdir(self.path), key=(STATE, COPY).__contains__):
@@ -321,7 +368,7 @@ class Container:
         posix.rmdir(self.path)
 
 
-def _remove_directory(dirfd, name):
+def _remove_directory(dirfd: int, name: str) -> None:
     """`notify` with its socket, or an empty one."""
     fd = posix.open(name, O_DIR, dir_fd=dirfd)
     try:
@@ -333,16 +380,16 @@ def _remove_directory(dirfd, name):
     posix.rmdir(name, dir_fd=dirfd)
 
 
-def start_time(pid):
+def start_time(pid: int) -> int | None:
     """Field 22 of /proc/PID/stat in clock ticks since boot, or None when it has ended (also as a zombie)."""
     return _started(_stat(pid)[1])
 
 
-def _started(fields):
+def _started(fields: list[bytes]) -> int | None:
     return None if not fields or fields[0] in (b"Z", b"X", b"x") else int(fields[19])
 
 
-def _stat(pid):
+def _stat(pid: int) -> tuple[bytes, list[bytes]]:
     """/proc/PID/stat: the command name, and the third field (state) and those that follow; b"", [] when there is no such process."""
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
@@ -357,7 +404,7 @@ def _stat(pid):
         posix.close(fd)
 
 
-def zombie_status(pid, start):
+def zombie_status(pid: int, start: int | None) -> int | None:
     """The wait status of a process that has ended but was not yet waited for, or None: field 52 of /proc/PID/stat.
 
     The kernel shows 0 to who may not trace the process, so a 0 is believed only by root.
@@ -369,12 +416,12 @@ def zombie_status(pid, start):
     return status if status or posix.geteuid() == 0 else None
 
 
-def now():
+def now() -> str:
     """The time as RFC 3339 with nanoseconds, UTC."""
     return moment(time.time_ns())
 
 
-def moment(ns):
+def moment(ns: int) -> str:
     """Nanoseconds since 1970 as RFC 3339. time.gmtime would have the C library read the time zone, which UTC has none of.
 
     A year begins in March here, so that the leap day is its last: after days_before_civil of Howard Hinnant's chrono algorithms."""
@@ -389,15 +436,15 @@ def moment(ns):
            f"{second % 60:02}.{ns % 1000000000:09}Z"
 
 
-def missing():
+def missing() -> Error:
     return Error("container does not exist", errno=ENOENT)
 
 
-def _taken():
+def _taken() -> Error:
     return Error("container with given ID already exists", errno=EEXIST)
 
 
-def check_new(root, container):
+def check_new(root: str, container: str) -> None:
     """The id is one and not in use, said before all else; that it still is not is for `create` to find."""
     check_id(container)
     try:
@@ -413,19 +460,19 @@ def check_new(root, container):
     raise _taken()
 
 
-def open_root(root):
+def open_root(root: str) -> int:
     """A descriptor of the state root, which is ours alone to write. A link to it counts if it is ours as well."""
     try:
         fd = _open_root(root)
     except FileNotFoundError:
         raise
     except OSError as err:
-        raise Error(f"state root {root}: {err.strerror.lower()}", _elsewhere(), errno=err.errno) from None
+        raise Error(f"state root {root}: {reason(err)}", _elsewhere(), errno=err.errno) from None
     _ours(fd, f"root {root}")
     return fd
 
 
-def _open_root(root):
+def _open_root(root: str) -> int:
     try:
         return posix.open(root, O_DIR)
     except NotADirectoryError:  # or a link
@@ -434,7 +481,7 @@ def _open_root(root):
         return posix.open(root, O_DIR & ~posix.O_NOFOLLOW)
 
 
-def _ours(fd, what):
+def _ours(fd: int, what: str) -> int:
     """The inode of a directory that is; any other is closed."""
     found = posix.fstat(fd)
     try:
@@ -445,7 +492,7 @@ def _ours(fd, what):
     return found.st_ino
 
 
-def _refuse_others(found, what):
+def _refuse_others(found: posix.stat_result, what: str) -> None:
     """Owned by root or us, and writable by no one else. The group may be root's or our own: an umask of 002 says no more. The
     sticky bit of a directory as /tmp keeps nobody from putting a container there before us."""
     hint = "what stands there decides which processes are killed: choose another --root, or take it back with chown and chmod"
@@ -456,7 +503,7 @@ def _refuse_others(found, what):
         raise Error(f"state {what}: writable by others (mode {found.st_mode & 0o7777:04o})", hint)
 
 
-def create(root, container, sticky=False):
+def create(root: str, container: str, sticky: bool = False) -> Container:
     """Make the directory of an id that check_new has seen, locked. Refused when there is one. sticky: the root too is made
     so, which keeps those away from it who clean $XDG_RUNTIME_DIR of what has not been used for long."""
     _make_root(root)
@@ -469,7 +516,7 @@ def create(root, container, sticky=False):
         posix.close(rootfd)
 
 
-def _make(root, rootfd, container):
+def _make(root: str, rootfd: int, container: str) -> Container:
     path = f"{root}/{container}"
     try:
         posix.mkdir(container, 0o711, dir_fd=rootfd)
@@ -492,20 +539,20 @@ def _make(root, rootfd, container):
         raise
 
 
-def _make_sticky(root):
+def _make_sticky(root: str) -> None:
     """$XDG_RUNTIME_DIR is what the environment says; a link in it may lead to any directory, of which we change nothing."""
     try:
         fd = posix.open(root, O_DIR)
     except OSError as err:
-        reason = "is a symbolic link" if err.errno == ENOTDIR else err.strerror.lower()
-        raise Error(f"state root {root}: {reason}", "remove it, or name a --root", errno=err.errno) from None
+        why = "is a symbolic link" if err.errno == ENOTDIR else reason(err)
+        raise Error(f"state root {root}: {why}", "remove it, or name a --root", errno=err.errno) from None
     try:
         posix.fchmod(fd, 0o1700)
     finally:
         posix.close(fd)
 
 
-def _make_root(root):
+def _make_root(root: str) -> None:
     try:
         posix.mkdir(root, 0o700)
     except FileExistsError:
@@ -519,15 +566,15 @@ def _make_root(root):
         raise _not_made(f"root {root}", err) from None
 
 
-def _not_made(what, err):
-    return Error(f"create state {what}: {err.strerror.lower()}", _elsewhere(), errno=err.errno)
+def _not_made(what: str, err: OSError) -> Error:
+    return Error(f"create state {what}: {reason(err)}", _elsewhere(), errno=err.errno)
 
 
-def _elsewhere():
+def _elsewhere() -> str | None:
     return "an ordinary user's state is below $XDG_RUNTIME_DIR, if that is set, or where --root says" if posix.geteuid() else None
 
 
-def load(root, container, partial=False, damaged=False, lock=False):
+def load(root: str, container: str, partial: bool = False, damaged: bool = False, lock: bool = False) -> Container:
     """An existing container. `partial`: also one whose state.json was never written; `damaged`: or cannot be read; `lock`: if
     nobody has its lock take that now, so that what is read here need not be read again by lock(), which is called in any case."""
     check_id(container)
@@ -540,7 +587,7 @@ def load(root, container, partial=False, damaged=False, lock=False):
     except OSError as err:
         if err.errno == ENOENT:
             raise missing() from None
-        raise Error(f"{root}/{container}: {err.strerror.lower()}", errno=err.errno) from None
+        raise Error(f"{root}/{container}: {reason(err)}", errno=err.errno) from None
     inode = _ours(dirfd, f"directory {root}/{container}")
     found = Container(root, container, dirfd, inode, lock and kernel.flock(dirfd, 0))
     try:
@@ -556,7 +603,7 @@ def load(root, container, partial=False, damaged=False, lock=False):
     return found
 
 
-def _load(container):
+def _load(container: Container) -> State:
     """state.json, or its copy where that is damaged or gone; {} when there is neither. If both are damaged, the Error says how
     to get rid of the container."""
     damage = None
@@ -565,12 +612,12 @@ def _load(container):
             data = loads(container.read(name), name, "surrogateescape")
             wrong = _wrong(data, container.id)
             if wrong is None:
-                return data
+                return cast("State", data)
             damage = damage or f"not what pyrunc wrote ({wrong})"
         except FileNotFoundError:
             pass
         except (OSError, Error) as err:
-            damage = damage or (err.message if isinstance(err, Error) else f"{name}: {err.strerror.lower()}")
+            damage = damage or (err.message if isinstance(err, Error) else f"{name}: {reason(err)}")
     if damage is None:
         return {}
     raise Error(f"container {container.id}: state.json is damaged: {damage}", hint="`delete --force` removes it")
@@ -579,61 +626,61 @@ def _load(container):
 # --- what state.json may hold: whatever is used of it has its kind checked here, once ---
 
 
-def _text(value):
+def _text(value: Any) -> bool:
     return type(value) is str and "\0" not in value
 
 
-def _path(value):
+def _path(value: Any) -> bool:
     return _text(value) and value[:1] == "/"
 
 
-def _below(value):
+def _below(value: Any) -> bool:
     """A path that stays below the directory it counts from."""
     return _text(value) and not {"", ".", ".."}.intersection(value.split("/"))
 
 
-def _whole(most):
+def _whole(most: int) -> Check:
     return lambda value: type(value) is int and 0 <= value <= most
 
 
-def _texts(value):
+def _texts(value: Any) -> bool:
     return type(value) is list and all([_text(item) for item in value])
 
 
-def _names(value):
+def _names(value: Any) -> bool:
     return _texts(value) and all([_below(name) for name in value])
 
 
-def _is(kind):
+def _is(kind: type) -> Check:
     return lambda value: type(value) is kind
 
 
-def _rows(check):
+def _rows(check: Check) -> Check:
     """A list of [controllers, mount point, path]."""
     return lambda value: type(value) is list and all([
         type(row) is list and len(row) == 3 and _text(row[0]) and _path(row[1]) and check(row[2]) for row in value])
 
 
-def _object(check):
+def _object(check: Check) -> Check:
     return lambda value: type(value) is dict and all([check(item) for item in value.values()])
 
 
-def _unit(value):
+def _unit(value: Any) -> bool:
     return _object(_text)(value) and {"bus", "unit", "slice", "name"} <= value.keys()
 
 
-def _facts(value):
+def _facts(value: Any) -> bool:
     return _object(lambda item: type(item) in (str, int, bool) or _rows(_text)(item))(value) and \
         type(value.get("cgroup_root")) is str and _text(value.get("resctrl", "")) and type(value.get("euid")) is int
 
 
-def _request(value):
+def _request(value: Any) -> bool:
     """Plain values, but for the bind sources that lie below the root."""
     return type(value) is dict and all([
         _object(_text)(item) if key == "inside" else type(item) in (str, int, bool) for key, item in value.items()])
 
 
-def _host_mounts(value):
+def _host_mounts(value: Any) -> bool:
     pair = _whole(U64)
     return type(value) is dict and all([type(value.get(key, [])) is list for key in ("before", "made")]) and \
         all([pair(item) for item in value.get("before", [])]) and \
@@ -651,7 +698,7 @@ KINDS = {
 NEEDED = ("id", "init_process_pid", "bundle", "facts", "request")
 
 
-def _wrong(data, container_id):
+def _wrong(data: Any, container_id: str) -> str | None:
     """The first key that cannot be what was written, or None."""
     if type(data) is not dict:
         return "no object"
@@ -663,10 +710,10 @@ def _wrong(data, container_id):
     for key, value in data.items():
         if key in KINDS and not KINDS[key](value):
             return key
-    return _at_odds(data)
+    return _at_odds(cast("State", data))
 
 
-def _at_odds(data):
+def _at_odds(data: State) -> str | None:
     """What is said twice, for readers of runc's keys, must agree: a wrong group or pid would have others killed."""
     group, pid, unit = data.get("cgroup"), data["init_process_pid"], data.get("unit")
     paths = {"": f"{data['facts']['cgroup_root'].rstrip('/')}/{group}"} if group else {}
@@ -679,7 +726,7 @@ def _at_odds(data):
     return "unit" if unit and not (group or "").endswith(unit["unit"]) else None
 
 
-def every(root):
+def every(root: str) -> list[str]:
     """Ids under the root, sorted; none when there is no root."""
     try:
         rootfd = open_root(root)

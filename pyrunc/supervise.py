@@ -704,7 +704,8 @@ def _taken(sup, op):
         except OSError as err:
             if err.errno != EBUSY or len(groups) < 2:
                 raise
-        _begin(sup, groups[1:])
+        del groups[0]
+        _begin(sup, groups)
         return kernel.spawn_end()
     except OSError as err:
         if not groups or err.errno != EACCES:

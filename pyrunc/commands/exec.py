@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..args import Globals
     from ..config.shape import Capabilities, Config, Process, User
     from ..foreground import Foreground
+    from ..plan.request import Adopting
     from ..plan.script import Plan
     from ..state import Container
 
@@ -142,7 +143,7 @@ def _groups(container: Container, chosen: list[str] | None) -> tuple[str | None,
     return below.groups(own, v1 or [], chosen)
 
 
-def _unit(container: Container) -> dict[str, str] | None:
+def _unit(container: Container) -> Adopting | None:
     unit = container.data.get("unit")
     return {**unit, "group": container.data["cgroup"]} if unit and unit["bus"] != "system" else None
 

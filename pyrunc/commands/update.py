@@ -5,13 +5,14 @@ from __future__ import annotations
 from .. import kernel, lifecycle, log, state
 from ..config import load
 from ..errors import Error
-from ..typed import TYPE_CHECKING
+from ..typed import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from ..args import Globals
+    from ..config.shape import Resources
     from ..state import Container
 
     Options = Mapping[str, str | None]  # each is a text, --help apart
@@ -68,7 +69,7 @@ def run(globals_: Globals, options: Options, args: list[str]) -> int:
             wanted, name = of_flags(options), "update"
         holds = judge(container.resources(), wanted, name)
         try:
-            lifecycle.update(container, holds, written(holds, wanted), schemas)
+            lifecycle.update(container, cast("Resources", holds), cast("Resources", written(holds, wanted)), schemas)
         except Error:
             _running(container)  # what failed may have failed for that
             raise

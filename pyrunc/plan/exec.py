@@ -57,7 +57,7 @@ def compiled(config: Config, facts: Facts, request: Joining) -> Plan:
     if unit:
         plan.source = "--systemd-cgroup"
         plan.sync("M")
-        plan.add("H", "ADOPT", (), (unit["bus"], unit["unit"], (request.cgroup or "").removeprefix(unit["group"])))
+        plan.add("H", "ADOPT", (), (unit["bus"], unit["unit"], (request.cgroup or "").removeprefix(unit["group"] or "")))
     _join(plan, ns)
     # before it can be seen in there: the caller's keyring and root are the host's
     if not request.no_new_keyring:

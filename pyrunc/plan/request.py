@@ -9,11 +9,37 @@ from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypedDict
 
-    Unit = Mapping[str, str]  # of systemd's, as state.json keeps it: bus (its manager), unit, slice, name; for exec its group
+    class Unit(TypedDict):
+        """A unit of systemd's, as state.json keeps it: its manager, its names."""
+
+        bus: str
+        unit: str
+        slice: str
+        name: str
+
+    class Adopting(Unit):
+        """The unit of a container, by whose manager a process is put into its group."""
+
+        group: str | None
+
+    class Kept(TypedDict, total=False):
+        """What state.json keeps of a Request."""
+
+        rootless: bool
+        gate: bool
+        detach: bool
+        no_pivot: bool
+        no_new_keyring: bool
+        preserve: int
+        listen_fds: int
+        notify: bool
+        pidfd_socket: str
+        inside: dict[str, str]
+
     Filter = tuple[bytes, int, tuple[str, str] | None]  # BPF, flags of seccomp(2), (path, metadata) of the agent
-    Hierarchies = Sequence[Sequence[str]]  # (controllers, mount point, path of the group) of each v1 hierarchy
+    Rows = list[list[str]]  # [controllers, mount point, group] of v1 hierarchies
 
 
 class Request:
@@ -35,7 +61,7 @@ class Request:
     KEPT = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket", "inside")
 
     def __init__(self, id: str, bundle: str, state: str, *, rootless: bool = False, cgroup: str | None = None,
-                 cgroup_v1: Hierarchies | None = None, unit: Unit | None = None, bpf: Filter | None = None, gate: bool = False,
+                 cgroup_v1: Rows | None = None, unit: Unit | None = None, bpf: Filter | None = None, gate: bool = False,
                  detach: bool = False, no_pivot: bool = False, no_new_keyring: bool = False, preserve: int = 0, listen_fds: int = 0,
                  notify: bool = False, pidfd_socket: str | None = None, environ: list[str] | None = None,
                  inside: Mapping[str, str] | None = None) -> None:
@@ -59,9 +85,9 @@ class Request:
         self.inside = inside or {}
 
     @classmethod
-    def known(cls, kept: Mapping[str, Any]) -> dict[str, Any]:
+    def known(cls, kept: Kept) -> dict[str, Any]:
         """Of what state.json has kept, what this version knows: a newer one may have kept more."""
-        return {name: kept[name] for name in cls.KEPT if name in kept}
+        return {name: value for name, value in kept.items() if name in cls.KEPT}
 
     def kept(self) -> dict[str, Any]:
         """What state.json keeps of it."""
@@ -79,8 +105,8 @@ class Joining:
     __slots__ = ("id", "cgroup", "cgroup_v1", "follow", "unit", "rdt", "bpf", "detach", "preserve", "no_new_keyring", "pidfd_socket",
                  "file", "unlimited")
 
-    def __init__(self, id: str, *, cgroup: str | None = None, cgroup_v1: Hierarchies | None = None, follow: bool = False,
-                 unit: Unit | None = None, rdt: Sequence[str] | None = None, bpf: Filter | None = None, detach: bool = False,
+    def __init__(self, id: str, *, cgroup: str | None = None, cgroup_v1: Rows | None = None, follow: bool = False,
+                 unit: Adopting | None = None, rdt: Sequence[str] | None = None, bpf: Filter | None = None, detach: bool = False,
                  preserve: int = 0, no_new_keyring: bool = False, pidfd_socket: str | None = None, file: str | None = None,
                  unlimited: bool = False) -> None:
         self.id = id

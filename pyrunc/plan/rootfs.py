@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..facts import Facts
     from .namespaces import Namespaces
     from .ops import Op
-    from .request import Hierarchies, Request
+    from .request import Request, Rows
     from .script import Plan
 
 EARLY = 8  # trees that are opened before init exists; more is opened by turns
@@ -269,7 +269,7 @@ def _idmap(plan: Plan, mount: Mount, ns: Namespaces, facts: Facts) -> None:
     plan.add("H", "IDMAP", (mount.slot, userns), (int(mount.options.ridmap),))
 
 
-def _acquire_cgroup(plan: Plan, role: str, mount: Mount, facts: Facts, ns: Namespaces, base: int, groups: Hierarchies) -> None:
+def _acquire_cgroup(plan: Plan, role: str, mount: Mount, facts: Facts, ns: Namespaces, base: int, groups: Rows) -> None:
     """What the container sees of cgroups if it may not, or need not, mount them itself: on v1 its own groups."""
     set_ = mount.options.attr_set  # added to the host's flags, of which some are locked where root is a namespace's
     if in_user_namespace(ns, facts):  # access times are always locked there

@@ -21,6 +21,10 @@ static const int ERRNOS[] = { 1, 2, 4, 5, 9, 11, 12, 13, 16, 17, 20, 21, 22, 24,
 struct kernel k;
 jmp_buf gone;
 
+#ifndef __NR_dup2 /* aarch64 has dup3 alone */
+#define __NR_dup2 511
+#endif
+
 /* Every call init makes: its name, and where it takes descriptors (a first, b second, c third argument). */
 #define CALLS(X) \
 	X(capset, "") X(chdir, "") X(chroot, "") X(clock_gettime, "") X(clock_nanosleep, "") X(clone, "") \

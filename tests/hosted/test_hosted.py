@@ -141,3 +141,24 @@ def test_init_compiles_for_aarch64_and_needs_nothing(tmp_path):
     undefined = subprocess.run(["aarch64-linux-gnu-nm", "-u", out], capture_output=True, text=True, check=False)
     assert undefined.stdout.strip() == ""
     assert out.stat().st_size < 64 << 10
+
+
+@pytest.mark.parametrize("source", sorted(path.name for path in [*CSRC.glob("shim_*.c"), CSRC / "seccomp.c", CSRC / "bus.c"]))
+def test_the_shim_compiles_for_aarch64(tmp_path, source):
+    if not shutil.which("aarch64-linux-gnu-gcc"):
+        pytest.skip("no cross compiler (apt-get install gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross)")
+    (tmp_path / "init_image.h").write_text("static const unsigned char init_image[1];\nstatic const unsigned init_image_len = 1;\n")
+    run("aarch64-linux-gnu-gcc", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{tmp_path}", "-c", CSRC / source, "-o", tmp_path / "o")
+
+
+def test_init_does_on_aarch64_what_it_does_here(driver, tmp_path):
+    """A sample of the ops, each of their calls failing, by user-mode emulation; the kernel is the scripted one there as well."""
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if not emulator:
+        pytest.skip("no emulator (apt-get install qemu-user-static)")
+    other = build("aarch64-linux-gnu-gcc", tmp_path / "driver", "-static", "-DNO_RED_ZONES")
+    plans = []
+    for i, op in enumerate(every_op()[::20]):
+        plans.append(tmp_path / str(i))
+        plans[-1].write_bytes(alone(op))
+    assert run(emulator, other, *plans) == run(driver, *plans) != ""

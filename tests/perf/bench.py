@@ -1,24 +1,35 @@
 """How long each verb takes, for pyrunc, runc and crun: `make bench`, or `bench.py [--rounds N]`.
 
-Every round runs every verb of every runtime once, in turn, so that the noise of the machine falls on all alike. Timed is posix_spawn
-to wait4, by the clock and by the CPU time of the process and of those it waited for. The tables show milliseconds and, in
-brackets, the ratio to Debian's runc: the median, and the least by the clock, which noise cannot have made. "exec loop" is one of ten in
-a row in the same container, the first of a container being "exec". --svg draws the medians.
+Each round gives every verb to every runtime before the next verb's turn, another runtime first each time, so that the noise of the
+machine falls on all alike. Timed is posix_spawn to wait4, by the clock and by the CPU time of the process and of those it waited for.
 
-PYRUNC and RUNC_NEW name the binaries to measure (default build/venv/bin/pyrunc and build/bin/runc-1.5.2). crun refuses a
-host with both cgroup versions: there it is measured in a mount namespace of this program's own, where cgroup2 is hidden;
-a helper process lives in that namespace and does the timing, so that entering it costs nothing.
+Tables of milliseconds, with the ratio to the first runtime: the median, and the least by the clock, which noise cannot have made.
+Then what pyrunc takes of each peer's time: the median of the ratios within each round, for a machine's speed may jump between
+rounds, and between which bounds that median lies with 95 % confidence. "exec loop" is one of ten in a row in the same container.
+Last, of fewer rounds, the peak resident size of the largest process and the page faults of all of them (`--memory N`).
+--svg draws the medians.
+
+PYRUNC and RUNC_NEW name the binaries to measure (default build/venv/bin/pyrunc and build/bin/runc-1.5.2). crun refuses a host with both
+cgroup versions: there it is measured in a mount namespace in which cgroup2 is hidden. Entering that is not timed.
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
+import math
 import os
 import pathlib
+import re
+import select
 import shutil
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -27,30 +38,102 @@ CLONE_NEWNS, MS_BIND, MS_REC_PRIVATE = 0x20000, 4096, 16384 | (1 << 18)
 VERBS = ("run", "create", "state", "start", "exec", "exec loop", "kill", "delete")
 LOOP = 10
 DEVNULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Runtime(NamedTuple):
+    name: str
+    binary: str
+    view: int | None  # the mount namespace that it is measured in, if not ours
 
 
 def find_runtimes():
-    """[(name, binary)], the reference first."""
+    """Those that are here, the reference first."""
     known = [
-        ("runc 1.1.5", shutil.which("runc", path=PATH)),
+        ("runc", shutil.which("runc", path=PATH)),
         ("pyrunc", os.environ.get("PYRUNC") or str(ROOT / "build/venv/bin/pyrunc")),
-        ("runc new", os.environ.get("RUNC_NEW") or str(ROOT / "build/bin/runc-1.5.2")),
+        ("runc", os.environ.get("RUNC_NEW") or str(ROOT / "build/bin/runc-1.5.2")),
         ("crun", shutil.which("crun", path=PATH)),
     ]
-    return [(name, binary) for name, binary in known if binary and os.access(binary, os.X_OK)]
+    return [Runtime(name if name == "pyrunc" else f"{name} {version(binary)}", binary, view_of(name))
+            for name, binary in known if binary and os.access(binary, os.X_OK)]
 
 
-def make_bundles(base):
-    """Two bundles of busybox: one whose process ends at once, for `run`, and one that stays, for the other verbs."""
-    for name, args in (("short", ["true"]), ("long", ["sleep", "600"])):
-        (base / name / "rootfs/bin").mkdir(parents=True)
-        shutil.copy("/bin/busybox", base / name / "rootfs/bin/busybox")
-        for applet in ("true", "sleep"):
-            (base / name / "rootfs/bin" / applet).symlink_to("busybox")
-        (base / name / "config.json").write_text(json.dumps(config(args)))
+def version(binary):
+    told = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return re.search(r"\d+(\.\d+)*", told).group()
 
 
-def config(args):
+# --- mount namespaces
+
+
+def view_of(name):
+    return namespace(hide_cgroup2) if name == "crun" and os.path.exists(HYBRID) else None
+
+
+def namespace(prepare):
+    """The descriptor of a mount namespace that a child makes, by calling `prepare`."""
+    child = os.fork()
+    if child == 0:
+        try:
+            prepare()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        finally:
+            os._exit(1)
+    if not os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1]):
+        raise OSError("no mount namespace")
+    found = os.open(f"/proc/{child}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return found
+
+
+def private():
+    """Go into a mount namespace of our own."""
+    checked(LIBC.unshare(CLONE_NEWNS), "unshare")
+    checked(LIBC.mount(b"none", b"/", None, MS_REC_PRIVATE, None), "mount")
+
+
+def hide_cgroup2():
+    """Go into a mount namespace in which the host seems to have cgroup v1 only."""
+    private()
+    checked(LIBC.mount(b"/dev/null", HYBRID.encode(), None, MS_BIND, None), "hide cgroup2")
+
+
+def checked(result, what):
+    if result:
+        raise OSError(ctypes.get_errno(), what)
+
+
+@contextlib.contextmanager
+def inside(view):
+    """In that mount namespace, unless it is None."""
+    if view is None:
+        yield
+        return
+    ours, here = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC), os.getcwd()
+    checked(LIBC.setns(view, CLONE_NEWNS), "setns")
+    try:
+        yield
+    finally:
+        checked(LIBC.setns(ours, CLONE_NEWNS), "setns")
+        os.close(ours)
+        os.chdir(here)
+
+
+# --- bundles
+
+
+def make_bundle(bundle, config):
+    """A bundle of busybox."""
+    (bundle / "rootfs/bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", bundle / "rootfs/bin/busybox")
+    for applet in ("true", "sleep"):
+        (bundle / "rootfs/bin" / applet).symlink_to("busybox")
+    (bundle / "config.json").write_text(json.dumps(config))
+
+
+def config(args, group="/pyrunc-bench"):
     """What every runtime here takes: namespaces, the usual mounts, masked paths, no limits."""
     flags = ["nosuid", "noexec", "nodev"]
     caps = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
@@ -72,12 +155,15 @@ def config(args):
             {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": flags + ["ro"]},
         ],
         "linux": {
-            "cgroupsPath": "/pyrunc-bench",  # not below the group that this program happens to run in
+            "cgroupsPath": group,  # not below the group that this program happens to run in
             "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")],
             "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
     }
+
+
+# --- measures of a command: each returns a tuple of numbers
 
 
 def timed(argv):
@@ -92,180 +178,214 @@ def timed(argv):
     return seconds, usage.ru_utime + usage.ru_stime
 
 
-def one_round(binary, base, container):
-    """{verb: (seconds, seconds of CPU)}; whatever fails, the container is gone afterwards."""
-    state = base / pathlib.Path(binary).name
-    begin = [binary, "--root", str(state)]
-    short, long_ = str(base / "short"), str(base / "long")
+def sized(argv):
+    """(KiB of the largest process at its largest, page faults).
+
+    A process inherits the peak of the one it is spawned from, which busybox keeps small; busybox takes the KiB of getrusage(2) for pages.
+    """
+    with tempfile.NamedTemporaryFile("r") as report:
+        timed(["/bin/busybox", "time", "-o", report.name, "-f", "%M %R %F", *argv])
+        peak, minor, major = map(int, report.read().split())
+    return peak * 1024 // os.sysconf("SC_PAGESIZE"), minor + major
+
+
+# --- rounds
+
+
+class Container:
+    """What a runtime makes in a round: one container that only runs, then one by each verb."""
+
+    def __init__(self, name, runtime, base, change=lambda config: None):
+        self.name, self.runtime, self.base = name, runtime, base
+        self.begin = [runtime.binary, "--root", str(base / "state")]
+        for bundle, args in (("short", ["true"]), ("long", ["sleep", "600"])):
+            made = config(args, f"/{base.name}")
+            change(made)
+            make_bundle(base / bundle, made)
+        id, short, long, pid = base.name, str(base / "short"), str(base / "long"), str(base / "pid")
+        self.words = {
+            "run": ["run", "-b", short, id], "create": ["create", "-b", long, "--pid-file", pid, id],
+            "exec": ["exec", id, "/bin/true"], "exec loop": ["exec", id, "/bin/true"], "kill": ["kill", id, "KILL"],
+            **{verb: [verb, id] for verb in ("state", "start", "delete")}, "list": ["list"], "undo": ["delete", "-f", id],
+        }
+
+    def step(self, verb, measure):
+        """A tuple of what `measure` tells of one command."""
+        process = os.pidfd_open(int((self.base / "pid").read_text())) if verb == "kill" else None
+        with inside(self.runtime.view):
+            found = [measure([*self.begin, *self.words[verb]]) for _ in range(LOOP if verb == "exec loop" else 1)]
+        if process is not None:  # delete refuses a container that is still dying; how long that takes is the kernel's
+            ended, _, _ = select.select([process], [], [], 10)
+            os.close(process)
+            if not ended:
+                raise RuntimeError(f"{self.name}: the container does not end")
+        return tuple(sum(column) / len(found) for column in zip(*found))
+
+
+def one_round(containers, measure, verbs=VERBS):
+    """{name of a container: {verb: what `measure` tells}}; whatever fails, the containers are gone afterwards."""
+    found = {container.name: {} for container in containers}
     try:
-        times = {"run": timed([*begin, "run", "-b", short, container])}
-        times["create"] = timed([*begin, "create", "-b", long_, container])
-        times["state"] = timed([*begin, "state", container])
-        times["start"] = timed([*begin, "start", container])
-        times["exec"] = timed([*begin, "exec", container, "/bin/true"])
-        loop = [timed([*begin, "exec", container, "/bin/true"]) for _ in range(LOOP)]
-        times["exec loop"] = tuple(sum(column) / LOOP for column in zip(*loop))
-        times["kill"] = timed([*begin, "kill", container, "KILL"])
-        wait_until_stopped(begin, container)
-        times["delete"] = timed([*begin, "delete", container])
-        return times
+        for verb in verbs:
+            for container in containers:
+                found[container.name][verb] = container.step(verb, measure)
+        return found
     except BaseException:
-        os.spawnv(os.P_WAIT, binary, [*begin, "delete", "-f", container])
+        for container in containers:
+            with contextlib.suppress(RuntimeError):
+                container.step("undo", timed)
         raise
 
 
-def wait_until_stopped(begin, container):
-    """delete refuses a container that is still dying; how long that takes is the kernel's."""
-    for _ in range(200):
-        if '"stopped"' in os.popen(" ".join([*begin, "state", container])).read():
-            return
-        time.sleep(0.01)
-    raise RuntimeError(f"{container} does not stop")
+def usable(containers, verbs=VERBS):
+    """Those whose runtime gets through a round, which warms the caches as well; why the others do not is said."""
+    good = []
+    for container in containers:
+        try:
+            one_round([container], timed, verbs)
+            good.append(container)
+        except (RuntimeError, OSError) as err:
+            print(f"{container.name} is left out: {err}", file=sys.stderr)
+    return good
 
 
-def hide_cgroup2():
-    """Go into a mount namespace in which the host seems to have cgroup v1 only."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if (libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None)
-            or libc.mount(b"/dev/null", HYBRID.encode(), None, MS_BIND, None)):
-        raise OSError(ctypes.get_errno(), "hide cgroup2")
-
-
-class Hidden:
-    """A process in a mount namespace without the cgroup2 tree, that makes rounds when asked to."""
-
-    def __init__(self, binary, base):
-        ask, self.ask = os.pipe()
-        self.answer, answer = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(self.ask)
-            try:
-                self._serve(binary, base, ask, answer)
-            finally:
-                os._exit(0)
-        os.close(ask)
-        os.close(answer)
-        self.answer = os.fdopen(self.answer)
-
-    def _serve(self, binary, base, ask, answer):
-        hide_cgroup2()
-        while name := os.read(ask, 100):
-            try:
-                reply = one_round(binary, base, name.decode())
-            except Exception as err:
-                reply = {"error": str(err)}
-            os.write(answer, json.dumps(reply).encode() + b"\n")
-
-    def round(self, container):
-        os.write(self.ask, container.encode())
-        reply = json.loads(self.answer.readline() or '{"error": "helper died"}')
-        if "error" in reply:
-            raise RuntimeError(reply["error"])
-        return reply
-
-    def close(self):
-        os.close(self.ask)
-        os.waitpid(self.pid, 0)
+def measure_all(containers, rounds, measure, verbs=VERBS):
+    """{name: {verb: [what `measure` tells, of each round]}}"""
+    told = {container.name: {verb: [] for verb in verbs} for container in containers}
+    for number in range(rounds):
+        turn = number % len(containers)
+        for name, by in one_round(containers[turn:] + containers[:turn], measure, verbs).items():
+            for verb, numbers in by.items():
+                told[name][verb].append(numbers)
+    return told
 
 
-def measure(runtimes, rounds, base):
-    """{name: {verb: [(seconds, seconds of CPU)]}}; a runtime that fails in the first round is left out, saying why."""
-    helpers = {name: Hidden(binary, base) for name, binary in runtimes if name == "crun" and os.path.exists(HYBRID)}
-    times = {name: {verb: [] for verb in VERBS} for name, _ in runtimes}
-    for number in range(rounds + 1):
-        for name, binary in runtimes:
-            if name not in times:
-                continue
-            container = f"bench-{os.getpid()}-{number}"
-            try:
-                found = helpers[name].round(container) if name in helpers else one_round(binary, base, container)
-            except (RuntimeError, OSError) as err:
-                if number:
-                    raise
-                print(f"{name} is left out: {err}", file=sys.stderr)
-                del times[name]
-                continue
-            for verb in VERBS:
-                if number:  # round 0 warms the caches
-                    times[name][verb].append(found[verb])
-    for helper in helpers.values():
-        helper.close()
-    return times
+# --- what is printed
 
-
-FIGURES = {
-    "wall, median": lambda rows: statistics.median([wall for wall, _ in rows]),
-    "wall, least": lambda rows: min(wall for wall, _ in rows),
-    "CPU, median": lambda rows: statistics.median([cpu for _, cpu in rows]),
+TIMES = {
+    "wall, median": lambda rows: statistics.median([wall for wall, _ in rows]) * 1000,
+    "wall, least": lambda rows: min(wall for wall, _ in rows) * 1000,
+    "CPU, median": lambda rows: statistics.median([cpu for _, cpu in rows]) * 1000,
+}
+SIZES = {
+    "peak MB": lambda rows: statistics.median([peak for peak, _ in rows]) / 1024,
+    "page faults": lambda rows: statistics.median([faults for _, faults in rows]),
 }
 
 
-def figures(times, of):
-    """{name: {verb: milliseconds}}"""
-    return {name: {verb: FIGURES[of](rows) * 1000 for verb, rows in by.items()} for name, by in times.items()}
+def host():
+    """One line about where this was measured."""
+    name = os.uname()
+    groups = "both cgroup versions" if os.path.exists(HYBRID) else (
+        "cgroup v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "cgroup v1")
+    model = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    return (f"Linux {name.release}, {groups}, {os.cpu_count()} CPUs ({model.group(1) if model else name.machine}), "
+            f"load {os.getloadavg()[0]:.1f}")
 
 
-def table(times, of):
-    found = figures(times, of)
-    reference = next(iter(found.values()))
-    lines = [f"{of:13}" + "".join(f"{verb:>15}" for verb in VERBS)]
-    for name, by in found.items():
-        cells = (f"{by[verb]:.1f} ({by[verb] / reference[verb]:.2f})" for verb in VERBS)
-        lines.append(f"{name:13}" + "".join(f"{cell:>15}" for cell in cells))
+def table(title, told, cell, names=None):
+    """A line for each runtime, a column for each verb."""
+    lines = [f"{title:14}" + "".join(f"{verb:>18}" for verb in VERBS)]
+    lines += [f"{name:14}" + "".join(f"{cell(name, verb):>18}" for verb in VERBS) for name in names or told]
     return "\n".join(lines) + "\n"
 
 
-COLOURS = {"pyrunc": "#2b6cb0", "crun": "#a0a0a0", "runc 1.1.5": "#d0b070", "runc new": "#c09050"}
+def medians(title, told, of, digits=1):
+    """Beside each number its ratio to the first runtime's."""
+    numbers = {name: {verb: of(rows) for verb, rows in by.items()} for name, by in told.items()}
+    first = next(iter(numbers.values()))
+    return table(title, told, lambda name, verb: f"{numbers[name][verb]:.{digits}f} ({numbers[name][verb] / first[verb]:.2f})")
 
 
-def drawing(times):
-    """Medians by the clock as an SVG: a group of bars for each verb, a bar for each runtime."""
-    found = figures(times, "wall, median")
-    bar, gap, left, top, high = 15, 22, 44, 40, 220
-    group = bar * len(found) + gap
-    most = max(value for by in found.values() for value in by.values())
-    parts = [f'<text x="{left}" y="16">milliseconds from start to end of a command, medians</text>']
-    for n, (name, by) in enumerate(found.items()):
-        colour = COLOURS.get(name, "#808080")
-        parts.append(f'<rect x="{left + 110 * n}" y="23" width="10" height="10" fill="{colour}"/>'
-                     f'<text x="{left + 14 + 110 * n}" y="32">{name}</text>')
+def ratio(rows, others, column):
+    """The median of the ratios within the rounds, and its 95 % confidence interval, which assumes nothing of how they are spread."""
+    ratios = sorted(row[column] / other[column] for row, other in zip(rows, others) if other[column])
+    reach = 0.98 * len(ratios) ** 0.5  # so many places around the middle: the binomial distribution's 1.96 standard deviations
+    middle = (len(ratios) - 1) / 2
+    low, high = ratios[max(0, math.floor(middle - reach))], ratios[min(len(ratios) - 1, math.ceil(middle + reach))]
+    return statistics.median(ratios), low, high
+
+
+def ratios(title, told, column):
+    def cell(name, verb):
+        middle, low, high = ratio(told["pyrunc"][verb], told[name][verb], column)
+        return f"{middle:.2f} {low:.2f}-{high:.2f}"
+    return table(title, told, cell, [name for name in told if name != "pyrunc"])
+
+
+# --- what is drawn
+
+COLOURS = ("#1d4f91", "#e08e45", "#a9b4c2", "#6f7d8c")  # of pyrunc, crun and the others
+
+
+def drawing(told, subtitle):
+    """Medians by the clock as an SVG: a group of bars for each verb, a bar for each runtime. It brings its own background."""
+    values = {name: {verb: TIMES["wall, median"](rows) for verb, rows in told[name].items()}
+              for name in sorted(told, key=lambda name: (name != "pyrunc", name))}
+    bar, gap, left, top, high = 22, 22, 40, 80, 220
+    group, bottom = bar * len(values) + gap, top + high
+    width = left + group * len(VERBS) + 10
+    most = max(value for by in values.values() for value in by.values())
+    line = next(line for line in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if most / line <= 8)
+    scale = high / most
+    parts = [f'<text x="{left}" y="22" font-size="14" font-weight="bold">Milliseconds from start to end of a command, medians</text>',
+             f'<text x="{left}" y="38" fill="#666">{subtitle}</text>']
+    for height in range(0, int(most) + 1, line):
+        y = bottom - height * scale
+        parts.append(f'<path d="M{left} {y:.1f}H{width - 10}" stroke="#{"888" if height == 0 else "e4e4e4"}"/>'
+                     f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#666">{height}</text>')
+    for n, ((name, by), colour) in enumerate(zip(values.items(), COLOURS)):
+        parts.append(f'<rect x="{left + 110 * n}" y="47" width="11" height="11" fill="{colour}"/>'
+                     f'<text x="{left + 16 + 110 * n}" y="57">{name}</text>')
         for i, verb in enumerate(VERBS):
-            height = by[verb] / most * high
-            x, y = left + gap / 2 + i * group + n * bar, top + high - height
-            parts.append(f'<rect x="{x:.0f}" y="{y:.1f}" width="{bar - 2}" height="{height:.1f}" fill="{colour}"/>'
-                         f'<text x="{x + bar / 2 - 1:.0f}" y="{y - 2:.1f}" font-size="7" text-anchor="middle">{by[verb]:.1f}</text>')
-    parts += [f'<text x="{left + i * group + group / 2:.0f}" y="{top + high + 15}" text-anchor="middle">{verb}</text>'
+            x, height = left + gap / 2 + i * group + n * bar, by[verb] * scale
+            parts.append(f'<rect x="{x + 1:.0f}" y="{bottom - height:.1f}" width="{bar - 2}" height="{height:.1f}" fill="{colour}"/>'
+                         f'<text x="{x + bar / 2:.0f}" y="{bottom - height - 3:.1f}" font-size="9" text-anchor="middle">{by[verb]:.1f}</text>')
+    parts += [f'<text x="{left + i * group + group / 2:.0f}" y="{bottom + 18}" font-size="13" text-anchor="middle">{verb}</text>'
               for i, verb in enumerate(VERBS)]
-    width, height = left + group * len(VERBS), top + high + 24
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="11">\n'
-            f'<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n")
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 28}" width="{width}" height="{bottom + 28}" '
+            f'font-family="sans-serif" font-size="11" fill="#222">\n<rect width="100%" height="100%" rx="6" fill="#fff"/>\n'
+            + "\n".join(parts) + "\n</svg>\n")
+
+
+@contextlib.contextmanager
+def place(name, where=None):
+    """A directory for bundles and state. Only root gets one, and /dev/null is root's again afterwards: crun 1.8.1 gives it away."""
+    if os.geteuid():
+        sys.exit(f"{name}: must run as root, it makes containers")
+    owner = os.stat("/dev/null")
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"pyrunc-{name}-", dir=where) as directory:
+            yield pathlib.Path(directory)
+    finally:
+        os.chown("/dev/null", owner.st_uid, owner.st_gid)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--json", help="write all times, in seconds, to this file")
+    parser.add_argument("--memory", type=int, default=5, help="rounds in which memory is measured")
+    parser.add_argument("--json", help="write all numbers to this file: seconds, KiB, faults")
     parser.add_argument("--svg", help="draw the medians into this file")
     options = parser.parse_args()
-    if os.geteuid():
-        sys.exit("bench: must run as root, it makes containers")
-    owner = os.stat("/dev/null")
-    with tempfile.TemporaryDirectory(prefix="pyrunc-bench-") as directory:
-        base = pathlib.Path(directory)
-        make_bundles(base)
-        try:
-            times = measure(find_runtimes(), options.rounds, base)
-        finally:
-            os.chown("/dev/null", owner.st_uid, owner.st_gid)  # crun 1.8.1 gives it to the container's user
-    for of in FIGURES:
-        print(table(times, of))
+    where = host()
+    with place("bench") as base:
+        containers = usable([Container(runtime.name, runtime, base / f"{base.name}-{i}") for i, runtime in enumerate(find_runtimes())])
+        times = measure_all(containers, options.rounds, timed)
+        sizes = measure_all(containers, options.memory, sized)
+    print(f"{where}; {options.rounds} rounds\n")
+    for title, of in TIMES.items():
+        print(medians(title, times, of))
+    for column, title in enumerate(("wall, part of", "CPU, part of")):
+        print(ratios(title, times, column))
+    for title, of in SIZES.items():
+        print(medians(title, sizes, of))
+    for container in containers:
+        print(f"{container.name:14}{os.stat(container.runtime.binary).st_size / 1e6:.1f} MB of file")
     if options.svg:
-        pathlib.Path(options.svg).write_text(drawing(times))
+        pathlib.Path(options.svg).write_text(drawing(times, f"{where.split(', load')[0]}; {options.rounds} rounds"))
     if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(times))
+        pathlib.Path(options.json).write_text(json.dumps({"host": where, "times": times, "sizes": sizes}))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,8 @@ import argparse
 import glob
 import json
 import os
-import pathlib
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 from typing import ClassVar
 
@@ -37,6 +34,10 @@ def pss(pid):
     """KiB of a process, what it shares divided by the number of those who share."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+
+
+def wall(*argv):
+    return bench.timed(argv)[0]
 
 
 class Crowd:
@@ -59,8 +60,8 @@ class Crowd:
         config["linux"]["cgroupsPath"] = f"/{self.name}/{id}"
         (self.bundle / "config.json").write_text(json.dumps(config))
         self.ids.append(id)
-        return (bench.timed([*self.begin, "create", "--bundle", str(self.bundle), "--pid-file", str(self.base / id), id])
-                + bench.timed([*self.begin, "start", id]))
+        return (wall(*self.begin, "create", "--bundle", str(self.bundle), "--pid-file", str(self.base / id), id)
+                + wall(*self.begin, "start", id))
 
     def pid(self, id):
         return int((self.base / id).read_text())
@@ -77,7 +78,7 @@ class Measured:
 
     asks: ClassVar = []
 
-    def __init__(self, name, binary, base):
+    def __init__(self, runtime, base):
         ask, self.ask = os.pipe()
         self.answer, answer = os.pipe()
         self.asks.append(self.ask)
@@ -86,10 +87,9 @@ class Measured:
             for other in self.asks:  # a copy of one would keep its reader from seeing the end
                 os.close(other)
             try:
-                if name == "crun" and os.path.exists(bench.HYBRID):
-                    bench.hide_cgroup2()
-                for row in serve(Crowd(binary, base), ask):
-                    os.write(answer, json.dumps(row).encode() + b"\n")
+                with bench.inside(runtime.view):
+                    for row in serve(Crowd(runtime.binary, base), ask):
+                        os.write(answer, json.dumps(row).encode() + b"\n")
             except Exception as err:
                 os.write(answer, json.dumps({"error": str(err)}).encode() + b"\n")
             finally:
@@ -135,8 +135,8 @@ def summary(crowd, times, grown):
     return {
         "count": len(times), "latency": around, "kernel": grown / len(times),
         "pss": statistics.mean([pss(crowd.pid(id)) for id in crowd.ids]),
-        "state": statistics.median([bench.timed([*crowd.begin, "state", id]) for id in crowd.ids[:20]]),
-        "list": statistics.median([bench.timed([*crowd.begin, "list"]) for _ in range(5)]),
+        "state": statistics.median([wall(*crowd.begin, "state", id) for id in crowd.ids[:20]]),
+        "list": statistics.median([wall(*crowd.begin, "list") for _ in range(5)]),
     }
 
 
@@ -153,13 +153,9 @@ def main():
     parser.add_argument("--count", type=int, default=500, help="containers of each runtime")
     parser.add_argument("--seconds", type=int, default=600, help="for all, deleting not counted")
     options = parser.parse_args()
-    if os.geteuid():
-        sys.exit("density: must run as root, it makes containers")
-    owner = os.stat("/dev/null")
     print(f"{'':12}{'held':>6}" + "".join(f"{f'ms at {mark}':>9}" for mark in MARKS) + f"{'state ms':>9}{'list ms':>9}{'Pss KiB':>9}{'kernel':>9}")
-    with tempfile.TemporaryDirectory(prefix="pyrunc-density-") as directory:
-        crowds = {name: Measured(name, binary, pathlib.Path(directory) / f"{pathlib.Path(directory).name}-{number}")
-                  for number, (name, binary) in enumerate(bench.find_runtimes())}
+    with bench.place("density") as base:
+        crowds = {runtime.name: Measured(runtime, base / f"{base.name}-{number}") for number, runtime in enumerate(bench.find_runtimes())}
         try:
             deadline = time.monotonic() + options.seconds
             for _ in range(options.count):
@@ -172,7 +168,6 @@ def main():
         finally:
             for crowd in crowds.values():
                 crowd.close()
-            os.chown("/dev/null", owner.st_uid, owner.st_gid)  # crun 1.8.1 gives it to the container's user
 
 
 if __name__ == "__main__":

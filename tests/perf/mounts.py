@@ -4,18 +4,15 @@ For each kind and count, each runtime in turn creates and deletes a container; m
 size of the runtime (asked every 2 ms: rusage(2) would tell this program's, from which it is started) and of the container's
 init. All files lie on a tmpfs, or a disk's file system would be measured.
 
-PYRUNC and RUNC_NEW name the binaries, as for bench.py; crun is left out, it refuses hosts with both cgroup versions.
+PYRUNC and RUNC_NEW name the binaries, as for bench.py, which also says what is done for crun on hosts with both cgroup versions.
 """
 
 import argparse
 import json
 import os
-import pathlib
 import shutil
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 
 import bench
@@ -99,25 +96,23 @@ def main():
     parser.add_argument("--counts", default="100,1000,10000")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    if os.geteuid():
-        sys.exit("mounts: must run as root, it makes containers")
-    runtimes = [(name, binary) for name, binary in bench.find_runtimes() if name != "crun"]
-    print("| | | " + " | ".join(f"{name}, ms" for name, _ in runtimes) + " | " + " | ".join(
-        f"{name}, MiB + init" for name, _ in runtimes) + " |")
+    runtimes = bench.find_runtimes()
+    print("| | | " + " | ".join(f"{runtime.name}, ms" for runtime in runtimes) + " | " + " | ".join(
+        f"{runtime.name}, MiB + init" for runtime in runtimes) + " |")
     print("|---" * (2 + 2 * len(runtimes)) + "|")
-    with tempfile.TemporaryDirectory(prefix="pyrunc-mounts-", dir="/dev/shm") as directory:
-        base = pathlib.Path(directory)
+    with bench.place("mounts", "/dev/shm") as base:
         base.chmod(0o755)
         (base / "source").write_text("")
         (base / "nodes").mkdir()
         (base / "bundle").mkdir()
         for kind in KINDS:
             for count in map(int, options.counts.split(",")):
-                rows = {name: [] for name, _ in runtimes}
+                rows = {runtime.name: [] for runtime in runtimes}
                 for _ in range(options.rounds):
-                    for name, binary in runtimes:
+                    for runtime in runtimes:
                         make_bundle(base, kind, count)
-                        rows[name].append(measure(binary, base))
+                        with bench.inside(runtime.view):
+                            rows[runtime.name].append(measure(runtime.binary, base))
                 medians = {name: [statistics.median(column) for column in zip(*row)] for name, row in rows.items()}
                 print(f"| {kind} | {count} | " + " | ".join(f"{row[0] * 1000:.0f}" for row in medians.values()) + " | " + " | ".join(
                     f"{row[1] / 1024:.0f} + {row[2] / 1024:.1f}" for row in medians.values()) + " |", flush=True)

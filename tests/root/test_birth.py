@@ -42,6 +42,25 @@ def test_without_a_thread_init_is_born_all_the_same(rt):
 
 
 @own
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_caller_with_room_for_two_processes_has_room_for_init(rt, most):
+    """The runtime is one, and the thread must not be in init's way."""
+    group = pathlib.Path("/sys/fs/cgroup/pids") / f"{rt.token}-caller"
+    if not group.parent.joinpath("cgroup.procs").exists():
+        pytest.skip("this host has no v1 hierarchy of pids, in which a child is born where its parent is")
+    group.mkdir()
+    try:
+        (group / "pids.max").write_text(str(most))
+        container = rt.container(SLEEP)
+        enter = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+        rt.call("create", "--bundle", container.bundle.path, container.id, wrap=enter).ok()
+        container.delete("-f").ok()
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), what="the group is empty")
+        group.rmdir()
+
+
+@own
 def test_the_thread_is_gone_when_the_process_runs(rt):
     container = rt.container(SLEEP)
     process = container.spawn_run()

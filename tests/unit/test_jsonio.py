@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +96,28 @@ def test_dumps_writes_what_json_writes(value, indent, sort_keys):
     separators = (",", ":") if indent is None else None
     wanted = json.dumps(value, indent=indent, sort_keys=sort_keys, separators=separators)
     assert jsonio.dumps(value, indent, sort_keys) == wanted
+
+
+def test_writing_a_long_text_takes_no_longer_than_reading_it():
+    """Nor twice as long: what has nothing to escape is copied at once."""
+    value = {str(i): "a" * 5000 for i in range(400)}
+    text = jsonio.dumps(value).encode()
+
+    def cost(call, argument):
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            call(argument)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert cost(jsonio.dumps, value) < 2 * cost(jsonio.loads, text)
+
+
+@pytest.mark.parametrize("text", ["", "plain", "a\"b", "\\", "\n", "\x7f", "\0", "\xe9t\xe9", "end\t", "\U00012345 and \u1234"])
+def test_plain_characters_around_what_is_escaped_are_kept(text):
+    for around in (text, f"x{text}", f"{text}y", f"x{text}y", text * 3):
+        assert jsonio.dumps([around]) == json.dumps([around])
 
 
 def test_dumps_refuses_what_json_has_no_form_for():
