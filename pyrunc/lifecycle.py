@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     })
 
 ENXIO, EBADF, EAGAIN, ENOSYS = 6, 9, 11, 38
-RESERVE = 1 << 20  # bytes
+RESERVE = 1 << 19  # bytes
 LOCK_MS = 10000
 QUICK_MS = 50  # what has been killed ends sooner, unless a v1 freezer holds it
 SLICE_MS = 100  # how long an execve that nothing tells of goes unnoticed
@@ -90,7 +90,8 @@ class Making:
                  front: Foreground | None = None) -> None:
         bundle, detach = absolute(options.get("bundle") or "."), front is None
         self.proxy: Proxy | None = None
-        self.reserve: bytearray | None = bytearray(RESERVE)  # address space for undoing, if the caller's RLIMIT_AS ends in the middle
+        # Address space for undoing, if the caller's RLIMIT_AS ends in the middle. Of bytes, because calloc touches no page of them.
+        self.reserve: bytes | None = bytes(RESERVE)
         self.config, raw = _load(bundle, need_process=not gate)
         posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
         state.check_new(globals_["root"], container_id)
