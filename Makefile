@@ -19,7 +19,7 @@ KUBERNETES_VERSION := 1.37.2
 ETCD_VERSION := 3.7.3
 KUBERNETES := $(CURDIR)/build/kubernetes-$(KUBERNETES_VERSION)
 
-.PHONY: run test test-ways test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
+.PHONY: ops run test test-ways test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
 	bench bench-vm growth density mounts bundle clean run-packages test-packages \
 	bench-packages manager-packages kubernetes-packages conformance-packages
 
@@ -40,6 +40,12 @@ test-packages:
 	$(call packages,$(TEST_PACKAGES))
 
 build: $(PYRUNC)
+
+# What C and Python both know of a plan, from the one place where it is written. The results are committed.
+ops:
+	@mkdir -p build
+	$(PYTHON) csrc/optable.py > build/optable.py && mv build/optable.py pyrunc/plan/optable.py
+	$(PYTHON) csrc/optable.py ops.def > build/ops.def && mv build/ops.def csrc/ops.def
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -6,7 +6,6 @@ create  = prepare, supervise a gated plan, leave          run = the same plan wi
 from __future__ import annotations
 
 import posix
-from .typed import TYPE_CHECKING, cast
 
 from . import facts, kernel, log, state, supervise
 from .config import load
@@ -15,9 +14,14 @@ from .host import init
 from .host.cgroup.group import Group
 from .host.cgroup.v2 import GONE
 from .host.console import check_stdio
+from .jsonio import loads
 from .paths import clean
 from .plan import create as compiler
+from .plan import stored
 from .plan.optable import SAY_EXEC, SAY_FAIL
+from .plan.request import Request
+from .plan.script import Plan
+from .typed import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
     from .host.cgroup.v2 import Cgroup
     from .host.notify import Proxy
     from .jsonio import Json
-    from .plan.script import Plan
+    from .plan.request import Kept, Rows, Unit
     from .seccomp.compile import Filter
-    from .state import Container, Request, Rows, State, Unit
+    from .state import Container, State
 
     # What is read here of the options of create, run and exec.
     Preserving = TypedDict("Preserving", {"preserve-fds": int})
@@ -94,8 +98,6 @@ class Making:
         check_stdio(self.config["process"].get("terminal", False), detach, options.get("console-socket"))
         sockets = console(), pidfd_socket()  # connected while there is nothing to undo
         rootfs = check_rootfs(self.config, bundle)
-        from .host import sources
-
         self.facts = facts.probe("intelRdt" in self.config.get("linux", {}))
         refuse(self.config, self.facts, globals_, options)
         rootless = tolerates(globals_, self.facts)
@@ -111,44 +113,47 @@ class Making:
         bpf = seccomp_filter(self.config, globals_["root"])
         self.container = state.create(globals_["root"], container_id, sticky=globals_["root-in-xdg"])
         try:
-            request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach)
-            request["rootless"] = rootless
-            request["inside"] = sources.inside(self.config, bundle, rootfs)
-            self.plan = compiler.compile(self.config, self.facts, request)
+            request = self._request(globals_, options, container_id, bundle, group, v1, unit, bpf, gate, detach, rootless, rootfs)
+            self.plan: Plan | None = compiler.compiled(self.config, self.facts, request)
+            if log.wants_debug():
+                from .plan import check
+
+                check.sound(self.plan)
             self._record(bundle, rootfs, raw, request)
         except BaseException:
-            self.config = self.plan = None  # type: ignore[assignment]  # what is short may be memory
+            self.reserve = self.config = self.plan = None  # type: ignore[assignment]  # what is short may be memory
             self.container.remove()
             raise
         _warn(self.config, v1, self.facts)
         self.supervisor = supervise.Supervisor(
-            self.plan, self.container, self.config, bundle, self._created, *sockets, front
+            self.plan, self.container, bundle, self._created, *sockets, front
         )
 
     def _request(self, globals_: Globals, options: Wanted, container_id: str, bundle: str, group: str | None, v1: Rows,
-                 unit: Unit | None, bpf: Filter | None, gate: bool, detach: bool) -> Request:
-        return {
-            "id": container_id, "bundle": bundle, "state": self.container.path, "cgroup": group, "cgroup_v1": v1,
-            "unit": unit, "bpf": bpf, "gate": gate, "detach": detach, "no_pivot": options.get("no-pivot"),
-            "no_new_keyring": options.get("no-new-keyring"), "preserve": preserved(options, listen_fds(), globals_["inherited"]),
-            "listen_fds": listen_fds(), "notify": bool(environment("NOTIFY_SOCKET")), "environ": _environ(self.config),
-            "pidfd_socket": options.get("pidfd-socket"),
-        }
+                 unit: Unit | None, bpf: Filter | None, gate: bool, detach: bool, rootless: bool, rootfs: str) -> Request:
+        from .host import sources
+
+        return Request(
+            container_id, bundle, self.container.path, cgroup=group, cgroup_v1=v1, unit=unit, bpf=bpf, gate=gate, detach=detach,
+            rootless=rootless, no_pivot=bool(options.get("no-pivot")), no_new_keyring=bool(options.get("no-new-keyring")),
+            preserve=preserved(options, listen_fds(), globals_["inherited"]), listen_fds=listen_fds(),
+            notify=bool(environment("NOTIFY_SOCKET")), pidfd_socket=options.get("pidfd-socket"), environ=_environ(self.config),
+            inside=sources.inside(self.config, bundle, rootfs),
+        )
 
     def _record(self, bundle: str, rootfs: str, raw: bytes, request: Request) -> None:
         """What will exist, before any of it does: whoever finds this after a crash can undo it."""
         container = self.container
         container.write(state.CONFIG, raw, first=True)
-        given = cast("dict[str, object]", request)
         container.data = {
             "id": container.id, "init_process_pid": 0, "init_process_start": 0, "created": state.now(),
             "bundle": bundle, "rootfs": rootfs, "annotations": self.config.get("annotations", {}),
-            "cgroup": request["cgroup"], "cgroup_v1": request["cgroup_v1"], "unit": request["unit"],
+            "cgroup": request.cgroup, "cgroup_v1": request.cgroup_v1, "unit": request.unit,
             "facts": self.facts.dump(), "rootless": self.facts.euid != 0,
             "external_descriptors": [_readlink(fd) for fd in range(3)],
             "pid_shared": not _has_own(self.config, "pid", new=True),
             "marked": self.facts.privileged,
-            "request": cast("Request", {k: given[k] for k in REPEATED if given[k]}),
+            "request": cast("Kept", request.kept()),
         }
         if "intelRdt" in self.config.get("linux", {}):
             container.data.update(resctrl_state(self.config["linux"]["intelRdt"], self.facts.resctrl, container.id))
@@ -206,16 +211,13 @@ class Making:
                 log.warning(left)
 
 
-# what the plan depends on besides config and facts; kept so that start and explain can compile it again
-REPEATED = ("rootless", "gate", "detach", "no_pivot", "no_new_keyring", "preserve", "listen_fds", "notify", "pidfd_socket",
-            "inside")
 _NS_PATHS = (("CGROUP", "cgroup"), ("IPC", "ipc"), ("NET", "net"), ("NS", "mnt"), ("PID", "pid"), ("USER", "user"),
              ("UTS", "uts"))
 
 
 def _environ(config: Config) -> list[str]:
-    """What createContainer hooks without `env` get, as those that the host runs."""
-    if not config.get("hooks", {}).get("createContainer"):
+    """What hooks without `env` get: ours."""
+    if not any([config.get("hooks", {}).get(kind) for kind in ("prestart", "createRuntime", "createContainer")]):
         return []
     from .host import hooks
 
@@ -422,11 +424,10 @@ def update(container: Container, holds: Resources, resources: Resources, schemas
     group = container.cgroup()
     if group is None:
         raise Error(f"cannot update container {container.id}: it has no cgroup")
-    config = container.config()
     v1 = {name: slot for slot in group.slots for name in slot.partition(":")[2].split(",") if name}
     unit = container.data.get("unit")
     plan = limits.update(resources, v1, group.v2 is not None, unit, unit and facts.load(container.data["facts"]))
-    walk = supervise.Supervisor(plan, container, config, container.data["bundle"], None)
+    walk = supervise.Supervisor(plan, container, container.data["bundle"], None)
     walk.groups, walk.restoring = group.slots, True
     if schemas:
         from .host.rdt import Group
@@ -565,8 +566,8 @@ def _read_record(results: int, size: int = 16) -> bytes:
 
 
 def _reason(container: Container, record: bytes | None) -> Error:
-    """Why init has ended. The plan that it runs is compiled again from what create was given: the same inputs, the same plan."""
-    plan = recompile(container)
+    """Why init has ended."""
+    plan = plan_of(container)
     if record is None:
         status = state.zombie_status(container.pid(), container.data.get("init_process_start"))
         if init.killed_by_filter(status):
@@ -579,12 +580,23 @@ def _reason(container: Container, record: bytes | None) -> Error:
     return supervise.worded(plan, ops[index], errno, step, container)
 
 
-def recompile(container: Container) -> Plan:
-    config = container.config()
-    request = {"id": container.id, "bundle": container.data["bundle"], "state": container.path,
-               "cgroup": container.data.get("cgroup"), "cgroup_v1": container.data.get("cgroup_v1"),
-               "unit": container.data.get("unit"), "bpf": seccomp_filter(config, container.root), **container.data.get("request", {})}
-    return compiler.compile(config, facts.load(container.data["facts"]), request)
+def plan_of(container: Container) -> Plan:
+    """The plan that a container was made by, as create has kept it. A pyrunc that kept none, or has other ops, has compiled the
+    same from the same inputs."""
+    try:
+        plan = stored.load(loads(container.read(state.PLAN), state.PLAN, "surrogateescape"))
+    except (OSError, Error):
+        plan = None
+    return plan or _recompiled(container)
+
+
+def _recompiled(container: Container) -> Plan:
+    config, data = container.config(), container.data
+    request = Request(
+        container.id, data["bundle"], container.path, cgroup=data.get("cgroup"), cgroup_v1=data.get("cgroup_v1"), unit=data.get("unit"),
+        bpf=seccomp_filter(config, container.root), **Request.known(data["request"]),
+    )
+    return compiler.compiled(config, facts.load(data["facts"]), request)
 
 
 def poststart(container: Container, config: Config) -> None:

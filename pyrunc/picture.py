@@ -23,7 +23,8 @@ from . import args, boot, facts, jsonio, lifecycle, state, supervise
 from .config import defaults
 from .config import load as configs
 from .errors import Error
-from .plan import create, encode
+from .plan import create, encode, stored
+from .plan.request import Request
 
 KEPT_OUT = ("threading", "random", "tempfile", "uuid", "multiprocessing", "asyncio")
 ROUNDS = 12  # CPython 3.11 specializes code after 8 calls of it
@@ -100,9 +101,9 @@ def container(host):
     config = configs.parse(raw)
     configs.check(config, True)
     group, v1 = lifecycle.cgroup_paths(config, host, "ID", False)
-    request = {"rootless": False, "id": "ID", "bundle": "/b", "state": "/s", "gate": True, "detach": True,
-               "cgroup": group, "cgroup_v1": v1, "unit": None, "bpf": None}
-    encode.encode(create.compile(config, host, request))
+    plan = create.compiled(config, host, Request("ID", "/b", "/s", cgroup=group, cgroup_v1=v1, gate=True, detach=True))
+    encode.encode(plan)
+    jsonio.dumps(stored.dump(plan))
     jsonio.loads(jsonio.dumps(host.dump()).encode())
 
 

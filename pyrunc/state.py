@@ -36,38 +36,9 @@ if TYPE_CHECKING:
     from .host.cgroup.oom import Watch
     from .host.cgroup.v2 import Cgroup
     from .jsonio import Json
-    from .seccomp.compile import Filter
+    from .plan.request import Kept, Rows, Unit
 
     Check = Callable[[Any], bool]  # of a value of state.json: whether it is one that pyrunc wrote
-    Rows = list[list[str]]  # [controllers, mount point, group] of v1 hierarchies
-
-    class Unit(TypedDict):
-        bus: str
-        unit: str
-        slice: str
-        name: str
-
-    class Request(TypedDict, total=False):
-        """What the plan of a container depends on besides its config and the facts."""
-
-        id: str
-        bundle: str
-        state: str
-        cgroup: str | None
-        cgroup_v1: Rows
-        unit: Unit | None
-        bpf: Filter | None
-        gate: bool
-        detach: bool
-        no_pivot: bool | None
-        no_new_keyring: bool | None
-        preserve: int
-        listen_fds: int
-        notify: bool
-        environ: list[str]
-        pidfd_socket: str | None
-        rootless: bool
-        inside: dict[str, str]
 
     class State(TypedDict, total=False):
         """What state.json holds."""
@@ -87,7 +58,7 @@ if TYPE_CHECKING:
         external_descriptors: list[str]
         pid_shared: bool
         marked: bool
-        request: Request
+        request: Kept
         resctrl: list[str]
         resctrl_made: list[str]
         intel_rdt_path: str
@@ -99,7 +70,8 @@ if TYPE_CHECKING:
         namespace_paths: dict[str, str]
 
 OCI_VERSION = "1.3.0"
-STATE, COPY, CONFIG, EXIT, FIFO, STATUS_FIFO = "state.json", "state.copy", "config.json", "exit.json", "exec.fifo", "status.fifo"
+STATE, COPY, CONFIG, PLAN, EXIT = "state.json", "state.copy", "config.json", "plan.json", "exit.json"
+FIFO, STATUS_FIFO = "exec.fifo", "status.fifo"
 O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 ENOENT, ESRCH, ENXIO, EEXIST, ENODEV, ENOTDIR = 2, 3, 6, 17, 19, 20
 BLOCK = 1 << 16

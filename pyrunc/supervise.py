@@ -12,22 +12,21 @@ from .config.mountopts import ATTR_NODEV, MS_PRIVATE, MS_SLAVE
 from .config.names import NAMESPACES
 from .errors import Error, from_oserror
 from .host import init
-from .plan import sealed, words
+from .jsonio import dumps
+from .plan import sealed, stored, words
 from .plan.encode import encode
+from .plan.kinds import rlimit
 from .plan.limits import inverse
 from .plan.optable import BATCH, SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
+from .state import PLAN
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
-EPERM, ENOENT, ENOEXEC, EAGAIN, EACCES, EBUSY, ENOTDIR, ENOSPC, EROFS, ELOOP = 1, 2, 8, 11, 13, 16, 20, 28, 30, 40
+EPERM, ENOENT, ENOEXEC, EACCES, EBUSY, ENOTDIR, ENOSPC, EROFS, ELOOP = 1, 2, 8, 13, 16, 20, 28, 30, 40
 RLIMIT_NOFILE, SIGKILL = 7, 9
 PTMX = posix.makedev(5, 2)
 AT_THE_GATE_MS = 100  # a filter that refuses close(2) keeps init from telling us
 
-HINTS = {
-    ("SPAWN", EAGAIN): "the pids limit of the container's cgroup, or of its user, is reached",
-    ("SPAWN", EBUSY): "the cgroup has given controllers to groups below, so it takes no processes: name one that does by exec --cgroup",
-}
 # What init hands over at a SYNC, by its slot, and the proof that it is that.
 GENUINE = {
     "notify": lambda fd: posix.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify",
@@ -42,23 +41,22 @@ def genuine(slot, fd):
 
 
 class Supervisor:
-    """One walk. `host` is what the commands know and the plan does not: see the fields.
+    """One walk. The fields are what the commands know and the plan does not.
 
-    container  state.Container (create, run) or of exec's target     config  checked config
+    container  state.Container (create, run) or of exec's target
     console    callable(master fd) taking ownership of the pty, or None
     created    callable(pid) at CREATED: writes state.json, False if it has ended
     front      foreground.Foreground, of who stays until the process ends, or None
     """
 
-    __slots__ = ("plan", "container", "config", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
+    __slots__ = ("plan", "container", "console", "created", "pidfd_socket", "fds", "undo", "sock", "pid",
                  "pidfd", "ops", "first", "bundle", "groups", "properties", "oom", "refused", "missing", "restoring", "last",
                  "listener", "handed", "status", "name", "front", "birth", "encoded")
 
-    def __init__(self, plan, container, config, bundle, created, console=None, pidfd_socket=None, front=None):
+    def __init__(self, plan, container, bundle, created, console=None, pidfd_socket=None, front=None):
         self.plan = plan
         self.front = front
         self.container = container
-        self.config = config
         self.bundle = bundle
         self.created = created
         self.console = console
@@ -77,7 +75,7 @@ class Supervisor:
         self.refused = set()  # indexes of H ops whose errno the plan tolerates: what comes instead is done then
         self.missing = set()  # slots that such an op has left empty: what is to be done to them is left out
         self.last = _last_uses(plan)
-        self.listener = any([op.name == "AGENT" for op in plan.ops])  # the filter has an agent, by whom init may be held
+        self.listener = plan.has("AGENT")  # the filter has an agent, by whom init may be held
         self.handed = False  # the agent has it
         self.name = None  # that of init's image, which execve changes
         self.status = None  # of init, once it has been waited for
@@ -116,7 +114,7 @@ class Supervisor:
         where = f"{self.plan.place(op.source)}: " if op.source.startswith("/") else ""
         what = err.filename if isinstance(err.filename, str) else op.name.lower()
         out = from_oserror(err, f"{where}{what}")
-        out.hint = HINTS.get((op.name, err.errno))
+        out.hint = words.hint(self.plan, op, err.errno)
         out.pointer = op.source if op.source.startswith("/") else None
         return out
 
@@ -176,7 +174,7 @@ class Supervisor:
         while self.listener and not kernel.wait_any([self.sock], init.PATIENCE_MS):
             call = init.held(self.pid)
             if call or (call is None and self.handed and not hooks):
-                raise init.held_error(self.config, call)
+                raise init.held_error(self.container.config(), call)
         message = kernel.receive(self.sock)
         if message is not None and message[4] != self.pid and init.parent(message[4]) != posix.getpid():
             raise Error("a process other than init has written to init's socket")
@@ -218,7 +216,7 @@ class Supervisor:
         """run: after the last SYNC, the end of file that follows SAY_EXEC is execve having succeeded.
 
         Who stays passes output and signals on meanwhile: a startContainer hook may fill a terminal, or have to be ended."""
-        said, hooks = False, any([op.name == "HOOK" and not op.slots[2] for op in self.plan.ops])
+        said, hooks = False, any([op.name == "HOOK" and op.role == "I" and not op.slots[2] for op in self.plan.ops])
         while True:
             if self.front and hooks and not self.listener:
                 self.status = self.front.until(self, self.sock)
@@ -372,7 +370,7 @@ def _reap(pid):
         pass
 
 
-# --- the actions, named as in plan/hostops.py ---
+# --- the actions, named as in plan/ops.py ---
 
 
 def _cgroup(sup, op):
@@ -507,7 +505,7 @@ def _of_property(sup, op, err):
         err.message = f'unified resource "{file}" can\'t be set: controller "{file.partition(".")[0]}" not available'
     err.message = f"{'' if sup.restoring else 'config.json: '}{op.source}: {err.message}"
     err.pointer = op.source
-    err.hint = err.hint or words.LIMIT_HINTS.get((op.args[0], err.errno))
+    err.hint = err.hint or words.hint(sup.plan, op, err.errno)
     return err
 
 
@@ -524,26 +522,25 @@ def _owner(sup, op):
 
 def _devices(sup, op):
     from .host.cgroup import device_filter
-    from .plan import device_rules
 
-    rules = device_rules.rules(sup.config)
+    rules = op.args[0]
     if op.slots[0] == "cgroup":
         host = sup.container.data["facts"]  # of a unit systemd's filter is there already
         device_filter.apply(sup.groups["cgroup"].dirfd(), rules, not sup.properties, host["euid"] != 0 or host["userns"])
         return
     from .host.cgroup.v1 import device_writes
+    from .plan import device_rules
 
     sup.groups[op.slots[0]].write_each(device_writes(device_rules.policy(rules)))
 
 
 def _openns(sup, op):
-    path, kind, other = op.args
+    path, kind, pointer, why = op.args
     fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC | posix.O_NONBLOCK)
     sup.fds[op.slots[0]] = fd
     if kernel.fd_magic(fd) != NSFS_MAGIC or kernel.nstype(fd) != NAMESPACES[kind][0]:
         raise Error(f"config.json: {op.source}/path: {path} is not a {kind} namespace", pointer=op.source + "/path")
-    if other and _same_file(posix.fstat(fd), posix.stat(f"/proc/self/ns/{NAMESPACES[kind][1]}")):
-        pointer, why = other
+    if why and _same_file(posix.fstat(fd), posix.stat(f"/proc/self/ns/{NAMESPACES[kind][1]}")):
         raise Error(f"config.json: {pointer}: {why}", f"{path} is the runtime's own {kind} namespace", pointer=pointer)
 
 
@@ -650,10 +647,12 @@ def _notifydir(sup, op):
 def _spawn(sup, op):
     """In its group from the first moment on: nothing of the container ever runs outside of its limits."""
     sup.sock, theirs = kernel.socketpair()
-    stdio = sup.front.stdio(sup.config["process"].get("terminal", False)) if sup.front else kernel.AS_THEY_ARE
+    stdio = sup.front.stdio(sup.plan.has("PTY")) if sup.front else kernel.AS_THEY_ARE
     sup.birth = op, theirs, stdio
     _begin(sup, _born_in(sup, op)[:1])
     sup.encoded = encode(sup.plan)  # while the kernel makes init
+    if sup.created:  # of a container; nothing is kept of an exec
+        sup.container.write(PLAN, dumps(stored.dump(sup.plan)).encode())
 
 
 def _born_in(sup, op):
@@ -776,21 +775,22 @@ def _netdev(sup, op):
     move.do()
 
 
-def _hooks(sup, op):
+def _hook(sup, op):
     from .host import hooks
 
-    hooks.run(op.args[0], sup.config["hooks"][op.args[0]], _state(sup, "created", sup.pid))
+    path, argv, env, timeout, _ = op.args
+    kind, _, number = op.source[len("/hooks/"):].partition("/")
+    hook = {"path": path, "args": argv, "env": env, "timeout": timeout}
+    hooks.run_one(kind, int(number), hook, _state(sup, "created", sup.pid))
 
 
 def _state(sup, status, pid):
     from .host import hooks
 
-    return hooks.state_for(sup.container.id, status, pid, sup.bundle, sup.config.get("annotations"))
+    return hooks.state_for(sup.container.id, status, pid, sup.bundle, sup.container.data.get("annotations"))
 
 
 def _state_json(sup, op):
-    from .jsonio import dumps
-
     text = dumps(_state(sup, op.args[0], _inner_pid(sup.pid))).encode("utf-8", "surrogateescape")
     sup.fds[op.slots[0]] = kernel.memfd("pyrunc:state", text)
 
@@ -824,7 +824,7 @@ def _rlimits(sup, op):
             now = kernel.getrlimit(sup.pid, resource) if resource == RLIMIT_NOFILE else (0, 0)
             kernel.prlimit(sup.pid, resource, max(soft, now[0]), max(hard, now[1]))
         except OSError as err:
-            name = words.rlimit(resource)
+            name = rlimit(resource)
             raise Error(
                 f"{sup.plan.place('/process/rlimits')}: setrlimit {name} to {soft}, {hard}: {err.strerror.lower()}",
                 hint="raising a hard limit needs CAP_SYS_RESOURCE" if err.errno == EPERM else None,
@@ -844,7 +844,7 @@ def _give_stdio(sup, op):
 def _agent(sup, op):
     from .host import seccomp_agent
 
-    path, metadata = op.args[0]
+    path, metadata = op.args
     if sup.created:
         state = _state(sup, "creating", sup.pid)
     else:  # exec: the state is the container's
@@ -900,7 +900,7 @@ ACTIONS = {
     "SOURCE": _source, "TREE": _tree, "DEVICE": _device, "SETATTR": _setattr, "USERNS": _userns, "IDMAP": _idmap, "HOSTDIR": _hostdir,
     "FIFO": _fifo,
     "MEMFD": _memfd, "NOTIFYDIR": _notifydir, "SPAWN": _spawn, "PLAN": _plan, "MAPS": _maps, "TIMENS": _timens,
-    "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOKS": _hooks,
+    "NETLINK": _netlink, "NETNS": _netns, "NETDEV": _netdev, "HOOK": _hook,
     "STATE_JSON": _state_json, "CONSOLE": _console, "RLIMITS": _rlimits, "AGENT": _agent, "PIDFD": _pidfd, "GIVE_STDIO": _give_stdio,
     "CREATED": _created, "CGROUP_OF": _cgroup_of, "CGROUP_OF_INIT": _cgroup_of_init, "ROOT_OF": _root_of, "EXECED": _execed,
 }

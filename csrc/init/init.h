@@ -52,7 +52,7 @@ struct init {
 
 typedef int op_fn(struct init *in, struct plan_op *op);
 
-#define OP(name, roles, phase, slots, args, sealed) op_fn op_##name;
+#define OP(name, roles, slots, args, sealed) op_fn op_##name;
 #include "../ops.def"
 #undef OP
 

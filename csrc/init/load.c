@@ -6,7 +6,7 @@
 #include <linux/mman.h>
 #include "init.h"
 
-#define OP(name, roles, phase, slots, args, sealed) { #name, roles, slots, args, op_##name, sealed },
+#define OP(name, roles, slots, args, sealed) { #name, roles, slots, args, op_##name, sealed },
 const struct op_info op_table[] = {
 #include "../ops.def"
 };

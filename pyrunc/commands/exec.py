@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .. import facts, foreground, kernel, lifecycle, state, supervise
+from .. import facts, foreground, kernel, lifecycle, log, state, supervise
 from ..config import load
 from ..config.names import CAPABILITY_SETS, decimal
 from ..errors import Error
 from ..plan import exec as compiler
 from ..plan import limits
+from ..plan.request import Joining
 from ..typed import TYPE_CHECKING, cast
 from . import shared
 
@@ -17,13 +18,9 @@ if TYPE_CHECKING:
     from ..args import Globals
     from ..config.shape import Capabilities, Config, Process, User
     from ..foreground import Foreground
+    from ..plan.request import Adopting
     from ..plan.script import Plan
-    from ..state import Container, Unit
-
-    class Adopting(Unit):
-        """The unit of a container, by whose manager a process is put into its group."""
-
-        group: str | None
+    from ..state import Container
 
     Options = TypedDict("Options", {
         "console-socket": str | None, "pidfd-socket": str | None, "pid-file": str | None, "detach": bool,
@@ -89,19 +86,22 @@ def _run(container: Container, globals_: Globals, options: Options, args: list[s
 
     check_stdio(config["process"].get("terminal", False), options["detach"], options["console-socket"])
     group, v1 = _groups(container, options["cgroup"])
-    request = {
-        "id": container.id, "bpf": lifecycle.seccomp_filter(config, globals_["root"]),
-        "preserve": lifecycle.preserved(options, 0, globals_["inherited"]),
-        "detach": options["detach"], "cgroup": group, "cgroup_v1": v1, "follow": not options["cgroup"],
-        "unit": _unit(container), "rdt": container.data.get("resctrl"),
-        "pidfd_socket": options["pidfd-socket"], "file": load.PROCESS if options["process"] else None,
-        "unlimited": container.data["request"].get("rootless") and not options["cgroup"] and not _limited(container),
-        "no_new_keyring": container.data["request"].get("no_new_keyring"),
-    }
-    plan = compiler.compile(config, host, request)
+    created = container.data["request"]
+    request = Joining(
+        container.id, cgroup=group, cgroup_v1=v1, follow=not options["cgroup"], unit=_unit(container),
+        rdt=container.data.get("resctrl"), bpf=lifecycle.seccomp_filter(config, globals_["root"]), detach=options["detach"],
+        preserve=lifecycle.preserved(options, 0, globals_["inherited"]), no_new_keyring=bool(created.get("no_new_keyring")),
+        pidfd_socket=options["pidfd-socket"], file=load.PROCESS if options["process"] else None,
+        unlimited=bool(created.get("rootless")) and not options["cgroup"] and not _limited(container),
+    )
+    plan = compiler.compiled(config, host, request)
+    if log.wants_debug():
+        from ..plan import check
+
+        check.sound(plan)
     front = None if options["detach"] else foreground.Foreground(False)
     try:
-        return _supervise(container, config, plan, options, front)
+        return _supervise(container, plan, options, front)
     finally:
         if front:
             front.close()
@@ -112,10 +112,10 @@ def _check_saved(config: Config) -> None:
     load.check(config if config["process"].get("args") else {key: value for key, value in config.items() if key != "process"}, False)
 
 
-def _supervise(container: Container, config: Config, plan: Plan, options: Options, front: Foreground | None) -> int:
+def _supervise(container: Container, plan: Plan, options: Options, front: Foreground | None) -> int:
     pid_file = lifecycle.absolute(options["pid-file"]) if options["pid-file"] else None
     walk = supervise.Supervisor(
-        plan, container, config, container.data["bundle"], None,
+        plan, container, container.data["bundle"], None,
         shared.console_of(options, front), shared.pidfd_socket_of(options), front,
     )
     try:

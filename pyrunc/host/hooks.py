@@ -34,6 +34,13 @@ def state_for(container_id, status, pid, bundle, annotations=None):
     return state
 
 
+def run_one(kind, index, hook, state):
+    """Run one hook of a kind; an Error if it fails."""
+    error = _run_one(kind, index, hook, dumps(state).encode(), None)
+    if error is not None:
+        raise error
+
+
 def run(kind, hooks, state, cwd=None):
     """Run hooks of one kind; the first that fails ends it with an Error."""
     text = dumps(state).encode()

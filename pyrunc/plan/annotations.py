@@ -5,8 +5,17 @@ root (CVE-2024-3154). So not what is dangerous is listed here but what is not: h
 own limits, its place in an order. Nothing that executes, reaches another unit, or moves processes.
 """
 
+from __future__ import annotations
+
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import gvariant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from .gvariant import Found
 
 PREFIX = "org.systemd.property."
 MILLION = 1000000
@@ -28,7 +37,7 @@ OF_SCOPES = {
 }
 
 
-def properties(annotations, is_slice):
+def properties(annotations: Mapping[str, str], is_slice: bool) -> Iterator[tuple[str, str, Any, str]]:
     """(property, type, value, annotation) of each that has the prefix."""
     known = OF_UNITS if is_slice else {**OF_UNITS, **OF_SCOPES}
     for key, text in annotations.items():
@@ -37,7 +46,7 @@ def properties(annotations, is_slice):
             yield name, known[name], value, key
 
 
-def _one(key, name, text, known):
+def _one(key: str, name: str, text: str, known: Mapping[str, str]) -> tuple[str, Any]:
     if len(name) < 3:
         raise _refused(f"annotation {key} name incorrect: too short", key)
     if not (name.isascii() and name.isalpha()):
@@ -58,7 +67,7 @@ def _one(key, name, text, known):
                        f"the value has type {known[name]}, written as GVariant text") from None
 
 
-def _microseconds(found):
+def _microseconds(found: Found) -> Found:
     kind, value = found
     if type(value) not in (int, float) or kind == "b":
         raise gvariant.Bad("not a number")
@@ -67,5 +76,5 @@ def _microseconds(found):
     return "t", int(value * MILLION)
 
 
-def _refused(message, key, hint=None):
+def _refused(message: str, key: str, hint: str | None = None) -> Error:
     return Error(message, hint, pointer=f"/annotations/{key.replace('~', '~0').replace('/', '~1')}")

@@ -4,92 +4,111 @@ The compilers are trusted to emit the right ops; this is what makes the class of
 test runs it over generated configs, and deleting an op or a flag from a plan must be noticed here.
 """
 
-from .optable import ATTACH_FILE, ATTACH_PROC, ATTACH_REAL_DIR, OPS
+from __future__ import annotations
 
-PHASES = ("clean", "ns", "fs", "sys", "cred", "gate", "exec")
+from ..config.names import NAMESPACES
+from ..errors import Error
+from ..typed import TYPE_CHECKING
+from .ops import LIST, PHASES
+from .optable import ATTACH_FILE, ATTACH_PROC, ATTACH_REAL_DIR
+from .script import takes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .script import Plan
+
+    Found = Iterator[tuple[int, str]]  # index of an op, what is wrong with it
+    Rule = Callable[[Plan], Found]
+
 CHANGE_ROOT = ("PIVOT", "CHROOT")
-CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
+CLONE_NEWNS = NAMESPACES["mount"][0]
 
 
-def violations(plan):
+def violations(plan: Plan) -> list[tuple[str, int, str]]:
     """[(name of the rule, op index, what)]; empty for a legal plan."""
-    found = []
+    found: list[tuple[str, int, str]] = []
     for rule in RULES:
         found += [(rule.__name__[1:], index, what) for index, what in rule(plan)]
     return found
 
 
-def _paths_are_relative(plan):
-    """A path op of init names a root slot and a path without a leading slash or parent step."""
+def sound(plan: Plan) -> Plan:
+    """The plan, if it breaks no rule: what does was compiled wrongly, and nobody should believe or do it."""
+    for rule, index, what in violations(plan):
+        raise Error(f"the plan breaks the rule {rule}: op {index + 1}: {what}", "this is a fault of pyrunc: please report it")
+    return plan
+
+
+def _paths_are_relative(plan: Plan) -> Found:
+    """A path of init's names a root slot, and has neither a leading slash nor a parent step."""
     for op in plan.child_ops():
-        slots, args = op.signature()
-        if "path" not in args or op.name == "HOOK" or op.name == "TREE" and not op.slots[1]:
-            continue
-        path = op.args[args.index("path")]
-        if path.startswith("/"):
-            yield op.index, f"{op.name} with the absolute path {path!r}"
-        if not any([kind in ("root", "proc") and name for (_, kind, _), name in zip(slots, op.slots)]):
-            yield op.index, f"{op.name} on a path without a root slot"
+        for (_, kind), path in zip(op.row.args, op.args):
+            if kind.name == "path" or kind.name == "place" and op.slots[1]:
+                if path.startswith("/") or ".." in path.split("/"):
+                    yield op.index, f"{op.name} with the path {path!r}"
+                if not any([slot.kind in ("root", "proc") for slot, _ in op.given()]):
+                    yield op.index, f"{op.name} on a path without a root slot"
 
 
-def _proc_is_detached(plan):
+def _proc_is_detached(plan: Plan) -> Found:
     """What is written below /proc goes through a procfs of our own, or where that is refused the container's, proved."""
     makers = _makers(plan)
     for op in plan.child_ops():
-        if op.name in ("SYSCTL", "LABEL") and not makers.get(op.slots[0], {""}) <= {"NEWPROC", "OPENPROC"}:
+        if op.name in ("SYSCTL", "LABEL") and not makers.get(op.slots[0] or "", {""}) <= {"NEWPROC", "OPENPROC"}:
             yield op.index, f"{op.name} through something else than a proc that is proved to be one"
         if op.name == "OPENPROC" and (op.unless is None or op.unless.name != "NEWPROC"):
             yield op.index, "the container's proc although a detached one may be had"
-        if op.name == "OOM" and makers.get(op.slots[0]) != {"HOSTPROC"}:
+        if op.name == "OOM" and makers.get(op.slots[0] or "") != {"HOSTPROC"}:
             yield op.index, "OOM through something else than the host's proc"
 
 
-def _masks_have_a_verified_source(plan):
-    """4: /dev/null is proved to be one."""
+def _masks_have_a_verified_source(plan: Plan) -> Found:
+    """/dev/null is proved to be one."""
     makers = _makers(plan)
     for op in plan.child_ops():
-        if op.name == "MASK" and makers.get(op.slots[1]) != {"DEVNULL"}:
+        if op.name == "MASK" and makers.get(op.slots[1] or "") != {"DEVNULL"}:
             yield op.index, "MASK without a verified /dev/null"
 
 
-def _proc_and_sys_are_real(plan):
+def _proc_and_sys_are_real(plan: Plan) -> Found:
     """A procfs or sysfs is attached where no symlink leads; what else is attached at /proc is proved to be a procfs."""
-    made = {op.slots[0]: op.args[0] for op in plan.child_ops() if op.name in ("FSMOUNT", "MOUNT")}
+    made = {op.slots[0]: op.value("type") for op in plan.child_ops() if op.name in ("FSMOUNT", "MOUNT")}
     for op in plan.child_ops():
-        if op.name == "ATTACH" and made.get(op.slots[0]) in ("proc", "sysfs") and not op.args[1] & ATTACH_REAL_DIR:
+        if op.name == "ATTACH" and made.get(op.slots[0]) in ("proc", "sysfs") and not op.value("flags") & ATTACH_REAL_DIR:
             yield op.index, f"{made[op.slots[0]]} attached without ATTACH_REAL_DIR"
-        if op.name == "ATTACH" and op.args[0] == "proc" and op.slots[0] not in made and not op.args[1] & ATTACH_PROC:
+        if op.name == "ATTACH" and op.value("path") == "proc" and op.slots[0] not in made and not op.value("flags") & ATTACH_PROC:
             yield op.index, "/proc attached without ATTACH_PROC"
 
 
-def _bound_devices_are_proved(plan):
+def _bound_devices_are_proved(plan: Plan) -> Found:
     """A node of the host's is attached only after VERIFY_DEV: its path may lead to another device."""
-    proved = set()
+    proved: set[str | None] = set()
     for op in plan.child_ops():
         if op.name == "VERIFY_DEV":
             proved.add(op.slots[0])
-        if op.name == "ATTACH" and op.args[1] == ATTACH_FILE and op.slots[0] not in proved:
-            yield op.index, f"{op.args[0]} is attached without being proved"
+        if op.name == "ATTACH" and op.value("flags") == ATTACH_FILE and op.slots[0] not in proved:
+            yield op.index, f"{op.value('path')} is attached without being proved"
 
 
-def _slots_are_typed(plan):
+def _slots_are_typed(plan: Plan) -> Found:
     """Filled once (or again in place of a failure), before use, with what the op takes."""
-    kinds = {}
+    kinds: dict[str, str] = {}
     for op in plan.ops:
-        for (_, kind, made), slot in zip(op.signature()[0], op.slots):
-            if slot is None or (made and op.name == "SYNC"):  # filled by the host's op that follows
+        for slot, name in op.given():
+            if slot.made == LIST:  # filled by the host's op that follows
                 continue
-            if made:
-                if slot in kinds and op.unless is None:
-                    yield op.index, f"{slot} is filled twice"
-                kinds[slot] = kind
-            elif slot not in kinds and op.name != "SYNC":
-                yield op.index, f"{op.name}: {slot} is used before it is filled"
-            elif kind not in ("any", kinds.get(slot)) and not (kind == "tree" and kinds.get(slot) in ("tty", "tree")):
-                yield op.index, f"{op.name}: {slot} is a {kinds.get(slot)}, not a {kind}"
+            if slot.made:
+                if name in kinds and op.unless is None:
+                    yield op.index, f"{name} is filled twice"
+                kinds[name] = slot.kind
+            elif name not in kinds and op.name != "SYNC":
+                yield op.index, f"{op.name}: {name} is used before it is filled"
+            elif not takes(slot.kind, kinds.get(name, slot.kind)):
+                yield op.index, f"{op.name}: {name} is a {kinds[name]}, not a {slot.kind}"
 
 
-def _init_waits_for_its_plan(plan):
+def _init_waits_for_its_plan(plan: Plan) -> Found:
     """Once SPAWN, then once PLAN, and only then what init does: the groups, limits and filters before it hold for all of that."""
     names = [op.name for op in plan.ops]
     if names.count("SPAWN") != 1 or names.count("PLAN") != 1 or names.index("SPAWN") > names.index("PLAN"):
@@ -98,11 +117,11 @@ def _init_waits_for_its_plan(plan):
         yield names.index("PLAN"), "init does something before its plan"
 
 
-def _phases_do_not_go_back(plan):
+def _phases_do_not_go_back(plan: Plan) -> Found:
     """The order of phases: clean ns fs sys cred gate exec."""
     last = 0
     for op in plan.child_ops():
-        phase = OPS[op.name][2]
+        phase = op.row.phase
         if phase == "any":
             continue
         now = PHASES.index(phase)
@@ -111,26 +130,26 @@ def _phases_do_not_go_back(plan):
         last = max(last, now)
 
 
-def _dumpable_brackets_the_maps(plan):
+def _dumpable_brackets_the_maps(plan: Plan) -> Found:
     """Not traceable before the first setns; traceable only around the writing of the maps."""
     state = 1
     for op in plan.child_ops():
         if op.name == "DUMPABLE":
-            state = op.args[0]
+            state = op.value("value")
         elif op.name in ("SETNS", "FORK", "ROOT", "EXEC") and state:
             yield op.index, f"{op.name} while traceable"
         elif op.name == "SYNC" and state and plan.ops[op.index + 1].name != "MAPS":
             yield op.index, "SYNC while traceable"
 
 
-def _signals_come_first(plan):
-    """8"""
+def _signals_come_first(plan: Plan) -> Found:
+    """Handlers, masks and ignored signals of the caller are gone before anything else is done."""
     first = plan.child_ops()[0]
     if first.name != "SIGRESET":
         yield first.index, f"{first.name} before SIGRESET"
 
 
-def _signals_end_a_waiting_init(plan):
+def _signals_end_a_waiting_init(plan: Plan) -> Found:
     """create and run: init, which may be pid 1, asks for what would end it, while it still may; exec makes no pid 1."""
     names = [op.name for op in plan.child_ops()]
     if any([op.name == "CREATED" for op in plan.ops]):
@@ -139,7 +158,7 @@ def _signals_end_a_waiting_init(plan):
             yield plan.ops[-1].index, "no SIGEND before the filter and the gate"
 
 
-def _a_unit_comes_first(plan):
+def _a_unit_comes_first(plan: Plan) -> Found:
     """Where systemd makes the group, the process is not born into it: it enters before it does anything of its own."""
     for op in plan.ops:
         if op.name == "UNIT":
@@ -148,7 +167,7 @@ def _a_unit_comes_first(plan):
                 yield op.index, f"{', '.join(sorted(early))} before the unit"
 
 
-def _seccomp_order(plan):
+def _seccomp_order(plan: Plan) -> Found:
     """After NNP, or before the last CAPS; after it only ops that need no more than a filter must leave."""
     ops = plan.child_ops()
     filters = [op for op in ops if op.name == "SECCOMP"]
@@ -162,13 +181,13 @@ def _seccomp_order(plan):
         if not nnp and caps and caps[-1] < op.index:
             yield op.index, "SECCOMP after the last CAPS without no-new-privileges"
         for later in ops:
-            if later.index > op.index and not OPS[later.name][5]:
+            if later.index > op.index and not later.row.calls:
                 yield later.index, f"{later.name} after SECCOMP"
 
 
-def _ids_order(plan):
+def _ids_order(plan: Plan) -> Found:
     """Bounding set and groups before the user; capabilities after."""
-    at = {}
+    at: dict[str, int] = {}
     for op in plan.child_ops():
         at.setdefault(op.name, op.index)
     for first, then in (("BOUND", "SETID"), ("SETGROUPS", "SETID"), ("KEEPCAPS", "SETID"), ("SETID", "CAPS")):
@@ -176,14 +195,14 @@ def _ids_order(plan):
             yield at[first], f"{first} after {then}"
 
 
-def _cwd_is_verified(plan):
+def _cwd_is_verified(plan: Plan) -> Found:
     """After the last CHDIR."""
     ops = [op.name for op in plan.child_ops()]
     if "VERIFY_CWD" not in ops or "CHDIR" in ops[ops.index("VERIFY_CWD"):]:
         yield plan.ops[-1].index, "working directory not verified after the last CHDIR"
 
 
-def _sealed_before_exec(plan):
+def _sealed_before_exec(plan: Plan) -> Found:
     """SEAL, and after it nothing that opens."""
     names = [op.name for op in plan.child_ops()]
     if "SEAL" not in names or names[-1] != "EXEC":
@@ -195,45 +214,45 @@ def _sealed_before_exec(plan):
             yield plan.ops[-1].index, f"{name} after SEAL"
 
 
-def _root_changes_once(plan):
+def _root_changes_once(plan: Plan) -> Found:
     """No mount of the host is visible when the process runs: the root is changed, once, before phase sys. exec enters
     it with the mount namespace, or by CHROOT where the container has none."""
     changes = [op.index for op in plan.child_ops() if op.name in CHANGE_ROOT]
     if any([op.name == "OPENROOT" for op in plan.child_ops()]):
         changes += [op.index for op in plan.child_ops()
-                    if op.name == "SETNS" and op.args[0] & CLONE_NEWNS and op.unless is None]
+                    if op.name == "SETNS" and op.value("nstype") & CLONE_NEWNS and op.unless is None]
     if len(changes) != 1:
         yield plan.ops[-1].index, f"the root changes {len(changes)} times"
 
 
-def _a_moved_root_is_purged(plan):
+def _a_moved_root_is_purged(plan: Plan) -> Found:
     """What MOVEROOT leaves below lets nobody mount a procfs without masks; a joined namespace is others' as well."""
     names = [op.name for op in plan.child_ops()]
     if "MOVEROOT" in names:
         at = names.index("MOVEROOT")
-        own = any([op.args[0] & CLONE_NEWNS for op in plan.ops if op.name in ("SPAWN", "UNSHARE")])
+        own = any([op.value("flags") & CLONE_NEWNS for op in plan.ops if op.name in ("SPAWN", "UNSHARE")])
         if names[at + 1:at + 3] != ["PURGE", "CHROOT"] and (own or names[at + 1] != "CHROOT"):
             yield plan.ops[-1].index, "MOVEROOT without PURGE and CHROOT"
 
 
-def _devices_move_before_hooks(plan):
+def _devices_move_before_hooks(plan: Plan) -> Found:
     """A hook finds the network as the process will."""
-    hooks = [op.index for op in plan.ops if op.name in ("HOOKS", "HOOK")]
+    hooks = [op.index for op in plan.ops if op.name == "HOOK"]
     for op in plan.ops:
         if op.name == "NETDEV" and hooks and hooks[0] < op.index:
             yield op.index, "a network device is moved after a hook"
 
 
-def _makers(plan):
+def _makers(plan: Plan) -> dict[str, set[str]]:
     """{slot: names of the ops that fill it, one in place of another}"""
-    makers = {}
+    makers: dict[str, set[str]] = {}
     for op in plan.ops:
         for slot in op.produced():
             makers.setdefault(slot, set()).add(op.name)
     return makers
 
 
-def _first_process_forks_init(plan):
+def _first_process_forks_init(plan: Plan) -> Found:
     """A plan with a part for M ends it with the FORK that makes I; without, nobody would do I's part."""
     ops = plan.child_ops()
     first = [op for op in ops if op.role == "M"]
@@ -246,16 +265,17 @@ def _first_process_forks_init(plan):
 CROSSING = ("tree", "root", "gate", "status", "memfd")
 
 
-def _nothing_of_the_hosts_crosses_the_fork(plan):
+def _nothing_of_the_hosts_crosses_the_fork(plan: Plan) -> Found:
     """What is open at FORK is open in the container's pid namespace: init uses it, and it is no proc, namespace or group of the
     host's. M has left the caller's session keyring by then, and in exec the host's root."""
-    kinds, forks = {}, [op.index for op in plan.ops if op.name == "FORK"]
+    kinds: dict[str, str] = {}
+    forks = [op.index for op in plan.ops if op.name == "FORK"]
     if not forks:
         return
     joins = any([op.name == "OPENROOT" for op in plan.ops])
-    open_ = set()
+    open_: set[str] = set()
     for op in plan.ops[:forks[0]]:
-        kinds.update([(name, kind) for (_, kind, made), name in zip(op.signature()[0], op.slots) if made and op.name != "SYNC"])
+        kinds.update([(name, slot.kind) for slot, name in op.given() if slot.made == 1])
     for op in plan.child_ops():
         if op.index > forks[0]:
             open_.update([name for name in op.consumed() if name in kinds])
@@ -266,7 +286,7 @@ def _nothing_of_the_hosts_crosses_the_fork(plan):
             yield forks[0], f"{name}, a {kinds[name]}, crosses the fork"
 
 
-def _what_is_handed_over_is_used(plan):
+def _what_is_handed_over_is_used(plan: Plan) -> Found:
     """A descriptor that init gets at a SYNC has a use, and so an end."""
     ends = plan.ends()
     for op in plan.child_ops():
@@ -275,7 +295,7 @@ def _what_is_handed_over_is_used(plan):
                 yield op.index, f"nothing uses {name}"
 
 
-RULES = (
+RULES: tuple[Rule, ...] = (
     _paths_are_relative, _proc_is_detached, _masks_have_a_verified_source, _proc_and_sys_are_real, _bound_devices_are_proved,
     _slots_are_typed, _init_waits_for_its_plan, _phases_do_not_go_back, _dumpable_brackets_the_maps, _signals_come_first,
     _signals_end_a_waiting_init, _a_unit_comes_first, _seccomp_order, _ids_order, _cwd_is_verified, _sealed_before_exec,

@@ -1,24 +1,30 @@
 """The create script: one linear program for the host, the first process and init. This order is the product.
 
-`compile` is pure: the checked config, Facts, and a request (a dict) go in, a Plan comes out. What is not obvious about
+`compiled` is pure: the checked config, Facts and a Request go in, a Plan comes out. What is not obvious about
 the order is said where it is decided: namespaces.py, rootfs.py, hooks.py, security.py.
-
-request: id, bundle (absolute), rootless (cgroups may be done without), cgroup (path in the cgroup2 tree or None),
-         cgroup_v1 ([[controllers, mount point, path], ...]), unit (of systemd: that makes the group; see scope.py), bpf
-         ((bytes, flags, listener) or None),
-         gate (True for create, False for run), detach, no_pivot, no_new_keyring, preserve (count of descriptors from 3),
-         listen_fds, notify, pidfd_socket, environ (the runtime's environment: that of hooks without one),
-         inside ({position in mounts: bind source below the root}; host/sources.py)
 """
 
-from ..config import sysctl
+from __future__ import annotations
+
+from errno import EACCES, EINVAL, ENOSYS, EPERM, EROFS
+
+from ..config import mountopts, sysctl
 from ..config.names import RLIMITS
 from ..paths import clean
-from . import devices, hooks, limits, process, rootfs, security
+from ..typed import TYPE_CHECKING
+from . import device_rules, devices, hooks, limits, process, rootfs, security
 from .namespaces import MADE, Namespaces, acquire, become_root, enter, make
 from .script import Plan
 
-EPERM, ENOENT, EACCES, EINVAL, EROFS, ENOSYS = 1, 2, 13, 22, 30, 38
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..config.shape import Config, Process
+    from ..facts import Facts
+    from .ops import Op
+    from .request import Request
+    from .rootfs import Mount
+
 NO_RIGHT = (EPERM, EACCES, EROFS)
 SIGKILL = 9
 CGROUPS_PATH = "/linux/cgroupsPath"
@@ -26,14 +32,14 @@ DEFAULT_UMASK = 0o022
 KEYRING_PERMS = 0x80000   # KEY_USR_SEARCH, added to what the kernel gives; 0x8 (KEY_OTH_SEARCH) in a user namespace
 
 
-def compile(config, facts, request):
-    config = {**config, "process": {"user": {}, **config["process"]}}
+def compiled(config: Config, facts: Facts, request: Request) -> Plan:
+    config = with_user(config)
     linux = config.get("linux", {})
     ns = Namespaces(linux, config.get("annotations"))
-    plan = Plan(3 + request.get("preserve", 0) + request.get("listen_fds", 0))
+    plan = Plan(3 + request.preserve + request.listen_fds)
     mounts = rootfs.mounts(config)
-    own_dev = rootfs.has_own_dev(mounts)
-    by_bind = own_dev and devices.by_bind(ns, facts)
+    makes_dev = not rootfs.binds_dev(mounts)
+    by_bind = makes_dev and devices.by_bind(ns, facts)
     before, role = facts.privileged, "M" if ns.needs_first() else "I"
 
     if linux.get("netDevices"):  # pyroute2 is loaded before there is a process
@@ -60,9 +66,9 @@ def compile(config, facts, request):
         plan.add("M", "FORK", source="/linux/namespaces")
     _session(plan, ns)
     rootfs.attach(plan, config, request, ns, facts, mounts, _needs_proc(config))
-    if own_dev:
+    if makes_dev:
         devices.make(plan, "H" if before else role, config, ns, by_bind, facts.kcore)
-    if request.get("notify"):
+    if request.notify:
         plan.add("I", "ATTACH", ("notify-dir", "root"), ("run/notify", 0, 0o755), source="NOTIFY_SOCKET")
     if not before:
         plan.add("I", "NOFILE", (), (0,), source="default: descriptors")
@@ -70,57 +76,63 @@ def compile(config, facts, request):
         from . import netdev
 
         netdev.move(plan, linux["netDevices"])
-    hooks.setup(plan, config, request.get("environ", []))
-    rootfs.change_root(plan, config, ns, request.get("no_pivot"))
-    _system(plan, config, request, ns, mounts, own_dev)
+    hooks.setup(plan, config, request.environ)
+    rootfs.change_root(plan, config, ns, request.no_pivot)
+    _system(plan, config, request, ns, mounts, makes_dev)
     _process(plan, config, facts, request, ns)
     return plan
 
 
-def _needs_proc(config):
+def with_user(config: Config) -> Config:
+    """No user is uid 0 and gid 0."""
+    return {**config, "process": {"user": {}, **config["process"]}}
+
+
+def _needs_proc(config: Config) -> bool:
     proc = config["process"]
     return bool(config.get("linux", {}).get("sysctl") or proc.get("apparmorProfile") or proc.get("selinuxLabel"))
 
 
-def _spawn(plan, facts, request, ns):
+def _spawn(plan: Plan, facts: Facts, request: Request, ns: Namespaces) -> list[Op]:
     """[CGROUP, SPAWN], or [SPAWN]: first of all, because the kernel needs long. It holds cgroup_mutex for most of that; so the
     plan is encoded, and what is no group is opened, before the other groups are made."""
-    own = request.get("cgroup") is not None and not request.get("unit")
-    ops = [plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request["cgroup"], False, False), source=CGROUPS_PATH)] if own else []
+    ops, own = [], request.cgroup is not None and not request.unit
+    if request.cgroup is not None and own:
+        ops.append(plan.add("H", "CGROUP", ("cgroup",), (facts.cgroup_root, request.cgroup, False, False), source=CGROUPS_PATH))
     flags = ns.birth_flags(), plan.base, b""
     return [*ops, plan.add("H", "SPAWN", ("cgroup" if own else None,), flags, source="/linux/namespaces")]
 
 
-def _host(plan, config, facts, request, ns, born):
+def _host(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces, born: Sequence[Op]) -> None:
     """H: what init begins with, and what holds for init by then."""
     acquire(plan, ns, config)
     if "oomScoreAdj" in config["process"]:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
-    if request.get("notify"):
+    if request.notify:
         plan.add("H", "NOTIFYDIR", source="NOTIFY_SOCKET")
-    if not request.get("unit"):
+    if not request.unit:
         groups(plan, config, facts, request, ns, born)
     if "intelRdt" in config.get("linux", {}):
         from . import rdt
 
-        rdt.compile(plan, config["linux"]["intelRdt"], facts.resctrl, request["id"])
+        rdt.add(plan, config["linux"]["intelRdt"], facts.resctrl, request.id)
 
 
-def groups(plan, config, facts, request, ns, born=()):
+def groups(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces, born: Sequence[Op] = ()) -> None:
     """The container's groups with their limits and device rules, before anything can run in them. born: of _spawn."""
-    resources, v2 = config.get("linux", {}).get("resources", {}), request.get("cgroup") is not None
+    resources, v2 = config.get("linux", {}).get("resources", {}), request.cgroup is not None
     plan.source = CGROUPS_PATH
-    if request.get("unit"):
+    if request.unit:
         from . import scope
 
-        scope.start(plan, config, facts, request["unit"], request["cgroup"], ns.needs_first())
-    for controllers, mount, path in request.get("cgroup_v1") or ():
+        scope.start(plan, config, facts, request.unit, request.cgroup or "", ns.needs_first())
+    for controllers, mount, path in request.cgroup_v1:
         plan.add("H", "CGROUP", (f"cgroup:{controllers}",), (mount, path, False, False))
     v1 = _on_v1(request)
-    limits.compile(plan, limits.split(resources)[0] if ns.needs_first() else resources, v1, v2)
+    limits.add(plan, limits.split(resources)[0] if ns.needs_first() else resources, v1, v2)
     if v2:
         if born:
-            optional = bool(request.get("rootless")) and not config.get("linux", {}).get("cgroupsPath")
+            optional = request.rootless and not config.get("linux", {}).get("cgroupsPath")
             born[0].args = (*born[0].args[:2], limits.needs_domain(plan), optional)
             if optional and not list(limits.writes(resources, v1)):
                 born[0].tolerate, born[1].tolerate = NO_RIGHT, (EACCES,)
@@ -132,29 +144,29 @@ def groups(plan, config, facts, request, ns, born=()):
         if not holders:
             raise limits.nowhere("devices", "/linux/resources/devices")
         for holder in holders:  # on a hybrid host both: what reads devices.list finds the truth there
-            plan.add("H", "DEVICES", (holder,), (resources.get("devices", []),),
+            plan.add("H", "DEVICES", (holder,), (device_rules.rules(config),),
                      source="/linux/resources/devices" if "devices" in resources else "default: device rules")
     tasks(plan, v1)
 
 
-def _on_v1(request):
+def _on_v1(request: Request) -> dict[str, str]:
     """{controller: slot of its group} of the controllers on v1 hierarchies."""
-    return {controller: f"cgroup:{controllers}" for controllers, _, _ in request.get("cgroup_v1") or ()
+    return {controller: f"cgroup:{controllers}" for controllers, _, _ in request.cgroup_v1
             for controller in controllers.split(",")}
 
 
-def tasks(plan, v1):
+def tasks(plan: Plan, v1: Mapping[str, str]) -> None:
     """Init joins v1 hierarchies (and resctrl groups) by descriptors that it is born with."""
     for slot in dict.fromkeys(v1.values()):
         plan.add("H", "TASKS", (slot, "tasks" + slot[6:]), source=CGROUPS_PATH)
 
 
-def join(plan, role):
+def join(plan: Plan, role: str) -> None:
     for op in [op for op in plan.ops if op.name == "TASKS"]:
         plan.add(role, "JOIN", (op.slots[1],), source=op.source)
 
 
-def _owner(config, ns):
+def _owner(config: Config, ns: Namespaces) -> int | None:
     """config-linux.md#cgroup-ownership: who is root of his own user and cgroup namespaces, and may write to a cgroup
     mount, gets the group: the host's uid of his."""
     writable = any([m.get("type") in ("cgroup", "cgroup2") and "ro" not in m.get("options", ())
@@ -164,24 +176,26 @@ def _owner(config, ns):
     return ns.host_id("uid", config["process"]["user"].get("uid", 0))
 
 
-def _trees(plan, role, config, mounts, request, facts, ns, by_bind):
+def _trees(plan: Plan, role: str, config: Config, mounts: Sequence[Mount], request: Request, facts: Facts, ns: Namespaces,
+           by_bind: bool) -> None:
     if role != "H":  # in the caller's view of the tree, which init has not: so all of them at once
         plan.add(role, "NOFILE", (), (1,), source="default: descriptors")
     rootfs.acquire(plan, role, config, mounts, request, facts, ns)
     if by_bind:
         devices.acquire(plan, role, config, ns)
-    if request.get("notify"):
-        plan.add(role, "TREE", ("notify-dir",), (f"{request['state']}/notify", 0, 1, 0, 1 << 19, 0), source="NOTIFY_SOCKET")
+    if request.notify:
+        plan.add(role, "TREE", ("notify-dir",), (f"{request.state}/notify", 0, mountopts.ATTR_RDONLY, 0, mountopts.MS_SLAVE, 0),
+                 source="NOTIFY_SOCKET")
 
 
-def _plan(plan, config, request):
+def _plan(plan: Plan, config: Config, request: Request) -> None:
     hooks.outputs(plan, config)
-    if request.get("gate"):
+    if request.gate:
         plan.add("H", "FIFO", ("gate", "status"), source="create")
     plan.add("H", "PLAN", source="default: ready to begin")
 
 
-def _clean(plan, config, facts, request, ns, role):
+def _clean(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces, role: str) -> None:
     plan.add(role, "SIGRESET", source="default: signals")
     plan.add(role, "PDEATHSIG", (), (SIGKILL,), source="default: die with the supervisor")
     join(plan, role)
@@ -189,21 +203,21 @@ def _clean(plan, config, facts, request, ns, role):
         value = str(config["process"]["oomScoreAdj"])
         plan.add(role, "OOM", ("hostproc",), (value,), source="/process/oomScoreAdj")
     plan.add(role, "DUMPABLE", (), (0,), source="default: not traceable")
-    if request.get("unit"):  # systemd makes a scope around a process that there is, so this one waits for it
+    if request.unit:  # systemd makes a scope around a process that there is, so this one waits for it
         plan.source = "--systemd-cgroup"
         plan.sync(role)
         groups(plan, config, facts, request, ns)
     plan.add(role, "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
 
 
-def _keyring(plan, request, ns, role):
+def _keyring(plan: Plan, request: Request, ns: Namespaces, role: str) -> None:
     """Before init can be seen in a pid namespace that it joins: until then the session keyring is the caller's."""
-    if not request.get("no_new_keyring"):
+    if not request.no_new_keyring:
         perms = 0x8 if ns.private("user") else KEYRING_PERMS
-        plan.add(role, "KEYRING", (), (f"_ses.{request['id']}", perms), (ENOSYS,), source="default: keyring")
+        plan.add(role, "KEYRING", (), (f"_ses.{request.id}", perms), (ENOSYS,), source="default: keyring")
 
 
-def _session(plan, ns):
+def _session(plan: Plan, ns: Namespaces) -> None:
     plan.add("I", "SETSID", source="default: session")
     if "cgroup" in ns.new:
         plan.add("I", "UNSHARE", (), (0x02000000,), source=ns.at["cgroup"])
@@ -211,13 +225,13 @@ def _session(plan, ns):
         plan.add("I", "LOOPBACK", source=ns.at["network"])
 
 
-def _system(plan, config, request, ns, mounts, own_dev):
+def _system(plan: Plan, config: Config, request: Request, ns: Namespaces, mounts: Sequence[Mount], makes_dev: bool) -> None:
     linux, proc = config.get("linux", {}), config["process"]
     masked, readonly = linux.get("maskedPaths", []), linux.get("readonlyPaths", [])
     plan.add("I", "NULLFD", ("root",), source="default: stdio")
     process.working_directory(plan, proc)
-    process.stdio(plan, proc, own_dev)
-    if request.get("pidfd_socket"):
+    process.stdio(plan, proc, makes_dev)
+    if request.pidfd_socket:
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("standard",), source="--pidfd-socket")
     rootfs.finish(plan, config, mounts)
@@ -239,25 +253,25 @@ def _system(plan, config, request, ns, mounts, own_dev):
                  source=f"/linux/maskedPaths/{i}")
 
 
-def _process(plan, config, facts, request, ns):
+def _process(plan: Plan, config: Config, facts: Facts, request: Request, ns: Namespaces) -> None:
     linux, proc = config.get("linux", {}), config["process"]
-    env = process.environment(proc, request)
+    env = process.environment(proc, request.listen_fds, request.notify)
     rlimits(plan, proc)
     process.scheduling(plan, proc, linux)
     plan.add("I", "SIGEND", source="default: signals")
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
-    gated, hooked = request.get("gate"), hooks.listed(config, "startContainer")
+    gated, hooked = request.gate, hooks.listed(config, "startContainer")
     if hooked:
         plan.sync("I", receive=("start-state",))
         plan.add("H", "STATE_JSON", ("start-state",), ("created",), source="/hooks/startContainer")
     keep = ("gate", "status") if gated else (None, None)
-    security.credentials(plan, proc, env, request.get("bpf"), facts, ns, (*keep, "start-state" if hooked else None))
+    security.credentials(plan, proc, env, request.bpf, facts, ns, (*keep, "start-state" if hooked else None))
     ready(plan)
-    process.give_stdio(plan, proc, request, ns)
+    process.give_stdio(plan, proc, request.detach, ns)
     if ns.needs_first():
         late = limits.split(linux.get("resources", {}))[1]
-        limits.compile(plan, late, _on_v1(request), request.get("cgroup") is not None)
+        limits.add(plan, late, _on_v1(request), request.cgroup is not None)
     plan.add("H", "CREATED", source="default: state")
     if gated:
         plan.add("I", "GATE", ("gate",), source="start")
@@ -265,13 +279,13 @@ def _process(plan, config, facts, request, ns):
     plan.add("I", "EXEC", ("status" if gated else None,), (proc["args"], env), source="/process/args")
 
 
-def ready(plan):
+def ready(plan: Plan) -> None:
     """Init is set up but for execve: no signal follows from the supervisor's end any more."""
     plan.source = "default: ready"
     plan.sync("I")
 
 
-def rlimits(plan, proc):
+def rlimits(plan: Plan, proc: Process) -> None:
     """The host sets them (raising one needs its privilege, not the container's), before the user changes (prlimit(2)).
 
     NOFILE is only raised here; init lowers its own as the last thing that could need a descriptor is done (security.py).

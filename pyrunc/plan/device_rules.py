@@ -1,6 +1,6 @@
 """Which devices a container may use: config.json's rules, and the eBPF program that enforces them. (Pure.)
 
-`rules` is called by the plan compiler and `program` by the supervisor, through device_filter, which loads it.
+`rules` is what the op DEVICES holds, `program` what the supervisor makes of it, through device_filter, which loads it.
 
 The list means what the v1 device controller made of it, because that is what profiles were written against: a
 default (deny, to begin with) and a set of exceptions; a rule of type `a` sets the default and clears the set. One that
@@ -11,8 +11,22 @@ The policy starts closed, so that a list without a leading deny-all is not an al
 A rule is (type, major, minor, access, allow): type "a", "c" or "b", ANY for a wildcard number, access out of "rwm".
 """
 
-from pyrunc.errors import Error
+from __future__ import annotations
 
+from ..errors import Error
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..config.shape import Config, DeviceRule
+
+    Key = tuple[str, int, int]  # type, major, minor
+    Exceptions = dict[Key, int]  # the masks of accesses
+    Decision = tuple[bool, Exceptions]
+    Code = list[bytes]  # instructions
+
+Rule = tuple[str, int, int, str, bool]
 ANY = -1
 READ, WRITE, MKNOD = 2, 4, 1  # BPF_DEVCG_ACC_* (linux/bpf.h)
 ACCESS = {"r": READ, "w": WRITE, "m": MKNOD}
@@ -36,7 +50,7 @@ DEFAULTS = (
 )
 
 
-def rules(config):
+def rules(config: Config) -> list[Rule]:
     """The rules of a config, the user's first, then the defaults; raises Error for one that has no meaning."""
     resources = (config.get("linux") or {}).get("resources") or {}
     listed = [_rule(entry, number) for number, entry in enumerate(resources.get("devices") or [])]
@@ -45,16 +59,17 @@ def rules(config):
     return listed
 
 
-def text(rule):
+def text(rule: Rule) -> str:
     """A rule as people write it: `allow c 1:3 rwm`."""
     kind, major, minor, access, allow = rule
     numbers = ":".join("*" if number == ANY else str(number) for number in (major, minor))
     return f'{"allow" if allow else "deny"} {kind} {numbers} {access}'
 
 
-def policy(listed):
+def policy(listed: Sequence[Rule]) -> Decision:
     """What a list of rules comes to: (default_allow, {(type, major, minor): mask}). The masks are the exceptions."""
-    default_allow, exceptions = False, {}
+    default_allow = False
+    exceptions: Exceptions = {}
     for number, rule in enumerate(listed):
         kind, major, minor, access, allow = rule
         mask = _mask(access)
@@ -72,13 +87,13 @@ def policy(listed):
     return default_allow, exceptions
 
 
-def permits_everything(decision):
+def permits_everything(decision: Decision) -> bool:
     """Is a policy the same as none? Then no program is needed, nor the right to load one."""
     default_allow, exceptions = decision
     return default_allow and not exceptions
 
 
-def allowed(decision, kind, major, minor, mask):
+def allowed(decision: Decision, kind: str, major: int, minor: int, mask: int) -> bool:
     """May a container do `mask` to a device? The meaning of a policy, and so of its program (tests compare them)."""
     default_allow, exceptions = decision
     for (its_kind, its_major, its_minor), its_mask in exceptions.items():
@@ -93,10 +108,10 @@ def allowed(decision, kind, major, minor, mask):
 # -- from config.json to rules ----------------------------------------------------------------------------------------
 
 
-def _rule(entry, number):
+def _rule(entry: DeviceRule, number: int) -> Rule:
     pointer = f"/linux/resources/devices/{number}"
     kind, access, allow = entry.get("type") or "a", entry.get("access") or "", entry.get("allow") is True
-    major, minor = (_number(entry.get(name), name, pointer) for name in ("major", "minor"))
+    major, minor = _number(entry.get("major"), "major", pointer), _number(entry.get("minor"), "minor", pointer)
     if kind not in ("a", "b", "c"):
         raise Error(f'linux.resources.devices: invalid cgroup device type "{kind}"', pointer=pointer + "/type",
                     hint="the types are a (all), b (block) and c (character)")
@@ -109,7 +124,7 @@ def _rule(entry, number):
     return kind, major, minor, access, allow
 
 
-def _number(value, name, pointer):
+def _number(value: int | None, name: str, pointer: str) -> int:
     if value is None or value == ANY:
         return ANY
     if not 0 <= value < 1 << 32:
@@ -117,7 +132,7 @@ def _number(value, name, pointer):
     return value
 
 
-def _mask(access):
+def _mask(access: str) -> int:
     mask = 0
     for letter in access:
         mask |= ACCESS[letter]
@@ -127,7 +142,7 @@ def _mask(access):
 # -- the exceptions ---------------------------------------------------------------------------------------------------
 
 
-def _withdraw(exceptions, key, mask, number, rule):
+def _withdraw(exceptions: Exceptions, key: Key, mask: int, number: int, rule: Rule) -> None:
     """A deny among allowed exceptions. Exact and wider rules take away; a hole in a wider exception is an error.
 
     runc ignores a deny that is wider than the exception, as v1 did: there `deny c *:*` after `allow c 1:3` denies
@@ -141,7 +156,7 @@ def _withdraw(exceptions, key, mask, number, rule):
         _reduce(exceptions, other, mask)
 
 
-def _lift_denial(exceptions, key, mask, number, rule):
+def _lift_denial(exceptions: Exceptions, key: Key, mask: int, number: int, rule: Rule) -> None:
     """An allow among denied exceptions lifts the very same one; inside of a wider one it would be a hole.
 
     A wider allow lifts nothing (as in v1 and runc): otherwise the default `c *:* m` would undo the user's denials.
@@ -152,7 +167,7 @@ def _lift_denial(exceptions, key, mask, number, rule):
     _reduce(exceptions, key, mask)
 
 
-def _reduce(exceptions, key, mask):
+def _reduce(exceptions: Exceptions, key: Key, mask: int) -> None:
     left = exceptions.get(key, 0) & ~mask
     if left:
         exceptions[key] = left
@@ -160,15 +175,15 @@ def _reduce(exceptions, key, mask):
         exceptions.pop(key, None)
 
 
-def _covers(wide, narrow):
+def _covers(wide: Key, narrow: Key) -> bool:
     return wide[0] == narrow[0] and all(w in (ANY, n) for w, n in zip(wide[1:], narrow[1:]))
 
 
-def _overlap(one, two):
+def _overlap(one: Key, two: Key) -> bool:
     return one[0] == two[0] and all(ANY in (a, b) or a == b for a, b in zip(one[1:], two[1:]))
 
 
-def _hole(number, rule, other):
+def _hole(number: int, rule: Rule, other: Key) -> Error:
     kind, major, minor = other
     wide = text((kind, major, minor, "", True)).strip().partition(" ")[2]
     return Error(f"linux.resources.devices: rule {number} ({text(rule)}) cannot punch a hole in the wider rule {wide}",
@@ -185,7 +200,7 @@ JUMP_MAX = 0x7FF0  # instructions; what a test adds to a block for the one aroun
 R0, R1, CLASS, ACC, MAJOR, MINOR = range(6)  # registers: result, context, and what is loaded from the context
 
 
-def program(listed):
+def program(listed: Sequence[Rule]) -> bytes:
     """The eBPF instructions that enforce a list of rules: bytes, eight per instruction, for BPF_PROG_LOAD.
 
     Context: struct bpf_cgroup_dev_ctx {access << 16 | type, major, minor}. The exceptions are a set, so they may be
@@ -202,15 +217,15 @@ def program(listed):
         _insn(LDXW, MINOR, R1, off=8),
     ]
     for kind in TYPES:
-        masks = {key[1:]: exceptions[key] for key in sorted(exceptions) if key[0] == kind}
+        masks = {(key[1], key[2]): exceptions[key] for key in sorted(exceptions) if key[0] == kind}
         if masks:
             code += _joined(_if(CLASS, TYPES[kind], _by_major(masks, default_allow)))
     return b"".join(code + _return(default_allow))
 
 
-def _by_major(masks, default_allow):
+def _by_major(masks: dict[tuple[int, int], int], default_allow: bool) -> list[Code]:
     """The verdict on one type of device, in blocks: first what holds for every major, then one branch per major."""
-    majors = {}
+    majors: dict[int, dict[int, int]] = {}
     for (major, minor), mask in masks.items():
         majors.setdefault(major, {})[minor] = mask
     blocks = _by_minor(majors.pop(ANY, {}), default_allow)
@@ -219,17 +234,17 @@ def _by_major(masks, default_allow):
     return [*blocks, _return(default_allow)]
 
 
-def _by_minor(masks, default_allow, last=()):
+def _by_minor(masks: dict[int, int], default_allow: bool, last: Sequence[bytes] = ()) -> list[Code]:
     """One test per minor, the wildcard first; falls through if none matches. last: what else, for a minor that is not asked for
     in this way: the verdict if no wider exception is left (or the verifier follows each minor through all that come after)."""
-    blocks = []
+    blocks: list[Code] = []
     for minor in sorted(masks):  # ANY is the least
         verdict = _if_asked(masks[minor], default_allow)
         blocks += [verdict] if minor == ANY else _if(MINOR, minor, [[*verdict, *last]])
     return blocks
 
 
-def _if_asked(mask, default_allow):
+def _if_asked(mask: int, default_allow: bool) -> Code:
     """Leave with the opposite of the default if the accesses asked for make the exception match."""
     asked = [_insn(MOV32X, R1, ACC)]
     leave = _return(not default_allow)
@@ -239,9 +254,9 @@ def _if_asked(mask, default_allow):
     return asked + [_insn(AND32, R1, imm=~mask), _insn(JNE32, R1, off=len(leave))] + leave
 
 
-def _if(register, value, blocks):
+def _if(register: int, value: int, blocks: list[Code]) -> list[Code]:
     """Do them if the register has the value: in new blocks, each as much as a jump of 16 bits can pass over."""
-    bodies = []
+    bodies: list[Code] = []
     for block in blocks:
         if not bodies or len(bodies[-1]) + len(block) > JUMP_MAX:
             bodies.append([])
@@ -249,14 +264,14 @@ def _if(register, value, blocks):
     return [[_insn(JNE32, register, off=len(body), imm=value), *body] for body in bodies]
 
 
-def _joined(blocks):
+def _joined(blocks: list[Code]) -> Code:
     return [insn for block in blocks for insn in block]
 
 
-def _return(allow):
+def _return(allow: bool) -> Code:
     return [_insn(MOV32, R0, imm=int(allow)), _insn(EXIT)]
 
 
-def _insn(code, dst=0, src=0, off=0, imm=0):
+def _insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
     """struct bpf_insn, little-endian (both architectures pyrunc runs on)."""
     return bytes((code, dst | src << 4)) + off.to_bytes(2, "little") + (imm & 0xFFFFFFFF).to_bytes(4, "little")

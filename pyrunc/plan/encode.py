@@ -4,60 +4,65 @@ Strings are interned, so a path named by three ops stands once in the pool. Ever
 and again by init's loader (CVE-2021-43784).
 """
 
+from __future__ import annotations
+
 from ..errors import Error
-from .optable import NO_SLOT, OPS, PLAN_MAGIC, PLAN_VERSION
-from .script import LIST
+from ..typed import TYPE_CHECKING
+from .optable import NO_SLOT, PLAN_MAGIC, PLAN_VERSION
 
-HEADER, RECORD = 32, 52
-PLAN_MAX = 256 << 20  # bytes, csrc/plan.h
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+    from .ops import Op
+    from .script import Plan
 
-def u32(value):
-    return value.to_bytes(4, "little")
-
-
-def u64(value):
-    return value.to_bytes(8, "little")
+HEADER, RECORD = 8, 13  # words of 32 bits
+SLOTS, ARGS = 3, 7      # where they stand in a record
+PLAN_MAX = 256 << 20    # bytes, csrc/plan.h
+EMPTY = bytes(4 * SLOTS) + b"\xff" * 4 * (ARGS - SLOTS) + bytes(4 * (RECORD - ARGS))  # a record without slots
+ROLES = {"M": ord("M") << 16, "I": ord("I") << 16}
 
 
 class Pool:
     """Strings, blobs and vecs, each at its offset from the start of the plan."""
 
-    __slots__ = ("start", "parts", "size", "known")
+    __slots__ = ("parts", "size", "texts", "known")
 
-    def __init__(self, start):
-        self.start = start
-        self.parts = []
+    def __init__(self, start: int) -> None:
+        self.parts: list[bytes] = []
         self.size = start
-        self.known = {}
+        self.texts: dict[str, int] = {}
+        self.known: dict[bytes | tuple[str, ...], int] = {}
 
-    def _put(self, data, align):
+    def _put(self, data: bytes, align: int) -> int:
         gap = -self.size % align
+        if gap:
+            self.parts.append(bytes(gap))
         offset = self.size + gap
-        self.parts.append(bytes(gap) + data)
-        self.size += gap + len(data)
+        self.parts.append(data)
+        self.size = offset + len(data)
         return offset
 
-    def str(self, text):
-        key = ("s", text)
-        if key not in self.known:
-            data = text if type(text) is bytes else text.encode("utf-8", "surrogateescape")
-            if 0 in data:
-                raise ValueError("NUL byte in a string of the plan")
-            self.known[key] = self._put(u32(len(data)) + data + b"\0", 4)
-        return self.known[key]
+    def text(self, text: str) -> int:
+        known = self.texts.get(text)
+        if known is not None:
+            return known
+        data = text.encode("utf-8", "surrogateescape")
+        if 0 in data:
+            raise ValueError("NUL byte in a string of the plan")
+        offset = self.texts[text] = self._put(len(data).to_bytes(4, "little") + data + b"\0", 4)
+        return offset
 
-    def blob(self, data):
-        key = ("b", data)
-        if key not in self.known:
-            self.known[key] = self._put(u32(len(data)) + data, 4)
-        return self.known[key]
+    def blob(self, data: bytes) -> int:
+        if data not in self.known:
+            self.known[data] = self._put(len(data).to_bytes(4, "little") + data, 4)
+        return self.known[data]
 
-    def vec(self, items):
-        key = ("v", tuple(items))
+    def vec(self, items: Sequence[str]) -> int:
+        key = tuple(items)
         if key not in self.known:
-            offsets = b"".join([u64(self.str(item)) for item in items])
-            self.known[key] = self._put(u32(len(items)) + u32(0) + offsets, 8)
+            offsets = [self.text(item).to_bytes(8, "little") for item in items]
+            self.known[key] = self._put(len(items).to_bytes(8, "little") + b"".join(offsets), 8)
         return self.known[key]
 
 
@@ -66,12 +71,12 @@ class Numbers:
 
     __slots__ = ("of", "free", "count")
 
-    def __init__(self, born):
+    def __init__(self, born: list[str]) -> None:
         self.of = {name: number for number, name in enumerate(born)}
-        self.free = []
+        self.free: list[int] = []
         self.count = len(born)
 
-    def give(self, name):
+    def give(self, name: str) -> None:
         if name in self.of:
             return
         if not self.free:
@@ -79,43 +84,68 @@ class Numbers:
             self.count += 1
         self.of[name] = self.free.pop()
 
-    def end(self, names):
+    def end(self, names: list[str]) -> None:
         self.free += [self.of.pop(name) for name in names]
 
 
-def encode(plan):
+def encode(plan: Plan) -> tuple[bytes, list[str], list[Op]]:
     """(bytes, birth slots, ops): the child's ops as they stand in the bytes. Raises Error where init would not take them."""
     ops, born, ends = plan.child_ops(), plan.birth_slots(), plan.ends()
     numbers = Numbers(born)
-    where = {op.index: position for position, op in enumerate(ops)}
-    pool = Pool(HEADER + RECORD * len(ops))
-    status, records = numbers.of.get("status", NO_SLOT), []
+    where = {op.index: position for position, op in enumerate(ops, 1)}
+    head = bytearray(4 * HEADER) + EMPTY * len(ops)
+    pool, words = Pool(len(head)), memoryview(head).cast("I")  # little endian, as both machines are
+    status, at = numbers.of.get("status", NO_SLOT), HEADER
     for op in ops:
-        for name in op.produced():
-            numbers.give(name)
-        ending = ends.get(op.index, ())
-        records.append(record(op, numbers.of, ending, where, pool))
-        numbers.end(ending)
-    pool.parts.append(bytes(-pool.size % 8))
-    pool.size += -pool.size % 8
-    if pool.size > PLAN_MAX:
-        raise Error(f"the configuration makes a plan of {pool.size >> 20} MiB, {PLAN_MAX >> 20} are allowed", pointer="")
-    header = [PLAN_MAGIC, PLAN_VERSION, pool.size, len(ops), len(born), status, numbers.count, 0]
-    return b"".join([*map(u32, header), *records, *pool.parts]), born, ops
+        if op.slots:
+            for name in op.produced():
+                numbers.give(name)
+        ending = ends.get(op.index, [])
+        _record(words, at, op, numbers.of, ending, where, pool)
+        if ending:
+            numbers.end(ending)
+        at += RECORD
+    gap = bytes(-pool.size % 8)
+    total = pool.size + len(gap)
+    if total > PLAN_MAX:
+        raise Error(f"the configuration makes a plan of {total >> 20} MiB, {PLAN_MAX >> 20} are allowed", pointer="")
+    for i, word in enumerate((PLAN_MAGIC, PLAN_VERSION, total, len(ops), len(born), status, numbers.count)):
+        words[i] = word
+    return b"".join([head, *pool.parts, gap]), born, ops
 
 
-def record(op, numbers, ending, where, pool):
-    """struct plan_op of csrc/plan.h. `numbers` of the slots open at this op, `ending` those that it is the last to use."""
-    code, _, _, kinds, signature, _ = OPS[op.name]
-    words = []
-    for (_, kind), value in zip(signature, op.args):
-        words.append(u32(value & 0xFFFFFFFF) if kind == "u32" else u64(value) if kind == "u64" else u32(getattr(pool, kind)(value)))
-    slots = [NO_SLOT if name is None else numbers[name] for name in op.slots]
-    if kinds and kinds[-1][2] == LIST:
-        listed = [number for number in slots[len(kinds) - 1:] if number != NO_SLOT]
-        slots[len(kinds) - 1:] = [pool.blob(b"".join(map(u32, listed))) if listed else NO_SLOT]
-    slots += [NO_SLOT] * (4 - len(slots))
-    bits = sum([1 << op.slots.index(name) for name in ending])
-    unless = where[op.unless.index] + 1 if op.unless is not None else 0
-    head = [code.to_bytes(2, "little"), op.role.encode(), bytes([bits]), bytes(op.tolerate).ljust(4, b"\0"), u32(unless)]
-    return b"".join([*head, *map(u32, slots), b"".join(words).ljust(24, b"\0")])
+def _record(words: memoryview, at: int, op: Op, numbers: dict[str, int], ending: list[str], where: dict[int, int], pool: Pool) -> None:
+    """struct plan_op of csrc/plan.h, from words[at] on. `numbers` of the slots open at this op, `ending` those that it is the last
+    to use."""
+    row = op.row
+    bits = 0
+    for name in ending:
+        bits |= 1 << op.slots.index(name)
+    words[at] = row.code | ROLES[op.role] | bits << 24
+    if op.tolerate:
+        words[at + 1] = int.from_bytes(bytes(op.tolerate), "little")
+    if op.unless is not None:
+        words[at + 2] = where[op.unless.index]
+    place = at + SLOTS
+    for slot in op.slots[:row.width]:
+        if slot is not None:
+            words[place] = numbers[slot]
+        place += 1
+    if row.listed and op.slots[row.width:]:
+        listed = [numbers[name] for name in op.slots[row.width:] if name]
+        if listed:
+            words[place] = pool.blob(b"".join([number.to_bytes(4, "little") for number in listed]))
+    place = at + ARGS
+    for wire, value in zip(row.wires, op.args):
+        if wire == "u32":
+            words[place] = value
+        elif wire == "str":
+            words[place] = pool.text(value)
+        elif wire == "vec":
+            words[place] = pool.vec(value)
+        elif wire == "blob":
+            words[place] = pool.blob(value)
+        else:
+            words[place], words[place + 1] = value & 0xFFFFFFFF, value >> 32
+            place += 1
+        place += 1

@@ -5,40 +5,44 @@ credentials in the same order as init did (security.py), with one difference pin
 set after the user has changed.
 """
 
+from __future__ import annotations
+
+from errno import EACCES, EINVAL, ENOSYS, EPERM
+
 from ..config.names import NAMESPACES
+from ..typed import TYPE_CHECKING
 from . import process, security
-from .create import DEFAULT_UMASK, join, ready, rlimits, tasks
-from .namespaces import EPERM, Namespaces, drop_groups
+from .create import DEFAULT_UMASK, SIGKILL, join, ready, rlimits, tasks, with_user
+from .namespaces import Namespaces, drop_groups
 from .rootfs import in_user_namespace
 from .script import Plan
 
-EACCES, EINVAL, ENOSYS = 13, 22, 38
-SIGKILL = 9
-CGROUP_NS = NAMESPACES["cgroup"][0]
+if TYPE_CHECKING:
+    from ..config.shape import Config, Linux, Process
+    from ..facts import Facts
+    from .request import Joining
 
 
-def compile(config, facts, request):
-    """config: the container's, with `process` replaced by what is to run. request: id, bpf, preserve, detach, cgroup,
-    cgroup_v1, follow (no group was asked for by name), no_new_keyring, pidfd_socket, unit (if only systemd may
-    move a process into the group), rdt (names of the resctrl groups of its container), file (where the process stands),
-    unlimited (nothing is lost where the group may not be entered)."""
-    linux, proc = config.get("linux", {}), {"user": {}, **config["process"]}
+def compiled(config: Config, facts: Facts, request: Joining) -> Plan:
+    """config: the container's, with `process` replaced by what is to run."""
+    config = with_user(config)
+    linux, proc = config.get("linux", {}), config["process"]
     ns = Namespaces(linux, config.get("annotations"))
-    plan = Plan(3 + request.get("preserve", 0), request.get("file"))
-    env = process.environment(proc, {})
+    plan = Plan(3 + request.preserve, request.file)
+    env = process.environment(proc)
     plan.add("H", "OPENPID", ("init",), source="container's init")
-    born, unit = _born_in(plan, facts, request), request.get("unit")
+    born, unit = _born_in(plan, facts, request), request.unit
     plan.add("H", "SPAWN", () if unit else born, (0, plan.base, _initial(proc)),
-             (EACCES,) if request.get("unlimited") else (), source="exec")
+             (EACCES,) if request.unlimited else (), source="exec")
     v1 = {}
-    for controllers, mount, path in request.get("cgroup_v1") or ():
+    for controllers, mount, path in request.cgroup_v1:
         v1[controllers] = f"cgroup:{controllers}"
         plan.add("H", "CGROUP_OF", (v1[controllers],), (mount, path), source="/linux/cgroupsPath")
     tasks(plan, v1)
-    if request.get("rdt"):
+    if request.rdt:
         from . import rdt
 
-        rdt.join(plan, request["rdt"], facts.resctrl)
+        rdt.join(plan, request.rdt, facts.resctrl)
     if "oomScoreAdj" in proc:
         plan.add("H", "HOSTPROC", ("hostproc",), source="/process/oomScoreAdj")
     if not ns.private("mount"):
@@ -53,11 +57,11 @@ def compile(config, facts, request):
     if unit:
         plan.source = "--systemd-cgroup"
         plan.sync("M")
-        plan.add("H", "ADOPT", (), (unit["bus"], unit["unit"], request["cgroup"].removeprefix(unit["group"])))
+        plan.add("H", "ADOPT", (), (unit["bus"], unit["unit"], (request.cgroup or "").removeprefix(unit["group"] or "")))
     _join(plan, ns)
     # before it can be seen in there: the caller's keyring and root are the host's
-    if not request.get("no_new_keyring"):
-        plan.add("M", "KEYRING", (), (f"_ses.{request['id']}", 0), (ENOSYS,), source="default: keyring")
+    if not request.no_new_keyring:
+        plan.add("M", "KEYRING", (), (f"_ses.{request.id}", 0), (ENOSYS,), source="default: keyring")
     if not ns.private("mount"):  # no SETNS has led to the container's root: it is its init's alone
         plan.add("M", "CHROOT", ("init-root",), source="container's root")
     plan.add("M", "FORK", source="container's pid namespace")
@@ -66,28 +70,28 @@ def compile(config, facts, request):
     return plan
 
 
-def _born_in(plan, facts, request):
+def _born_in(plan: Plan, facts: Facts, request: Joining) -> tuple[str, ...]:
     """Slots of the cgroup2 groups SPAWN may use, the first that takes processes.
 
     The container's own takes none once a manager in the container has moved itself into a group below and given that one
     controllers (cgroups(7), no internal processes: EBUSY); then it is where the container's init lives now.
     """
-    if request.get("cgroup") is None:
+    if request.cgroup is None:
         return ()
-    at = facts.cgroup_root, request["cgroup"]
+    at = facts.cgroup_root, request.cgroup
     plan.add("H", "CGROUP_OF", ("cgroup",), at, source="/linux/cgroupsPath")
-    if not request.get("follow"):
+    if not request.follow:
         return ("cgroup",)
     plan.add("H", "CGROUP_OF_INIT", ("init-cgroup",), at, source="container's init")
     return "cgroup", "init-cgroup"
 
 
-def _initial(proc):
+def _initial(proc: Process) -> bytes:
     text = proc.get("execCPUAffinity", {}).get("initial")
     return process.bitmask(text) if text else b""
 
 
-def _final(plan, proc):
+def _final(plan: Plan, proc: Process) -> None:
     """All CPUs unless the process has a say: what the caller, or its cpuset, is bound to is not the container's."""
     affinity = proc.get("execCPUAffinity", {})
     if affinity.get("final"):
@@ -96,7 +100,7 @@ def _final(plan, proc):
         plan.add("I", "AFFINITY", (), (process.ALL_CPUS,), (EINVAL,), source="default: all CPUs")
 
 
-def _join(plan, ns):
+def _join(plan: Plan, ns: Namespaces) -> None:
     """Namespaces the container owns come after its user namespace, others before it; what EPERM refused comes again."""
     plan.source = "/linux/namespaces"
     joined = [kind for kind in NAMESPACES if ns.private(kind) and kind != "user"]
@@ -114,7 +118,7 @@ def _join(plan, ns):
         plan.add("M", "BECOME", (), (0, 0))
 
 
-def _inside(plan, ns, proc, linux, env, facts, request):
+def _inside(plan: Plan, ns: Namespaces, proc: Process, linux: Linux, env: list[str], facts: Facts, request: Joining) -> None:
     plan.add("I", "SETSID", source="default: session")
     plan.add("I", "OPENROOT", ("root",), source="container's root")
     if proc.get("apparmorProfile") or proc.get("selinuxLabel"):
@@ -123,7 +127,7 @@ def _inside(plan, ns, proc, linux, env, facts, request):
         if shared:
             plan.add("I", "OPENPROC", ("proc", "root"), unless=fresh, source="container's /proc")
     process.stdio(plan, proc, False)
-    if request.get("pidfd_socket"):
+    if request.pidfd_socket:
         plan.sync("I")
         plan.add("H", "PIDFD", (), ("setns",), source="--pidfd-socket")
     plan.add("I", "UMASK", (), (proc["user"].get("umask", DEFAULT_UMASK),), source="/process/user/umask")
@@ -131,8 +135,8 @@ def _inside(plan, ns, proc, linux, env, facts, request):
     process.scheduling(plan, proc, linux)
     if proc.get("selinuxLabel"):
         security.selinux(plan, proc["selinuxLabel"], "/process/selinuxLabel")
-    security.credentials(plan, proc, env, request.get("bpf"), facts, ns, (), late_apparmor=proc.get("apparmorProfile"))
+    security.credentials(plan, proc, env, request.bpf, facts, ns, (), late_apparmor=proc.get("apparmorProfile"))
     ready(plan)
-    process.give_stdio(plan, proc, request, ns)
+    process.give_stdio(plan, proc, request.detach, ns)
     plan.add("H", "EXECED", source="exec")
     plan.add("I", "EXEC", (None,), (proc["args"], env), source="/process/args")

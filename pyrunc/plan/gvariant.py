@@ -5,6 +5,15 @@ somebody knows what is wanted: `as_type` decides. Structures, dictionaries and v
 be set here, so they are refused.
 """
 
+from __future__ import annotations
+
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    Found = tuple[str, Any]  # the type as a D-Bus signature, the value
+
 NUMBERS = {"byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u", "int64": "x", "uint64": "t", "double": "d"}
 KEYWORDS = {**NUMBERS, "boolean": "b", "string": "s", "objectpath": "o", "signature": "g"}
 BITS = {"y": (0, 8), "n": (1, 16), "q": (0, 16), "i": (1, 32), "u": (0, 32), "x": (1, 64), "t": (0, 64)}
@@ -17,7 +26,7 @@ class Bad(ValueError):
     """What is wrong with the text."""
 
 
-def parse(text):
+def parse(text: str) -> Found:
     """(type, value) of the whole text."""
     found, at = _value(text, _space(text, 0), 0)
     at = _space(text, at)
@@ -26,7 +35,7 @@ def parse(text):
     return found
 
 
-def as_type(wanted, found):
+def as_type(wanted: str, found: Found) -> Any:
     """The value of (type, value) if it is one of `wanted`; plain numbers and what is in arrays adapt. Else Bad."""
     kind, value = found
     if wanted[0] == "a" and kind[:1] == "a":
@@ -42,13 +51,13 @@ def as_type(wanted, found):
     return value
 
 
-def _space(text, at):
+def _space(text: str, at: int) -> int:
     while at < len(text) and text[at] in " \t\n":
         at += 1
     return at
 
 
-def _value(text, at, depth):
+def _value(text: str, at: int, depth: int) -> tuple[Found, int]:
     """((type, value), where it ends)"""
     if at >= len(text):
         raise Bad("value is missing")
@@ -69,7 +78,7 @@ def _value(text, at, depth):
     return _number(word), end
 
 
-def _typed(kind, text, at, depth):
+def _typed(kind: str, text: str, at: int, depth: int) -> tuple[Found, int]:
     if not kind or kind.lstrip("a")[1:] or kind.lstrip("a") not in BASIC or len(kind) > DEPTH:
         raise Bad(f"unknown type {kind!r}")
     if depth > DEPTH:
@@ -81,14 +90,14 @@ def _typed(kind, text, at, depth):
     return (kind, [(kind[1:], item) for item in value] if kind[0] == "a" else value), at
 
 
-def _word(text, at):
+def _word(text: str, at: int) -> tuple[str, int]:
     end = at
     while end < len(text) and (text[end].isascii() and text[end].isalnum() or text[end] in "+-._"):
         end += 1
     return text[at:end], end
 
 
-def _number(word):
+def _number(word: str) -> Found:
     digits = word.lstrip("+-")
     if len(word) - len(digits) <= 1 and word.isascii() and len(word) <= 32:
         for convert in (lambda text: int(text, 16) if "0x" in text.lower() else int(text), float):
@@ -101,17 +110,17 @@ def _number(word):
     raise Bad(f"{word!r} is not a value" if word else "value is missing")
 
 
-def _ranged(kind, value):
+def _ranged(kind: str, value: int) -> int:
     signed, bits = BITS[kind]
     if not (-(1 << bits - 1) if signed else 0) <= value < 1 << bits - signed:
         raise Bad(f"{value} is out of the range of {kind}")
     return value
 
 
-def _array(text, at, depth):
+def _array(text: str, at: int, depth: int) -> tuple[Found, int]:
     if depth > DEPTH:
         raise Bad("too deeply nested")
-    items = []
+    items: list[Found] = []
     at = _space(text, at)
     while text[at:at + 1] != "]":
         if items:
@@ -127,7 +136,7 @@ def _array(text, at, depth):
     return ("a" + max(kinds, default=""), items), at + 1
 
 
-def _string(text, at):
+def _string(text: str, at: int) -> tuple[str, int]:
     quote, out = text[at], []
     at += 1
     while at < len(text) and text[at] != quote:
@@ -144,7 +153,7 @@ def _string(text, at):
     return "".join(out), at + 1
 
 
-def _escape(text, at):
+def _escape(text: str, at: int) -> tuple[str, int]:
     letter = text[at:at + 1]
     if letter in ("u", "U"):
         digits = text[at + 1:at + (5 if letter == "u" else 9)]

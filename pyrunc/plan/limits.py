@@ -1,14 +1,25 @@
-"""linux.resources as writes: one H op LIMIT per write, with the property it comes from. (Pure; docs/compatibility.md, "Limits".)
+"""linux.resources as writes: one H op LIMIT per write, with the property it comes from. (Pure.)
 
 A limit goes where its controller is: to the container's group in the cgroup2 tree (slot "cgroup", limits_v2.py), or, on a
 host that still has the controller on a v1 hierarchy, to the group there (limits_v1.py). `unified` comes last: it wins.
 """
 
+from __future__ import annotations
+
 from ..config.names import NO_SWAPPINESS
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import limits_v1, limits_v2
 from .limits_v2 import Write
 from .script import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from ..config.shape import Resources
+    from ..facts import Facts
+    from .ops import Op
+    from .request import Unit
 
 MEMBERS = (  # member of linux.resources, controller
     ("memory", "memory"), ("cpu", "cpu"), ("cpu", "cpuset"), ("pids", "pids"), ("blockIO", "io"),
@@ -18,10 +29,10 @@ DOMAIN = ("memory", "io", "hugetlb", "rdma", "misc")  # controllers that a threa
 V1_NAMES = {"io": ("blkio",), "network": ("net_cls", "net_prio")}
 
 
-def compile(plan, resources, v1, v2=True):
+def add(plan: Plan, resources: Resources, v1: Mapping[str, str], v2: bool = True) -> None:
     """Append the LIMIT ops. `v1`: {controller: slot} of the controllers on v1 hierarchies, {} on a v2 host; `v2`: is
     there a group in the cgroup2 tree."""
-    ops = {}
+    ops: dict[Write | None, Op | None] = {None: None}
     for write in writes(resources, v1):
         pointer = "/linux/resources" + write.pointer
         if write.controller not in v1 and not v2:
@@ -30,13 +41,14 @@ def compile(plan, resources, v1, v2=True):
                               write.tolerate, ops.get(write.instead), pointer)
 
 
-def nowhere(controller, pointer):
+def nowhere(controller: str, pointer: str) -> Error:
     """The Error for a controller that is on no hierarchy of this host."""
     return Error(f"config.json: {pointer}: cannot set {controller} limit: container could not join or create cgroup",
                  f"this host has no cgroup hierarchy with {controller}", pointer=pointer)
 
 
-def update(resources, v1, v2=True, unit=None, facts=None):
+def update(resources: Resources, v1: Mapping[str, str], v2: bool = True, unit: Unit | None = None,
+           facts: Facts | None = None) -> Plan:
     """The plan of `update`: nothing but writes to groups that exist. The limit is compared with what is in use first
     if checkBeforeUpdate says so: the kernel would end the container rather than refuse. unit: of state.json, where systemd
     has made the group."""
@@ -46,15 +58,15 @@ def update(resources, v1, v2=True, unit=None, facts=None):
     if memory.get("checkBeforeUpdate") and limit > 0:
         slot, file = (v1["memory"], "memory.usage_in_bytes") if "memory" in v1 else ("cgroup", "memory.current")
         plan.add("H", "FITS", (slot,), (file, limit), source="/linux/resources/memory/checkBeforeUpdate")
-    if unit:
+    if unit and facts:
         from . import scope
 
         scope.update(plan, resources, facts, unit)
-    compile(plan, resources, v1, v2)
+    add(plan, resources, v1, v2)
     return plan
 
 
-def writes(resources, v1):
+def writes(resources: Resources, v1: Collection[str]) -> Iterator[Write]:
     """Every Write of a resources object, in order."""
     for member, controller in MEMBERS:
         value = resources.get(member)
@@ -65,7 +77,7 @@ def writes(resources, v1):
     yield from _unified(resources.get("unified") or {}, v1)
 
 
-def ignored(resources, memory_on_v1):
+def ignored(resources: Resources, memory_on_v1: bool) -> list[str]:
     """What runc accepts and the kernel has no file for: to be warned of."""
     memory = resources.get("memory") or {}
     out = ["memory.kernel"] if memory.get("kernel", 0) > 0 else []
@@ -76,22 +88,22 @@ def ignored(resources, memory_on_v1):
     return out
 
 
-def split(resources):
+def split(resources: Resources) -> tuple[Resources, Resources]:
     """(what holds before anything runs, what can hold only when init has been forked): for a moment the first process
     and init are two, and pids.max may be 1."""
     unified = resources.get("unified") or {}
     late = {file: value for file, value in unified.items() if file.startswith("pids.")}
-    early = {**resources, "pids": {}, "unified": {file: value for file, value in unified.items() if file not in late}}
-    return early, {"pids": resources.get("pids"), "unified": late}
+    early: Resources = {**resources, "pids": {}, "unified": {file: value for file, value in unified.items() if file not in late}}
+    return early, {"pids": resources.get("pids") or {}, "unified": late}
 
 
-def needs_domain(plan):
+def needs_domain(plan: Plan) -> bool:
     """Does any write to the cgroup2 tree need a controller that works on whole processes only?"""
     return any([op.name == "LIMIT" and op.slots[0] == "cgroup" and op.args[0].partition(".")[0] in DOMAIN
                 for op in plan.ops])
 
 
-def _unified(unified, v1):
+def _unified(unified: dict[str, str], v1: Collection[str]) -> Iterator[Write]:
     """As they stand, one write a line. What moves processes is not a resource: it could be used on the host's."""
     for file, value in unified.items():
         controller, pointer = file.partition(".")[0], f"/unified/{file}"
@@ -115,7 +127,7 @@ KEYED = {
 }
 
 
-def inverse(file, value, before):
+def inverse(file: str, value: str, before: str) -> str:
     """The write that brings a file back to `before`, its text read before `value` was written. (Pure.)
 
     Most files take back what they say; an empty one takes an empty line, for a write of no bytes reaches no file. Those

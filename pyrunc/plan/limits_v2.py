@@ -4,9 +4,20 @@
 never forgotten. The order within a member matters: swap before limit, burst before quota.
 """
 
-from ..errors import Error
+from __future__ import annotations
 
-ENOENT, EINVAL = 2, 22
+from errno import EINVAL, ENOENT
+
+from ..errors import Error
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from ..config.shape import BlockIO, BlockIOThrottle, Cpu, HugepageLimit, Memory, Network, Pids, RdmaLimit
+
+    Table = dict[str, Callable[[Any], Iterable["Write"]]]  # member of linux.resources: what writes it
 
 
 class Write:
@@ -14,7 +25,8 @@ class Write:
 
     __slots__ = ("controller", "file", "value", "pointer", "tolerate", "instead")
 
-    def __init__(self, controller, file, value, pointer, tolerate=(), instead=None):
+    def __init__(self, controller: str, file: str, value: str, pointer: str, tolerate: tuple[int, ...] = (),
+                 instead: Write | None = None) -> None:
         self.controller = controller
         self.file = file
         self.value = value
@@ -23,11 +35,11 @@ class Write:
         self.instead = instead
 
 
-def text(number, unlimited="max"):
+def text(number: int, unlimited: str = "max") -> str:
     return unlimited if number < 0 else str(number)
 
 
-def _memory(memory):
+def _memory(memory: Memory) -> Iterator[Write]:
     limit, swap = memory.get("limit", 0), memory.get("swap", 0)
     if limit or swap:
         value = swap_v2(limit, swap)
@@ -41,7 +53,7 @@ def _memory(memory):
         yield Write("memory", "memory.low", text(memory["reservation"]), "/memory/reservation")
 
 
-def swap_v2(limit, swap):
+def swap_v2(limit: int, swap: int) -> str | None:
     """OCI (and v1) count memory and swap together, v2 swap alone. None: leave it."""
     if limit == -1 and swap == 0 or swap == -1:
         return "max"
@@ -56,7 +68,7 @@ def swap_v2(limit, swap):
     return str(swap - limit)
 
 
-def _cpu(cpu):
+def _cpu(cpu: Cpu) -> Iterator[Write]:
     for name in ("realtimeRuntime", "realtimePeriod"):
         if cpu.get(name):
             raise Error(f"config.json: /linux/resources/cpu/{name}: cgroup v2 has no realtime scheduling of groups",
@@ -68,7 +80,7 @@ def _cpu(cpu):
     yield from _bandwidth(cpu)
 
 
-def _bandwidth(cpu):
+def _bandwidth(cpu: Cpu) -> Iterator[Write]:
     """quota and period are one write. A burst must not be above the quota in force: before it or, if refused, after."""
     amount, period, burst = cpu.get("quota") or 0, cpu.get("period") or 0, cpu.get("burst")
     bandwidth, early = bool(amount or period), None
@@ -82,7 +94,7 @@ def _bandwidth(cpu):
             yield Write("cpu", "cpu.max.burst", str(burst), "/cpu/burst", instead=early)
 
 
-def weight(shares):
+def weight(shares: int) -> int:
     """cpu.shares 2..262144 to cpu.weight 1..10000 with 1024 at 100: runc's curve, 10^((l^2 + 125 l)/612 - 7/34)."""
     if shares <= 2:
         return 1
@@ -94,7 +106,7 @@ def weight(shares):
     return whole if exact == whole else whole + 1
 
 
-def _log2(number):
+def _log2(number: int) -> float:
     """math.log2 without `math`, a shared object in some builds of CPython: the integer part by bits, the rest by squaring."""
     whole = number.bit_length() - 1
     rest, part, out = number / (1 << whole), 1.0, float(whole)
@@ -105,19 +117,19 @@ def _log2(number):
     return out
 
 
-def cpuset(cpu):
+def cpuset(cpu: Cpu) -> Iterator[Write]:
     for name in ("cpus", "mems"):
         if cpu.get(name):
             yield Write("cpuset", f"cpuset.{name}", cpu[name], f"/cpu/{name}")
 
 
-def pids(member):
+def pids(member: Pids) -> Iterator[Write]:
     limit = member.get("limit")
     if limit is not None:  # no processes at all cannot be said to systemd, and no container can have none: 1
         yield Write("pids", "pids.max", text(limit or 1), "/pids/limit")
 
 
-def _io(io):
+def _io(io: BlockIO) -> Iterator[Write]:
     if io.get("weight"):
         bfq = Write("io", "io.bfq.weight", str(io["weight"]), "/blockIO/weight", (ENOENT,))
         yield bfq
@@ -128,29 +140,36 @@ def _io(io):
             bfq = Write("io", "io.bfq.weight", f"{number} {device['weight']}", pointer, (ENOENT,))
             yield bfq
             yield Write("io", "io.weight", f"{number} {io_weight(device['weight'])}", pointer, instead=bfq)
-    for member, key in THROTTLES:
-        for i, device in enumerate(io.get(member) or ()):
-            yield Write("io", "io.max", f"{device['major']}:{device['minor']} {key}={device['rate']}",
-                        f"/blockIO/{member}/{i}")
+    for member, i, limit in throttles(io):
+        yield Write("io", "io.max", f"{limit['major']}:{limit['minor']} {THROTTLES[member]}={limit['rate']}", f"/blockIO/{member}/{i}")
 
 
-THROTTLES = (("throttleReadBpsDevice", "rbps"), ("throttleWriteBpsDevice", "wbps"),
-             ("throttleReadIOPSDevice", "riops"), ("throttleWriteIOPSDevice", "wiops"))
+THROTTLES = {"throttleReadBpsDevice": "rbps", "throttleWriteBpsDevice": "wbps", "throttleReadIOPSDevice": "riops",
+             "throttleWriteIOPSDevice": "wiops"}
 
 
-def io_weight(old):
+def throttles(io: BlockIO) -> Iterator[tuple[str, int, BlockIOThrottle]]:
+    """(member of blockIO, place in its list, limit) of each."""
+    listed = (io.get("throttleReadBpsDevice"), io.get("throttleWriteBpsDevice"), io.get("throttleReadIOPSDevice"),
+              io.get("throttleWriteIOPSDevice"))
+    for member, devices in zip(THROTTLES, listed):
+        for i, device in enumerate(devices or ()):
+            yield member, i, device
+
+
+def io_weight(old: int) -> int:
     """blkio.weight 10..1000 to io.weight 1..10000."""
     return 1 + (old - 10) * 9999 // 990
 
 
-def hugetlb(listed, file="max"):
+def hugetlb(listed: Iterable[HugepageLimit], file: str = "max") -> Iterator[Write]:
     for i, entry in enumerate(listed):
         size, limit, pointer = entry["pageSize"], str(entry["limit"]), f"/hugepageLimits/{i}"
         yield Write("hugetlb", f"hugetlb.{size}.{file}", limit, pointer)
         yield Write("hugetlb", f"hugetlb.{size}.rsvd.{file}", limit, pointer, (ENOENT,))
 
 
-def _network(network):
+def _network(network: Network) -> Iterable[Write]:
     for name in ("classID", "priorities"):
         if network.get(name):
             raise Error(f"config.json: /linux/resources/network/{name}: cgroup v2 has no network controllers",
@@ -158,13 +177,13 @@ def _network(network):
     return ()
 
 
-def rdma(devices):
+def rdma(devices: dict[str, RdmaLimit]) -> Iterator[Write]:
     for name, limits in devices.items():
-        parts = [f"{key}={limits[member]}" for member, key in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
-                 if limits.get(member) is not None]
+        wanted = (("hca_handle", limits.get("hcaHandles")), ("hca_object", limits.get("hcaObjects")))
+        parts = [f"{key}={limit}" for key, limit in wanted if limit is not None]
         if parts:
             yield Write("rdma", "rdma.max", " ".join([name, *parts]), f"/rdma/{name}")
 
 
-TABLE = {"memory": _memory, "cpu": _cpu, "cpuset": cpuset, "pids": pids, "io": _io, "hugetlb": hugetlb,
+TABLE: Table = {"memory": _memory, "cpu": _cpu, "cpuset": cpuset, "pids": pids, "io": _io, "hugetlb": hugetlb,
          "network": _network, "rdma": rdma}

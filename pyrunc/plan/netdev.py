@@ -3,13 +3,23 @@
 The host moves them when the namespace exists and most of what can fail has not failed, and before any hook runs.
 """
 
+from __future__ import annotations
 
-def check(plan, devices):
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..config.shape import NetDevice
+    from .script import Plan
+
+
+def check(plan: Plan, devices: Mapping[str, NetDevice]) -> None:
     """H, before the process exists: the devices are there; what talks netlink is loaded."""
     plan.add("H", "NETLINK", (), (list(devices),), source="/linux/netDevices")
 
 
-def move(plan, devices):
+def move(plan: Plan, devices: Mapping[str, NetDevice]) -> None:
     plan.source = "/linux/netDevices"
     plan.sync("I")
     plan.add("H", "NETNS", ("netns",))

@@ -4,34 +4,43 @@ Its group is made, and what it may use written, before the process exists; init 
 by writing 0 to a `tasks` file that the host has opened: nothing of the container ever runs outside of its class.
 """
 
+from __future__ import annotations
+
 from ..errors import Error
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..config.shape import IntelRdt
+    from .script import Plan
 
 
-def group(rdt, container_id):
+def group(rdt: IntelRdt, container_id: str) -> str:
     """Name of the group below the mount point; "" is the default class."""
     return (rdt.get("closID") or container_id).strip("/")
 
 
-def monitor(rdt, container_id):
+def monitor(rdt: IntelRdt, container_id: str) -> str | None:
     """Name of the monitoring group, or None."""
     if not rdt.get("enableMonitoring"):
         return None
     return f"{group(rdt, container_id)}/mon_groups/{container_id}".lstrip("/")
 
 
-def removed(rdt, container_id):
+def removed(rdt: IntelRdt, container_id: str) -> list[str]:
     """Names of the groups that go with the container, innermost first: none that closID has named."""
     own = [] if rdt.get("closID") else [group(rdt, container_id)]
     return [name for name in [monitor(rdt, container_id), *own] if name]
 
 
-def compile(plan, rdt, mount, container_id):
+def add(plan: Plan, rdt: IntelRdt, mount: str, container_id: str) -> None:
     """H, before the process exists. `mount`: where resctrl is mounted, "" if it is not."""
     if not mount:
         raise Error("config.json: /linux/intelRdt: intelRdt is specified in config, but Intel RDT is not enabled",
                     "mount -t resctrl resctrl /sys/fs/resctrl", pointer="/linux/intelRdt")
     plan.source = "/linux/intelRdt"
-    both = {name: rdt[name] for name in ("l3CacheSchema", "memBwSchema") if rdt.get(name)}
+    both = {name: text for name, text in (("l3CacheSchema", rdt.get("l3CacheSchema")), ("memBwSchema", rdt.get("memBwSchema"))) if text}
     plan.add("H", "CLOS", ("clos",), (mount, group(rdt, container_id), _existing(rdt), both))
     if both:
         schemata(plan, both.values())
@@ -44,24 +53,24 @@ def compile(plan, rdt, mount, container_id):
         plan.add("H", "TASKS", ("monitor", "tasks:monitor"), source="/linux/intelRdt/enableMonitoring")
 
 
-def _existing(rdt):
+def _existing(rdt: IntelRdt) -> bool:
     """Must the group be there already? A closID without anything to write to it says so."""
-    return bool(rdt.get("closID")) and not any([rdt.get(name) for name in ("l3CacheSchema", "memBwSchema", "schemata")])
+    return bool(rdt.get("closID")) and not (rdt.get("l3CacheSchema") or rdt.get("memBwSchema") or rdt.get("schemata"))
 
 
-def schemata(plan, lines, source=None):
+def schemata(plan: Plan, lines: Iterable[str], source: str | None = None) -> None:
     """One write; the kernel wants the last newline too."""
     plan.add("H", "LIMIT", ("clos",), ("schemata", "".join([line + "\n" for line in lines])), source=source)
 
 
-def join(plan, names, mount):
+def join(plan: Plan, names: Sequence[str], mount: str) -> None:
     """exec: the groups its container is in."""
     for slot, name in zip(("clos", "monitor"), names):
         plan.add("H", "CLOS", (slot,), (mount, name, True, {}), source="/linux/intelRdt")
         plan.add("H", "TASKS", (slot, f"tasks:{slot}"), source="/linux/intelRdt")
 
 
-def mismatch(text, wanted):
+def mismatch(text: str, wanted: str) -> str | None:
     """The first line of a schema (`L3:0=f;1=3`) that says something else than the text of a `schemata` file, or None."""
     have = {name: _values(line, name) for line in text.splitlines() for name in [_name(line)]}
     for line in wanted.splitlines():
@@ -71,13 +80,13 @@ def mismatch(text, wanted):
     return None
 
 
-def _name(line):
+def _name(line: str) -> str:
     return line.partition(":")[0].strip()
 
 
-def _values(line, name):
+def _values(line: str, name: str) -> dict[int | str, int | str]:
     """{cache id: mask or amount} of one line. Masks are hexadecimal; "00f" and "f" are the same."""
-    out = {}
+    out: dict[int | str, int | str] = {}
     for part in line.partition(":")[2].split(";"):
         cache, _, value = part.strip().partition("=")
         try:

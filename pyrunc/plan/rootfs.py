@@ -8,15 +8,30 @@ before init exists is held all at once, and there may be more binds than descrip
 container brings is cloned by init in its turn, below the root.
 """
 
+from __future__ import annotations
+
+from errno import EACCES, EBADF, EBUSY, EOPNOTSUPP, EPERM
+
 from ..config import mountopts
 from ..errors import Error
 from ..paths import clean
+from ..typed import TYPE_CHECKING
 from .optable import (
     ATTACH_CLONE, ATTACH_FILE, ATTACH_IN_PROC, ATTACH_PROC, ATTACH_REAL_DIR, BATCH, TREE_ATTR_REC, TREE_KEEP, TREE_NOFOLLOW,
     TREE_RECURSIVE,
 )
 
-EPERM, EBADF, EACCES, EBUSY, EOPNOTSUPP = 1, 9, 13, 16, 95
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..config.shape import Config
+    from ..config.shape import Mount as Entry
+    from ..facts import Facts
+    from .namespaces import Namespaces
+    from .ops import Op
+    from .request import Request, Rows
+    from .script import Plan
+
 EARLY = 8  # trees that are opened before init exists; more is opened by turns
 RDONLY = mountopts.ATTR_RDONLY
 SYS_FLAGS = 0xF  # read-only, nosuid, nodev, noexec
@@ -29,8 +44,8 @@ PROPAGATION = {
 }
 FOLLOWING = ("slave", "rslave", "private", "rprivate")  # else the root is private: what the host mounts there is not for the container
 AFTER_PIVOT = {
-    "shared": (mountopts.MS_SHARED, 0), "rshared": (mountopts.MS_SHARED, 1),
-    "unbindable": (mountopts.MS_UNBINDABLE, 0), "runbindable": (mountopts.MS_UNBINDABLE, 1),
+    "shared": (mountopts.MS_SHARED, False), "rshared": (mountopts.MS_SHARED, True),
+    "unbindable": (mountopts.MS_UNBINDABLE, False), "runbindable": (mountopts.MS_UNBINDABLE, True),
 }
 
 
@@ -39,12 +54,12 @@ CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 UNLABELLED = ("proc", "sysfs", "cgroup", "cgroup2", "mqueue")
 
 
-def _is_context(option):
+def _is_context(option: str) -> bool:
     """Quotes, which keep mount(2) from cutting a label at its commas, are no part of one to fsconfig(2)."""
     return option.partition("=")[0] in CONTEXTS
 
 
-def relative(path):
+def relative(path: str) -> str:
     """A container path as the root slot takes it: no leading slash; the root itself is "."."""
     return path.strip("/") or "."
 
@@ -54,7 +69,7 @@ class Mount:
 
     __slots__ = ("entry", "options", "slot", "at", "path", "kind", "late", "fallback", "inner", "locked", "label")
 
-    def __init__(self, index, entry, label):
+    def __init__(self, index: int, entry: Entry, label: str) -> None:
         self.entry = entry
         self.options = mountopts.parse(entry.get("options", []))
         self.slot = f"m{index}"
@@ -63,30 +78,30 @@ class Mount:
         self.kind = "bind" if self.options.bind else entry.get("type", "")
         self.label = label
         self.late = False  # what lies on the host for it is opened when its turn comes
-        self.fallback = None  # the slot of that, for in case that a fresh mount is refused
-        self.inner = None  # of a bind: the path below the root of what earlier mounts bring, which init clones
+        self.fallback: str | None = None  # the slot of that, for in case that a fresh mount is refused
+        self.inner: str | None = None  # of a bind: the path below the root of what earlier mounts bring, which init clones
         self.locked = False  # whether that lies on the host after all, so that its flags are locked in a user namespace
 
-    def data(self, kind, quote=""):
+    def data(self, kind: str, quote: str = "") -> list[str]:
         """The options for a file system of this kind, with SELinux's label of all files in it unless they give one. quote: what
         stands around a label, nothing for fsconfig(2), for mount(2) a quotation mark, since there may be commas in it."""
         data = [option if quote or not _is_context(option) else option.replace('"', "") for option in self.options.data]
         labelled = self.label and kind not in UNLABELLED and not any([_is_context(option) for option in data])
         return [*data, f"context={quote}{self.label}{quote}"] if labelled else data
 
-    def cgroup(self):
+    def cgroup(self) -> bool:
         return self.kind in ("cgroup", "cgroup2")
 
-    def in_proc(self):
+    def in_proc(self) -> int:
         """ATTACH_IN_PROC for /proc and the files below it that the rules let through."""
         return ATTACH_IN_PROC if self.path == "proc" or self.path.startswith("proc/") else 0
 
-    def late_readonly(self):
+    def late_readonly(self) -> bool:
         """A read-only tmpfs is filled by later mounts and devices first, and made read-only at the end."""
         return self.kind == "tmpfs" and bool(self.options.attr_set & RDONLY)
 
 
-def mounts(config):
+def mounts(config: Config) -> list[Mount]:
     label = config.get("linux", {}).get("mountLabel", "")
     listed, slots = [Mount(i, entry, label) for i, entry in enumerate(config.get("mounts", []))], {".": "rootfs"}
     for mount in listed:
@@ -96,18 +111,19 @@ def mounts(config):
     return listed
 
 
-def has_own_dev(all_mounts):
-    """False when the user binds something over /dev: then no node, link or console is put there."""
-    return not any([m.path == "dev" and m.kind == "bind" for m in all_mounts])
+def binds_dev(all_mounts: Sequence[Mount]) -> bool:
+    """Whether the user binds something over /dev: then no node, link or console is put there."""
+    return any([m.path == "dev" and m.kind == "bind" for m in all_mounts])
 
 
 # --- acquire: detached trees of what lies on the host ---
 
 
-def acquire(plan, role, config, all_mounts, request, facts, ns):
+def acquire(plan: Plan, role: str, config: Config, all_mounts: Sequence[Mount], request: Request, facts: Facts,
+            ns: Namespaces) -> None:
     """TREE ops: the root and every bind source. role H when privileged, else M or I."""
     base = _base(config)
-    root = join(request["bundle"], config["root"]["path"])
+    root = join(request.bundle, config["root"]["path"])
     plan.source = "/root/path"
     if ns.private("mount"):
         plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, base or mountopts.MS_SLAVE, 0))
@@ -117,7 +133,7 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
         plan.add(role, "TREE", ("rootfs",), (root, TREE_RECURSIVE | TREE_NOFOLLOW, 0, 0, mountopts.MS_PRIVATE, 0), source="/root/readonly")
     else:  # mounts land on the host, below this directory; delete takes them away
         plan.add("H", "HOSTDIR", ("root",), (root,))
-    _find_inner(all_mounts, request.get("inside") or {})
+    _find_inner(all_mounts, request.inside)
     fresh, early, inside = False, 0, in_user_namespace(ns, facts)
     for mount in all_mounts:
         if mount.inner is not None:
@@ -131,7 +147,7 @@ def acquire(plan, role, config, all_mounts, request, facts, ns):
             _open(plan, role, mount, base, request, ns, facts)
 
 
-def _open(plan, role, mount, base, request, ns, facts):
+def _open(plan: Plan, role: str, mount: Mount, base: int, request: Request, ns: Namespaces, facts: Facts) -> None:
     """What lies on the host for one mount."""
     plan.source = mount.at
     if mount.kind == "bind":
@@ -139,12 +155,13 @@ def _open(plan, role, mount, base, request, ns, facts):
     elif mount.kind == "sysfs" and in_user_namespace(ns, facts):
         _acquire_sys(plan, role, mount, base)
     elif mount.cgroup():
-        _acquire_cgroup(plan, role, mount, facts, ns, base, request.get("cgroup_v1") or ())
+        _acquire_cgroup(plan, role, mount, facts, ns, base, request.cgroup_v1)
 
 
-def _find_inner(all_mounts, inside):
+def _find_inner(all_mounts: Sequence[Mount], inside: Mapping[str, str]) -> None:
     """A source below the root that lies on an earlier mount, or is bound with one that lies below it, is the container's."""
-    points, above = {}, {}  # where something is mounted already, and what lies on the way there
+    points: dict[str, str] = {}  # where something is mounted already
+    above: set[str] = set()  # and what lies on the way there
     for i, mount in enumerate(all_mounts):
         path = inside.get(str(i)) if mount.kind == "bind" else None
         if path is not None:
@@ -153,46 +170,46 @@ def _find_inner(all_mounts, inside):
                 mount.inner, mount.locked = path or ".", not on or points[on[0]] == "bind"
         if mount.kind != "remount":
             points[mount.path] = mount.kind
-            above.update(dict.fromkeys([".", *_steps(mount.path)[:-1]]))
+            above.update((".", *_steps(mount.path)[:-1]))
 
 
-def _steps(path):
+def _steps(path: str) -> list[str]:
     """a, a/b, a/b/c"""
     parts = path.split("/") if path else []
     return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
 
-def on_itself(config, all_mounts):
+def on_itself(config: Config, all_mounts: Sequence[Mount]) -> bool:
     """Without a mount namespace: whether the root has flags of its own, so that on the host a mount of it lies over it while
     the container is there. Private, or taking that away would reach what is mounted in the root itself."""
     return bool(config["root"].get("readonly")) or any([m.kind == "remount" and m.slot == "rootfs" for m in all_mounts])
 
 
-def _base(config):
+def _base(config: Config) -> int:
     """What mounts of the host become in the container, as a propagation of mount_setattr(2)."""
     return PROPAGATION.get(config.get("linux", {}).get("rootfsPropagation", ""), mountopts.MS_SLAVE)
 
 
-def join(bundle, path):
+def join(bundle: str, path: str) -> str:
     return path if path.startswith("/") else f"{bundle}/{path}"
 
 
-def in_user_namespace(ns, facts):
+def in_user_namespace(ns: Namespaces, facts: Facts) -> bool:
     """Whether the container will be in one that is not the initial one."""
     return ns.private("user") or not facts.privileged
 
 
-def _acquire_sys(plan, role, mount, base):
+def _acquire_sys(plan: Plan, role: str, mount: Mount, base: int) -> None:
     """The host's /sys, for where a fresh one is refused: the network namespace, or all of /sys being visible, decides.
     Read-only to the last mount in it: among them are the host's cgroups (CVE-2023-25809)."""
     mount.fallback = f"{mount.slot}-host"
     plan.add(role, "TREE", (mount.fallback,), ("/sys", TREE_RECURSIVE | TREE_ATTR_REC, SYS_FLAGS, 0, base, 0))
 
 
-def _bind(plan, role, mount, base, request, ns, facts):
+def _bind(plan: Plan, role: str, mount: Mount, base: int, request: Request, ns: Namespaces, facts: Facts) -> None:
     """TREE and what follows. From an earlier mount (mount.inner) role is I, and for an id mapping the host is handed the tree."""
     opts, flags = mount.options, TREE_RECURSIVE if mount.options.recursive else 0
-    source = join(request["bundle"], mount.entry.get("source", "")) if mount.inner is None else mount.inner
+    source = join(request.bundle, mount.entry.get("source", "")) if mount.inner is None else mount.inner
     set_, clear = mountopts.bind_attrs(opts) if opts.any_flag else (0, 0)
     if in_user_namespace(ns, facts) and (role == "H" or mount.locked and facts.privileged):
         flags |= TREE_KEEP
@@ -207,7 +224,7 @@ def _bind(plan, role, mount, base, request, ns, facts):
     _adjust(plan, role, mount, flags & TREE_KEEP)
 
 
-def _adjust(plan, role, mount, keep):
+def _adjust(plan: Plan, role: str, mount: Mount, keep: int) -> None:
     """Recursive flags, then propagation, each on the detached tree, in the order of the options."""
     opts = mount.options
     if opts.rec_attr_set or opts.rec_attr_clr:
@@ -217,43 +234,42 @@ def _adjust(plan, role, mount, keep):
         propagate(plan, role, mount.slot, kind, recursive)
 
 
-def propagate(plan, role, slot, kind, recursive=False, tolerate=(), unless=None, source=None):
+def propagate(plan: Plan, role: str, slot: str, kind: int, recursive: bool = False, tolerate: tuple[int, ...] = (),
+              unless: Op | None = None, source: str | None = None) -> None:
     flags = TREE_ATTR_REC if recursive else 0
     plan.add(role, "SETATTR", (slot,), (flags, 0, 0, kind, 0), tolerate, unless, source)
 
 
-def readonly(plan, slot, source=None):
+def readonly(plan: Plan, slot: str, source: str | None = None) -> None:
     plan.add("I", "SETATTR", (slot,), (0, RDONLY, 0, 0, 0), source=source)
 
 
-def _has_idmap(mount):
+def _has_idmap(mount: Mount) -> bool:
     return bool(mount.options.idmap or mount.entry.get("uidMappings") or mount.entry.get("gidMappings"))
 
 
-def _idmap(plan, mount, ns, facts):
+def _idmap(plan: Plan, mount: Mount, ns: Namespaces, facts: Facts) -> None:
     """A user namespace with the wanted maps exists only to be named here: the maps are what counts, not whose they are."""
     if not _has_idmap(mount):
         return
-    own = mount.entry.get("uidMappings"), mount.entry.get("gidMappings")
+    maps = mount.entry.get("uidMappings") or [], mount.entry.get("gidMappings") or []
     if not facts.privileged:
         raise Error(f"config.json: {mount.at}: id-mapped mounts are not supported for rootless containers", pointer=mount.at)
     from .namespaces import id_map
 
-    if own[0]:
-        maps = own
-    elif ns.has_mapping():
+    if not maps[0] and ns.has_mapping():
         maps = ns.config["uidMappings"], ns.config["gidMappings"]
-    elif "user" in ns.joined:
+    elif not maps[0] and "user" in ns.joined:
         plan.add("H", "IDMAP", (mount.slot, "ns-user"), (int(mount.options.ridmap),))
         return
-    else:
+    elif not maps[0]:
         raise Error(f"config.json: {mount.at}: idmap without mappings needs a user namespace to take them from", pointer=mount.at)
     userns = f"{mount.slot}-userns"
     plan.add("H", "USERNS", (userns,), (id_map(maps[0]), id_map(maps[1])))
     plan.add("H", "IDMAP", (mount.slot, userns), (int(mount.options.ridmap),))
 
 
-def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
+def _acquire_cgroup(plan: Plan, role: str, mount: Mount, facts: Facts, ns: Namespaces, base: int, groups: Rows) -> None:
     """What the container sees of cgroups if it may not, or need not, mount them itself: on v1 its own groups."""
     set_ = mount.options.attr_set  # added to the host's flags, of which some are locked where root is a namespace's
     if in_user_namespace(ns, facts):  # access times are always locked there
@@ -273,9 +289,10 @@ def _acquire_cgroup(plan, role, mount, facts, ns, base, groups):
 # --- mount: init's part ---
 
 
-def attach(plan, config, request, ns, facts, all_mounts, proc):
+def attach(plan: Plan, config: Config, request: Request, ns: Namespaces, facts: Facts, all_mounts: Sequence[Mount],
+           proc: bool) -> None:
     """Everything from entering the tree to the last mount. `proc`: a detached proc is needed later."""
-    root = clean(join(request["bundle"], config["root"]["path"]))
+    root = clean(join(request.bundle, config["root"]["path"]))
     plan.source = "/root/path"
     if ns.private("mount"):
         plan.add("I", "SLAVE", (), (mountopts.MS_SLAVE,))
@@ -307,12 +324,12 @@ def attach(plan, config, request, ns, facts, all_mounts, proc):
         plan.add("I", "OPENPROC", ("proc", "root"), unless=fresh, source=bound.at)
 
 
-def _bound_proc(all_mounts):
+def _bound_proc(all_mounts: Sequence[Mount]) -> Mount | None:
     """The bind over /proc: what a user namespace writes sysctls and labels to if its pid namespace is another's."""
     return next((mount for mount in reversed(all_mounts) if mount.path == "proc" and mount.kind == "bind"), None)
 
 
-def _remount(plan, mount, all_mounts, userns):
+def _remount(plan: Plan, mount: Mount, all_mounts: Sequence[Mount], userns: bool) -> None:
     """In a user namespace what lies on the host, the root and binds, has locked flags; what init has made has none."""
     host = mount.slot == "rootfs" or any([other.slot == mount.slot and other.kind == "bind" for other in all_mounts])
     keep = TREE_KEEP if userns and host else 0
@@ -320,7 +337,8 @@ def _remount(plan, mount, all_mounts, userns):
     plan.add("I", "SETATTR", (mount.slot,), args)
 
 
-def _open_late(plan, config, request, ns, facts, all_mounts, first):
+def _open_late(plan: Plan, config: Config, request: Request, ns: Namespaces, facts: Facts, all_mounts: Sequence[Mount],
+               first: int) -> int:
     """The host opens what lies there for this mount and those that follow it, as much as a SYNC hands over; where it left off."""
     end = first
     while end < min(first + BATCH, len(all_mounts)) and all_mounts[end].late:
@@ -333,18 +351,18 @@ def _open_late(plan, config, request, ns, facts, all_mounts, first):
     return end
 
 
-def _options(mount, source=None):
+def _options(mount: Mount, source: str | None = None) -> list[str]:
     """What fsconfig(2) is told: source, superblock flags, data."""
     source = mount.entry.get("source") or mount.kind if source is None else source
     return [f"source={source}", *[name for name in _superblock(mount) if name in mountopts.SB_FSCONFIG], *mount.data(mount.kind)]
 
 
-def _superblock(mount):
+def _superblock(mount: Mount) -> list[str]:
     """The superblock flags; a tmpfs that is made read-only at the end is writable until then."""
     return [name for name in mount.options.sb_set if name != "ro" or not mount.late_readonly()]
 
 
-def _filesystem(plan, mount, ns):
+def _filesystem(plan: Plan, mount: Mount, ns: Namespaces) -> None:
     opts = mount.options
     attr = opts.attr_set & ~RDONLY if mount.late_readonly() else opts.attr_set
     keep_mode = mount.kind == "tmpfs" and not any([option.startswith("mode=") for option in opts.data])
@@ -365,7 +383,7 @@ def _filesystem(plan, mount, ns):
     _attach(plan, mount, fresh, fallback, real | mount.in_proc())
 
 
-def _attach(plan, mount, fresh, fallback, flags=0):
+def _attach(plan: Plan, mount: Mount, fresh: Op, fallback: str | None, flags: int = 0) -> None:
     refused = (EBADF,) if fallback else ()  # without a fresh mount its slot is empty, and so is what is done to it
     _propagate(plan, mount.slot, mount, refused)
     plan.add("I", "ATTACH", (mount.slot, "root"), (mount.path, flags, 0o644), refused)
@@ -374,19 +392,19 @@ def _attach(plan, mount, fresh, fallback, flags=0):
         plan.add("I", "ATTACH", (fallback, "root"), (mount.path, flags, 0o644), unless=fresh)
 
 
-def _propagate(plan, slot, mount, tolerate=(), unless=None):
+def _propagate(plan: Plan, slot: str, mount: Mount, tolerate: tuple[int, ...] = (), unless: Op | None = None) -> None:
     for kind, recursive in mount.options.propagation:
         propagate(plan, "I", slot, kind, recursive, tolerate, unless)
 
 
-def _cgroup(plan, mount, facts, ns):
+def _cgroup(plan: Plan, mount: Mount, facts: Facts, ns: Namespaces) -> None:
     if facts.cgroup == "v2":
         _cgroup2(plan, mount)
     elif facts.cgroup != "none":
         _cgroup1(plan, mount, facts, ns)
 
 
-def _cgroup2(plan, mount):
+def _cgroup2(plan: Plan, mount: Mount) -> None:
     """A fresh cgroup2 mount shows the cgroup namespace's root; where that is refused, the host's tree, read-only."""
     fallback = mount.fallback
     fresh = plan.add(
@@ -399,7 +417,7 @@ def _cgroup2(plan, mount):
 NOTHING_TO_RUN = mountopts.ATTR_NOSUID | mountopts.ATTR_NODEV | mountopts.ATTR_NOEXEC
 
 
-def _cgroup1(plan, mount, facts, ns):
+def _cgroup1(plan: Plan, mount: Mount, facts: Facts, ns: Namespaces) -> None:
     """v1: a tmpfs with one directory per hierarchy, and links for those that share one. Nothing in them is a program or a device."""
     attr, label = mount.options.attr_set, [f"context={mount.label}"] if mount.label else []
     plan.add("I", "FSMOUNT", (mount.slot,), ("tmpfs", ["source=tmpfs", "mode=755", *label], attr & ~RDONLY | NOTHING_TO_RUN, ""))
@@ -419,14 +437,14 @@ def _cgroup1(plan, mount, facts, ns):
         readonly(plan, mount.slot)
 
 
-def _hierarchy(controllers):
+def _hierarchy(controllers: str) -> list[str]:
     return ["none", controllers] if controllers.startswith("name=") else controllers.split(",")
 
 
 # --- change: the root ---
 
 
-def change_root(plan, config, ns, no_pivot):
+def change_root(plan: Plan, config: Config, ns: Namespaces, no_pivot: bool) -> None:
     plan.source = "/root/path"
     if not ns.private("mount"):
         plan.add("I", "CHROOT", ("root",))
@@ -442,7 +460,7 @@ def change_root(plan, config, ns, no_pivot):
             propagate(plan, "I", "rootfs", kind, recursive, source="/linux/rootfsPropagation")
 
 
-def finish(plan, config, all_mounts):
+def finish(plan: Plan, config: Config, all_mounts: Sequence[Mount]) -> None:
     """Read-only at last: nothing below writes into the tree any more."""
     for mount in all_mounts:
         if mount.late_readonly():

@@ -4,11 +4,27 @@ Pure. `place` reads linux.cgroupsPath, `start` and `update` append the ops: a PR
 give them to systemd in one call. The same limits follow as LIMITs: systemd rounds some and does not know others.
 """
 
+from __future__ import annotations
+
 from ..config.cpulist import parse as cpulist
 from ..config.names import decimal
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 from . import device_rules, limits_v2
 from .annotations import properties as annotated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from ..config.shape import Config, Cpu, Memory, Resources
+    from ..facts import Facts
+    from .device_rules import Key
+    from .ops import Op
+    from .request import Unit
+    from .script import Plan
+
+    Rows = Iterator[tuple[str, str, Any]]  # property, type, value
 
 POINTER = "/linux/cgroupsPath"
 UNLIMITED = (1 << 64) - 1
@@ -26,17 +42,17 @@ class Place:
 
     __slots__ = ("unit", "slice", "group", "name")
 
-    def __init__(self, unit, slice_, name):
+    def __init__(self, unit: str, slice_: str, name: str) -> None:
         self.unit = unit
         self.slice = slice_
         self.name = name
         self.group = expand(unit) if self.is_slice() else f"{expand(slice_)}/{unit}".lstrip("/")
 
-    def is_slice(self):
+    def is_slice(self) -> bool:
         return self.unit.endswith(".slice")
 
 
-def place(path, container_id, rootless):
+def place(path: str, container_id: str, rootless: bool) -> Place:
     """Of linux.cgroupsPath, `slice:prefix:name`, or of a container without one."""
     parts = path.split(":") if path else ["", "pyrunc", container_id]
     if len(parts) != 3:
@@ -54,7 +70,7 @@ def place(path, container_id, rootless):
     return spot
 
 
-def expand(slice_):
+def expand(slice_: str) -> str:
     """`a-b.slice` lies in `a.slice`: its path; that of `-.slice` is empty."""
     stem = slice_.removesuffix(".slice")
     parts = stem.split("-")
@@ -65,7 +81,7 @@ def expand(slice_):
     return "/".join(["-".join(parts[:depth + 1]) + ".slice" for depth in range(len(parts))])
 
 
-def start(plan, config, facts, unit, path, forks=False):
+def start(plan: Plan, config: Config, facts: Facts, unit: Unit, path: str, forks: bool = False) -> Op:
     """PROPERTYs, then the UNIT with them. unit: what state.json keeps of it; path: its group; forks: a first process has yet
     to fork init, for which TasksMax leaves room (the file's LIMIT follows when it has, limits.split)."""
     resources = config.get("linux", {}).get("resources") or {}
@@ -81,13 +97,13 @@ def start(plan, config, facts, unit, path, forks=False):
     return plan.add("H", "UNIT", ("cgroup",), (facts.cgroup_root, path, unit["bus"], unit["unit"]), source=POINTER)
 
 
-def update(plan, resources, facts, unit):
+def update(plan: Plan, resources: Resources, facts: Facts, unit: Unit) -> None:
     """The same of an update."""
     if limits(plan, resources, facts):
         plan.add("H", "SETUNIT", ("cgroup",), (unit["bus"], unit["unit"]), source="/linux/resources")
 
 
-def _base(plan, spot):
+def _base(plan: Plan, spot: Place) -> None:
     """What runc gives every scope. A slice has a place by its name, and no processes of its own to begin with."""
     where = [("Wants", "as", [spot.slice])] if spot.is_slice() else [("Slice", "s", spot.slice), ("Delegate", "b", True)]
     accounting = [(f"{name}Accounting", "b", True) for name in ("Memory", "CPU", "IO", "Tasks")]
@@ -95,14 +111,14 @@ def _base(plan, spot):
         plan.add("H", "PROPERTY", (), row, source=POINTER)
 
 
-def _oom_policy(plan, resources, facts):
+def _oom_policy(plan: Plan, resources: Resources, facts: Facts) -> None:
     value = (resources.get("unified") or {}).get("memory.oom.group", "").strip()
     if value in ("0", "1") and facts.systemd >= OOM_POLICY:
         plan.add("H", "PROPERTY", (), ("OOMPolicy", "s", ("continue", "kill")[int(value)]),
                  source="/linux/resources/unified/memory.oom.group")
 
 
-def _devices(plan, config, resources):
+def _devices(plan: Plan, config: Config, resources: Resources) -> None:
     """systemd's own filter, besides ours: it keeps to the rules also after it has put ours away."""
     default_allow, exceptions = device_rules.policy(device_rules.rules(config))
     policy, allowed = ("auto", []) if default_allow and not exceptions else ("strict", [])
@@ -113,7 +129,7 @@ def _devices(plan, config, resources):
     plan.add("H", "PROPERTY", (), ("DeviceAllow", "a(ss)", allowed), source=source)
 
 
-def _device(key, mask):
+def _device(key: Key, mask: int) -> tuple[str, str] | None:
     """(node or group of nodes, access); None for what systemd cannot say: one minor of every major."""
     kind, major, minor = key
     word = {"c": "char", "b": "block"}[kind]
@@ -123,12 +139,12 @@ def _device(key, mask):
     return (f"{word}-{major}" if minor == device_rules.ANY else f"/dev/{word}/{major}:{minor}", access)
 
 
-def limits(plan, resources, facts):
+def limits(plan: Plan, resources: Resources, facts: Facts) -> list[Op]:
     return [plan.add("H", "PROPERTY", (), (name, kind, value), source="/linux/resources" + pointer)
             for name, kind, value, pointer in properties(resources, facts.systemd)]
 
 
-def properties(resources, version):
+def properties(resources: Resources, version: int) -> list[tuple[str, str, Any, str]]:
     """(property, type, value, JSON pointer below /linux/resources) of a resources object; a later one wins."""
     rows = [*_memory(resources.get("memory") or {}), *_cpu(resources.get("cpu") or {}, version)]
     for write in limits_v2.pids(resources.get("pids") or {}):
@@ -140,17 +156,17 @@ def properties(resources, version):
     return list({row[0]: row for row in rows}.values())
 
 
-def _limit(text):
+def _limit(text: str) -> int:
     return UNLIMITED if text == "max" else int(text)
 
 
-def _memory(memory):
+def _memory(memory: Memory) -> Iterator[tuple[str, str, int, str]]:
     files = {"memory.swap.max": "MemorySwapMax", "memory.max": "MemoryMax", "memory.low": "MemoryLow"}
     for write in limits_v2.TABLE["memory"](memory):
         yield files[write.file], "t", _limit(write.value), write.pointer
 
 
-def _cpu(cpu, version):
+def _cpu(cpu: Cpu, version: int) -> Iterator[tuple[str, str, Any, str]]:
     if cpu.get("idle") and version >= IDLE:
         yield "CPUWeight", "t", 0, "/cpu/idle"
     elif cpu.get("shares") and not cpu.get("idle"):
@@ -164,7 +180,7 @@ def _cpu(cpu, version):
         yield CPUSET[write.file], "ay", bits(write.value), write.pointer
 
 
-def _bandwidth(quota, period):
+def _bandwidth(quota: int, period: int) -> Iterator[tuple[str, int]]:
     """systemd keeps whole percents of a CPU: rounded up, for the group must not get less than it was given."""
     if period:
         yield "CPUQuotaPeriodUSec", period
@@ -180,25 +196,25 @@ AMOUNTS = {"memory.high": "MemoryHigh", "memory.low": "MemoryLow", "memory.min":
 ZSWAP = 253
 
 
-def bits(text):
+def bits(text: str) -> bytes:
     """A list of CPUs or nodes as systemd takes it: bit i % 8 of byte i // 8."""
-    mask = cpulist(text)
+    mask = cpulist(text) or 0
     return mask.to_bytes((mask.bit_length() + 7) // 8, "little")
 
 
-def _number(file, text):
+def _number(file: str, text: str) -> int:
     value = decimal(text.strip(), UNLIMITED - 1)
     if value is None:
         raise Error(f'unified resource "{file}" value invalid: "{text.strip()}"', pointer=f"/linux/resources/unified/{file}")
     return value
 
 
-def _amount(file, text, version):
+def _amount(file: str, text: str, version: int) -> Rows:
     if file != "memory.zswap.max" or version >= ZSWAP:
         yield AMOUNTS[file], "t", UNLIMITED if text.strip() == "max" else _number(file, text)
 
 
-def _max(file, text, version):
+def _max(file: str, text: str, version: int) -> Rows:
     words = text.split()
     if len(words) not in (1, 2):
         raise Error(f'unified resource "{file}" value invalid: "{text}"', pointer=f"/linux/resources/unified/{file}")
@@ -207,21 +223,22 @@ def _max(file, text, version):
         yield name, "t", value
 
 
-def _weight(file, text, version):
+def _weight(file: str, text: str, version: int) -> Rows:
     yield "CPUWeight", "t", _number(file, text)
 
 
-def _idle(file, text, version):
+def _idle(file: str, text: str, version: int) -> Rows:
     if text.strip() == "1" and version >= IDLE:
         yield "CPUWeight", "t", 0
 
 
-def _set(file, text, version):
+def _set(file: str, text: str, version: int) -> Rows:
     if cpulist(text) is None:
         raise Error(f'unified resource "{file}" value invalid: "{text}"', pointer=f"/linux/resources/unified/{file}")
     if text.strip():
         yield CPUSET[file], "ay", bits(text)
 
 
-UNIFIED = {**dict.fromkeys(AMOUNTS, _amount), "cpu.max": _max, "cpu.weight": _weight, "cpu.idle": _idle,
-           **dict.fromkeys(CPUSET, _set)}
+UNIFIED: dict[str, Callable[[str, str, int], Rows]] = {
+    **dict.fromkeys(AMOUNTS, _amount), "cpu.max": _max, "cpu.weight": _weight, "cpu.idle": _idle, **dict.fromkeys(CPUSET, _set),
+}

@@ -1,93 +1,96 @@
 """The plan as a value: a list of ops, each saying who does what, on which slots, because of which property.
 
 Pure data. The compilers (create, exec) append to a Plan; check verifies it, encode turns the child's part into bytes,
-supervise walks the host's part, explain prints all of it.
-
-Roles: H host (the supervisor), M first process (still outside the pid namespace), I init.
+supervise walks the host's part, explain prints all of it. What an op is, ops.py says.
 """
 
-from .hostops import HOST
-from .optable import OPS
+from __future__ import annotations
 
-LIST = 2  # `>>name:kind` of csrc/ops.def: the last of an op's slots stands for any number of them
+from ..typed import TYPE_CHECKING
+from .kinds import plain
+from .ops import OPS, Op, Row
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-class Op:
-    """One step. `slots` and `args` stand in the order of the op's signature; a slot is a name or None.
-
-    tolerate  errnos that are no failure      unless  the op that must have failed (tolerated) for this one to run
-    source    JSON pointer of the property this comes from, or the name of a default ("default: devices")
-    """
-
-    __slots__ = ("role", "name", "slots", "args", "source", "tolerate", "unless", "index")
-
-    def __init__(self, role, name, slots, args, source, tolerate, unless, index):
-        self.role = role
-        self.name = name
-        self.slots = slots
-        self.args = args
-        self.source = source
-        self.tolerate = tolerate
-        self.unless = unless
-        self.index = index
-
-    def signature(self):
-        """((slot, kind, produced), ...), (arg name, ...)"""
-        if self.role == "H":
-            return HOST[self.name]
-        _, _, _, slots, args, _ = OPS[self.name]
-        if slots and slots[-1][2] == LIST:
-            slots = slots[:-1] + slots[-1:] * (len(self.slots) - len(slots) + 1)
-        return slots, tuple([name for name, _ in args])
-
-    def produced(self):
-        return [name for name, (_, _, made) in zip(self.slots, self.signature()[0]) if made and name]
-
-    def consumed(self):
-        return [name for name, (_, _, made) in zip(self.slots, self.signature()[0]) if not made and name]
+    from .kinds import Operand, Value
 
 
 class Plan:
     """ops in order; `base` the first descriptor that is init's own (3 + what is preserved); `file` that of exec --process."""
 
-    __slots__ = ("ops", "base", "file", "source", "syncs")
+    __slots__ = ("ops", "base", "file", "source", "syncs", "kinds")
 
-    def __init__(self, base=3, file=None):
-        self.ops = []
+    def __init__(self, base: int = 3, file: str | None = None) -> None:
+        self.ops: list[Op] = []
         self.base = base
         self.file = file
         self.source = ""  # of the ops added next, unless they say otherwise
         self.syncs = 0
+        self.kinds: dict[str, str] = {}  # of the slots that have been filled
 
-    def add(self, role, name, slots=(), args=(), tolerate=(), unless=None, source=None):
-        """Append an op and return it. `slots` may be shorter than the signature: the rest is unused."""
-        width = len(HOST[name][0] if role == "H" else OPS[name][3])
-        slots = tuple(slots) + (None,) * (width - len(slots))
-        op = Op(role, name, slots, tuple(args), self.source if source is None else source, tolerate, unless, len(self.ops))
+    def add(self, role: str, name: str, slots: Sequence[str | None] = (), args: Sequence[Operand] = (), tolerate: tuple[int, ...] = (),
+            unless: Op | None = None, source: str | None = None) -> Op:
+        """Append an op and return it. Optional slots may be left out at the end; what is not as the op's row says is an error."""
+        row, slots, args = OPS[name], tuple(slots), tuple(args)
+        if role not in row.roles:
+            raise TypeError(f"{name}: {role} does not do it, but {row.roles}")
+        if tuple(map(type, args)) != row.types:
+            _refuse_args(row, args)
+        for at, test in row.tests:
+            if not test(args[at]):
+                raise _unfit(row, at, args[at])
+        if slots or row.slots:
+            slots = self._slots(row, slots)
+        if source is None:
+            source = self.source
+        op = Op(row, role, slots, args, source, tolerate, unless, len(self.ops))
         self.ops.append(op)
         return op
 
-    def sync(self, role, send=None, receive=()):
+    def _slots(self, row: Row, slots: tuple[str | None, ...]) -> tuple[str | None, ...]:
+        """As many as the row has: none left out that the op needs, none of another kind."""
+        known = self.kinds
+        if len(slots) < row.width:
+            slots += (None,) * (row.width - len(slots))
+        elif len(slots) > row.width and not row.listed:
+            raise TypeError(f"{row.name}: one slot too many, {slots[-1]}")
+        for (made, kind, need), name in zip(row.shape, slots):
+            if name is None:
+                if need:
+                    raise TypeError(f"{row.name}: the slot {need} is left out")
+            elif made == 1:
+                known[name] = kind
+            elif not made:
+                have = known.get(name, kind)
+                if have != kind and not takes(kind, have):
+                    raise TypeError(f"{row.name}: {name} is a {have}, not a {kind}")
+        return slots
+
+    def sync(self, role: str, send: str | None = None, receive: tuple[str, ...] = ()) -> Op:
         """Append a SYNC; the H ops appended right after it are what the host does before it answers."""
         self.syncs += 1
         return self.add(role, "SYNC", (send, *receive), (self.syncs,))
 
-    def hand_over(self, sync):
+    def hand_over(self, sync: Op) -> None:
         """The trees that the host has opened since this SYNC was appended are what it answers with."""
         sync.slots = (None, *[slot for op in self.ops[sync.index + 1:] if op.name in ("TREE", "DEVICE") for slot in op.produced()])
 
-    def place(self, pointer):
+    def place(self, pointer: str) -> str:
         """Where a property stands, for people."""
         if self.file and pointer.startswith("/process/"):
             return f"{self.file}: {pointer[8:]}"
         return f"config.json: {pointer}"
 
-    def child_ops(self):
+    def has(self, name: str) -> bool:
+        return any([op.name == name for op in self.ops])
+
+    def child_ops(self) -> list[Op]:
         return [op for op in self.ops if op.role != "H"]
 
-    def turns(self):
+    def turns(self) -> list[tuple[Op | None, list[Op]]]:
         """[(PLAN or SYNC, the H ops that stand right after it)], and first (None, those before PLAN)."""
-        turns = [(None, [])]
+        turns: list[tuple[Op | None, list[Op]]] = [(None, [])]
         for op in self.ops:
             if op.name in ("PLAN", "SYNC"):
                 turns.append((op, []))
@@ -95,27 +98,53 @@ class Plan:
                 turns[-1][1].append(op)
         return turns
 
-    def ends(self):
+    def ends(self) -> dict[int, list[str]]:
         """{index of a child's op: [slots that end with it]}. A slot ends at its last use: init closes it there, whether that op
         has run or not. What the first process alone uses has ended before FORK, and is never seen in the container."""
-        last, ends = {}, {}
+        last: dict[str, int] = {}
         for op in self.ops:
             if op.role != "H":
-                last.update([(name, op.index) for name in op.slots if name])
+                for name in op.slots:
+                    if name:
+                        last[name] = op.index
+        ends: dict[int, list[str]] = {}
         for name, index in last.items():
             ends.setdefault(index, []).append(name)
         return ends
 
-    def birth_slots(self):
+    def birth_slots(self) -> list[str]:
         """Slots the child begins with: filled by H before PLAN, used by M or I. In order of production."""
-        used = set()
+        used: set[str] = set()
         for op in self.ops:
             if op.role != "H":
                 used.update(op.consumed())
-        born = []
+        born: list[str] = []
         for op in self.ops:
             if op.name == "PLAN":
                 break
             if op.role == "H":
                 born += [slot for slot in op.produced() if slot in used]
         return born
+
+
+def takes(wanted: str, kind: str) -> bool:
+    """Whether a slot of one kind may stand where another is wanted: a tree may be a terminal, which is cloned into one."""
+    return wanted in ("any", kind) or kind == "any" or wanted == "tree" and kind == "tty"
+
+
+def _refuse_args(row: Row, args: tuple[Value, ...]) -> None:
+    """Why the types of the operands are not those of the row; none is said of one that takes any."""
+    if len(args) < len(row.args):
+        raise TypeError(f"{row.name}: {row.args[len(args)][0]} is left out")
+    if len(args) > len(row.args):
+        raise TypeError(f"{row.name}: one operand too many, {plain(args[-1])}")
+    for at, kind in enumerate(row.types):
+        if kind is not object and type(args[at]) is not kind:
+            raise _unfit(row, at, args[at])
+
+
+def _unfit(row: Row, at: int, value: Value) -> TypeError:
+    name, kind = row.args[at]
+    return TypeError(f"{row.name}: {name} is no {kind.name}: {value!r}")
+
+

@@ -47,9 +47,10 @@ def test_init_compiles_without_a_warning(compiler, source):
     check(compiler, *C_WARNINGS, *no, "-ffreestanding", "-Icsrc", "-Icsrc/init", f"csrc/init/{source}")
 
 
-def test_the_op_table_is_that_of_ops_def():
-    made = subprocess.run([sys.executable, "csrc/optable.py"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    assert made == (REPOSITORY / "pyrunc/plan/optable.py").read_text()
+@pytest.mark.parametrize("what, where", [((), "pyrunc/plan/optable.py"), (("ops.def",), "csrc/ops.def")])
+def test_what_c_and_python_know_of_a_plan_is_the_same(what, where):
+    made = subprocess.run([sys.executable, "csrc/optable.py", *what], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert made == (REPOSITORY / where).read_text()
 
 
 def test_readme_and_help_know_the_same_verbs():

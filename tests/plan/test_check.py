@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from pyrunc import facts
 from pyrunc.errors import Error
 from pyrunc.plan import check, create, encode
+from pyrunc.plan.request import Request
 from tests import strategies
 from tests.plan.test_goldens import plan_of
+
+REQUEST = Request("c1", "/b", "/s", cgroup="/c1", gate=True)
 
 
 def drop(plan, name, nth=0):
@@ -64,10 +67,10 @@ MUTATIONS = {
     "sealed_before_exec": lambda: drop(plan_of("default"), "SEAL"),
     "root_changes_once": lambda: drop(plan_of("default"), "PIVOT"),
     "a_moved_root_is_purged": lambda: drop(plan_of("no-pivot"), "PURGE"),
-    "devices_move_before_hooks": lambda: move_first(plan_of("network-devices"), "HOOKS"),
+    "devices_move_before_hooks": lambda: move_first(plan_of("network-devices"), "HOOK"),
     "first_process_forks_init": lambda: drop(plan_of("user-namespace"), "FORK"),
     "nothing_of_the_hosts_crosses_the_fork": lambda: use_after(plan_of("exec-every"), "FORK", "OOM", "hostproc"),
-    "what_is_handed_over_is_used": lambda: drop(plan_of("hooks"), "HOOK"),
+    "what_is_handed_over_is_used": lambda: drop(plan_of("hooks"), "HOOK", 2),
     "seccomp_order": lambda: drop(drop(plan_of("seccomp-privileged"), "CAPS", 1), "AMBIENT"),
 }
 
@@ -117,9 +120,8 @@ def test_every_rule_has_a_mutation():
 @given(strategies.configs())
 def test_no_config_compiles_to_an_illegal_plan(config):
     for host in ("root-rdt", "root-hybrid"):
-        request = {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "/c1", "bpf": None, "gate": True}
         try:
-            plan = create.compile(config, facts.named(host), request)
+            plan = create.compiled(config, facts.named(host), REQUEST)
         except Error:
             continue
         assert check.violations(plan) == []
@@ -130,10 +132,7 @@ def test_no_config_compiles_to_an_illegal_plan(config):
 @given(strategies.configs())
 def test_the_capabilities_of_the_plan_are_no_more_than_the_config_asks(config):
     config["linux"].pop("resources", None)  # a limit that this host has no file for is refused
-    plan = create.compile(
-        config, facts.named("root-rdt"),
-        {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "/c1", "bpf": None, "gate": True},
-    )
+    plan = create.compiled(config, facts.named("root-rdt"), REQUEST)
     asked = config["process"].get("capabilities", {})
     last = [op for op in plan.child_ops() if op.name == "CAPS"][-1:]
     from pyrunc.plan.security import mask

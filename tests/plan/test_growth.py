@@ -7,6 +7,7 @@ import pytest
 
 from pyrunc import facts, supervise
 from pyrunc.plan import check, create, encode, explain
+from pyrunc.plan.request import Request
 from tests.plan.cases import base, userns
 
 STEPS = {
@@ -35,8 +36,7 @@ def a_plan(count):
                              {"destination": f"/t{i}", "type": "tmpfs"}]
     config["linux"]["devices"] = [{"path": f"/dev/x{i}", "type": "c", "major": 1, "minor": 3} for i in range(count)]
     config["linux"]["maskedPaths"] = [f"/m{i}" for i in range(count)]
-    request = {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "/c1", "bpf": None, "gate": True}
-    return create.compile(config, facts.named("root-v2"), request)
+    return create.compiled(config, facts.named("root-v2"), Request("c1", "/b", "/s", cgroup="/c1", gate=True))
 
 
 def cost(step, count):

@@ -220,8 +220,8 @@ def test_a_hook_that_runs_too_long_under_such_a_filter_is_ended(rt, profile):
 
 @pytest.mark.parametrize("verb", ("run", "start"))
 def test_what_init_calls_under_the_filter_is_what_the_table_says(rt, verb):
-    """pyrunc/plan/sealed.py, against strace."""
-    from pyrunc.plan import sealed
+    """The `calls` of pyrunc/plan/ops.py, against strace."""
+    from pyrunc.plan.ops import OPS
 
     trace = rt.base / "trace"
     container = rt.container(EXITED, {"process": {"noNewPrivileges": False}, "linux": {"seccomp": PROFILES[next(iter(PROFILES))]},
@@ -248,7 +248,7 @@ def test_what_init_calls_under_the_filter_is_what_the_table_says(rt, verb):
         else:
             calls.setdefault(pid, set())
     ops = ("CAPS", "AMBIENT", "SYNC", "HOOK", "EXEC", *(("GATE",) if verb == "start" else ()))
-    told = {call.strip("[]") for op in ops for call in sealed.CALLS[op]}
+    told = {call.strip("[]") for op in ops for call in OPS[op].calls}
     seen = set().union(*calls.values()) - {"---", "+++", "restart_syscall"}
     assert seen <= told
     assert {"clone", "wait4", "capset", "prctl", "read", "write", "execve", "dup3", "lseek"} <= seen

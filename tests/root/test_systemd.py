@@ -169,7 +169,7 @@ def test_a_container_that_may_write_to_its_group_owns_it(sd):
 def test_explain_prints_the_unit_as_this_systemd_would_get_it(sd):
     box = sd.container(resources(unified={"memory.oom.group": "1"}))
     out = sd.call("explain", "--bundle", box.bundle.path).ok().out
-    assert f"unit='{unit_of(box)}'" in out and 'PROPERTY     "Slice" "s" "system.slice"' in out
+    assert f'bus=system "{unit_of(box)}"' in out and 'PROPERTY     "Slice" "s" value=system.slice' in out
     sd.assert_nothing_left()
 
 

@@ -11,8 +11,8 @@ import pytest
 from pyrunc import kernel, supervise
 from pyrunc.errors import Error
 from pyrunc.host import console, init, notify
-from pyrunc.plan import sealed, words
-from pyrunc.plan.optable import OPS, SAY_FAIL, STEPS
+from pyrunc.plan import words
+from pyrunc.plan.optable import SAY_FAIL, STEPS
 from tests.plan.test_goldens import plan_of
 
 
@@ -50,7 +50,7 @@ def test_more_descriptors_than_a_record_can_have_are_refused_and_closed(pair, co
 
 def supervisor(pair, name="seccomp-notify"):
     plan = plan_of(name)
-    found = supervise.Supervisor(plan, None, {}, "/", None)
+    found = supervise.Supervisor(plan, None, "/", None)
     found.sock, found.pid, found.ops = pair[0], 0, plan.child_ops()
     return found
 
@@ -105,10 +105,6 @@ def test_every_descriptor_that_a_plan_hands_over_has_its_proof():
     for name in ("seccomp-notify", "terminal"):
         sent = {op.slots[0] for op in plan_of(name).child_ops() if op.name == "SYNC" and op.slots[0]}
         assert sent and sent <= set(supervise.GENUINE)
-
-
-def test_the_ops_that_may_stand_after_the_filter_are_those_whose_calls_are_listed():
-    assert set(sealed.CALLS) == {name for name, row in OPS.items() if row[5]}
 
 
 def test_a_hint_names_the_filter_only_for_an_errno_that_it_can_answer():

@@ -160,11 +160,12 @@ def test_the_way_back(file, value, before, expected):
 def test_a_host_that_cannot_keep_devices_says_so():
     from pyrunc import facts
     from pyrunc.plan import create
+    from pyrunc.plan.request import Request
     from tests.plan.cases import base
 
-    request = {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": None, "cgroup_v1": [["memory", "/m", "c1"]], "bpf": None, "gate": True}
+    request = Request("c1", "/b", "/s", cgroup_v1=[["memory", "/m", "c1"]], gate=True)
     with pytest.raises(Error, match="cannot set devices limit"):
-        create.compile(base(), facts.Facts(cgroup="v1"), request)
+        create.compiled(base(), facts.Facts(cgroup="v1"), request)
 
 
 # --- update ---

@@ -55,9 +55,9 @@ def kernel_rmdir(path):
 def walk(tree, config, container_id="c1"):
     """The supervisor's part of the plan of a container; (supervisor, its data)."""
     plan = Plan()
-    plan_rdt.compile(plan, config, str(tree), container_id)
+    plan_rdt.add(plan, config, str(tree), container_id)
     container = types.SimpleNamespace(data=lifecycle.resctrl_state(config, str(tree), container_id))
-    sup = supervise.Supervisor(plan, container, {}, "/b", None)
+    sup = supervise.Supervisor(plan, container, "/b", None)
     try:
         for op in plan.ops:
             sup.act(op)
@@ -159,7 +159,7 @@ def test_what_the_processor_has_not(tree, config, gone, words):
 
 def test_not_mounted():
     with pytest.raises(Error, match="intelRdt is specified in config, but Intel RDT is not enabled") as found:
-        plan_rdt.compile(Plan(), {}, "", "c1")
+        plan_rdt.add(Plan(), {}, "", "c1")
     assert found.value.hint.startswith("mount -t resctrl")
 
 
@@ -167,7 +167,7 @@ def test_an_update_that_fails_writes_back_what_was_before(tree):
     group = rdt.Group(str(tree), "")
     plan = Plan()
     plan_rdt.schemata(plan, ["L3:0=f"], "/linux/intelRdt")
-    sup = supervise.Supervisor(plan, None, {}, "/b", None)
+    sup = supervise.Supervisor(plan, None, "/b", None)
     sup.groups, sup.restoring = {"clos": group}, True
     sup.act(plan.ops[0])
     assert group.read("schemata").startswith("L3:0=f\n")

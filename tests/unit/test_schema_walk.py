@@ -16,11 +16,12 @@ from pyrunc.errors import Error
 from pyrunc.host import hooks
 from pyrunc.jsonio import dumps
 from pyrunc.plan import create, device_rules, exec as exec_plan, explain, limits
+from pyrunc.plan.request import Joining, Request
 from pyrunc.seccomp import profile
 from tests.plan.cases import HOOK, LIMITS, MAPS, base, unit
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "spec/config.schema.json").read_text())
-REQUEST = {"id": "c1", "bundle": "/b", "state": "/s", "cgroup": "c1", "bpf": None, "gate": True}
+REQUEST = {"cgroup": "c1", "gate": True}
 EVERY_USER = {"uid": 0, "gid": 0, "umask": 1, "additionalGids": [1], "username": "u"}
 RATE = [{"major": 8, "minor": 0, "rate": 1}]
 
@@ -150,7 +151,7 @@ def hosts():
     for name, request, config in (("root-v2", {}, on_v2(full(base()))), ("root-v2", unit(), on_v2(full(base()))),
                                   ("root-hybrid", {"cgroup_v1": v1}, on_v1(full(base())))):
         host = {**facts.named(name).dump(), "resctrl": "/sys/fs/resctrl", "apparmor": True, "selinux": True}
-        yield facts.Facts(**host), {**REQUEST, **request}, config
+        yield facts.Facts(**host), Request("c1", "/b", "/s", **{**REQUEST, **request}), config
 
 
 def without(config, path):
@@ -169,7 +170,7 @@ def without(config, path):
 def plan_without(host, request, config, path):
     """The plan, or the refusal, for the config without a property."""
     try:
-        return dumps(explain.data(create.compile(without(config, path), host, request)))
+        return dumps(explain.data(create.compiled(without(config, path), host, request)))
     except (Error, KeyError) as err:
         return repr(err)
 
@@ -179,12 +180,12 @@ def test_every_property_is_read_or_is_listed_as_ignored_with_a_reason(monkeypatc
     for host, request, config in hosts():
         assert schema_gen.check(config) is None
         seen = read_of(config, read, monkeypatch)
-        create.compile(seen, host, request)
-        exec_plan.compile(seen, host, {"id": "c1"})
+        create.compiled(seen, host, request)
+        exec_plan.compiled(seen, host, Joining("c1"))
     read |= {path.rsplit("/", n)[0] for path in list(read) for n in range(1, path.count("/"))}
     # the compiler copies the config and its process, and a copy takes no notes: there it counts whether the plan changes
     changed = {path for host, request, config in hosts() for path in PROPERTIES if path not in read
-               and plan_without(host, request, config, path) != dumps(explain.data(create.compile(config, host, request)))}
+               and plan_without(host, request, config, path) != dumps(explain.data(create.compiled(config, host, request)))}
     missing = [path for path in PROPERTIES if path not in read | changed and not any(
         path == name or path.startswith(name + "/") for name in ignored.IGNORED)]
     assert not missing
