@@ -1,15 +1,24 @@
 """Running one program of the host to its end (csrc/shim_hook.c), for host/hooks.py and the id-map helpers."""
 
+from __future__ import annotations
+
 import posix
+from typing import TYPE_CHECKING
 
 from pyrunc._native import ffi, lib
 
 from .kernel import encode
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Stream = tuple[bytes, int]
+    Ended = tuple[int, bool, Stream, Stream]
+
 KEPT = 4096  # bytes of stdout and of stderr that come back, the last ones
 
 
-def run(path, argv, env, stdin=-1, cwd=None, timeout=0):
+def run(path: str, argv: Sequence[str], env: Sequence[str], stdin: int = -1, cwd: str | None = None, timeout: int = 0) -> Ended:
     """Run `path` with exactly `argv` and `env` (a list of `KEY=value`) until it ends.
 
     stdin    descriptor to read from, -1: ours

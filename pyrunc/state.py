@@ -21,7 +21,7 @@ import posix
 import time
 from .typed import TYPE_CHECKING, cast
 
-from . import kernel
+from . import OCI_VERSION, kernel
 from .config.load import check_resources, parse, with_process
 from .errors import Error, reason
 from .jsonio import MAX_BYTES, dumps, loads, shown
@@ -98,7 +98,6 @@ if TYPE_CHECKING:
         cgroup_paths: dict[str, str]
         namespace_paths: dict[str, str]
 
-OCI_VERSION = "1.3.0"
 STATE, COPY, CONFIG, EXIT, FIFO, STATUS_FIFO = "state.json", "state.copy", "config.json", "exit.json", "exec.fifo", "status.fifo"
 O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 ENOENT, ESRCH, ENXIO, EEXIST, ENODEV, ENOTDIR = 2, 3, 6, 17, 19, 20

@@ -5,6 +5,7 @@ Called by commands/spec.py; the kit of the tests starts from it too.
 
 from __future__ import annotations
 
+from .. import OCI_VERSION
 from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from .shape import Config, Mount, Namespace
 
-OCI_VERSION = "1.3.0"
 HOSTNAME = "pyrunc"
 CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 

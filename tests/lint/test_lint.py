@@ -52,6 +52,11 @@ def test_the_op_table_is_that_of_ops_def():
     assert made == (REPOSITORY / "pyrunc/plan/optable.py").read_text()
 
 
+def test_the_types_of_the_native_module_are_those_of_its_headers():
+    made = subprocess.run([sys.executable, "csrc/stub.py"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert made == (REPOSITORY / "pyrunc/_native.pyi").read_text()
+
+
 def test_readme_and_help_know_the_same_verbs():
     from pyrunc.boot import COMMANDS
     readme = (REPOSITORY / "README.md").read_text()
