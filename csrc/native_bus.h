@@ -1,3 +1,6 @@
+#pragma once
+#include <stdint.h>
+
 /* sd-bus of libsystemd, opened only for --systemd-cgroup; see bus.c. Every function returns -errno on failure. */
 
 struct k_bus;

@@ -24,7 +24,7 @@ enum seccomp_step { STEP_INPUT, STEP_OPEN, STEP_INIT, STEP_ARCH, STEP_ATTRIBUTE,
 enum { ATTR_NNP = 3, ATTR_OPTIMIZE = 8 };
 enum { OPTIMIZE = 1 };                                 /* bits of the input's options */
 enum { MAX_ARGS = 6, MAX_NAME = 255, MAX_ARCHS = 32 }; /* MAX_ARCHS: as in struct k_seccomp_result */
-enum { SET_MODE_FILTER = 1, GET_ACTION_AVAIL = 2 };    /* seccomp(2) */
+enum { SET_MODE_FILTER = 1 };                          /* seccomp(2) */
 enum { NEW_LISTENER = 8, WAIT_KILLABLE_RECV = 32 };
 
 struct scmp_arg_cmp {
@@ -267,9 +267,4 @@ int k_seccomp_flags_supported(uint32_t flags)
 	if (flags & WAIT_KILLABLE_RECV)
 		flags |= NEW_LISTENER; /* it is accepted in this company only */
 	return syscall(SYS_seccomp, SET_MODE_FILTER, flags, NULL) < 0 && errno == EFAULT;
-}
-
-int k_seccomp_action_supported(uint32_t action)
-{
-	return syscall(SYS_seccomp, GET_ACTION_AVAIL, 0, &action) == 0;
 }

@@ -24,9 +24,8 @@
 #include <unistd.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include "native_core.h"
 #include "tree.h"
-
-struct message { struct record record; int32_t pid; int32_t nfds; int32_t fd[4]; };
 
 static int ret_errno(long ret)
 {
@@ -57,11 +56,11 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
 		struct cmsghdr *c = &control.align;
 
 		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		msg.msg_controllen = CMSG_SPACE((size_t)nfds * sizeof(int));
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
+		c->cmsg_len = CMSG_LEN((size_t)nfds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, (size_t)nfds * sizeof(int));
 	}
 	do
 		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
@@ -148,7 +147,7 @@ int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_
 
 int k_tree_idmap(int fd, int userns, int recursive)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint32_t)userns };
 
 	return (int)SYS5(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
 }

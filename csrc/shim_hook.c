@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "native_hook.h"
 
 enum { STEP_EXEC = 0, STEP_CHDIR = 1 };

@@ -38,7 +38,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "native_hook.h"
+#include "child.h"
 #include "native_tty.h"
 
 static void close_fd(int *fd)
@@ -118,12 +118,6 @@ int tty_clear_onlcr(int fd)
 		return -errno;
 	mode.c_oflag &= ~(tcflag_t)ONLCR;
 	return set_mode(fd, &mode);
-}
-
-int tty_set_size(int fd, int rows, int cols)
-{
-	struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols};
-	return ioctl(fd, TIOCSWINSZ, &size) < 0 ? -errno : 0;
 }
 
 int tty_copy_size(int from, int to)

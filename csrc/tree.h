@@ -119,7 +119,7 @@ static inline int tree_open(int dirfd, const char *path, uint32_t flags, uint32_
 	if (flags & TREE_KEEP && clear & MOUNT_ATTR_RDONLY) {
 		ret = tree_readonly(dirfd, path, atflags);
 		if (ret < 0) /* not known: what shows as read-only stays so, but nothing is refused */
-			explicit &= ~MOUNT_ATTR_RDONLY;
+			explicit &= ~(uint32_t)MOUNT_ATTR_RDONLY;
 		flags |= ret ? TREE_READONLY : 0;
 	}
 	*step = STEP_ATTR;

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 RESOLVE_NO_XDEV = 1
 RESOLVE_NO_MAGICLINKS = 2
 RESOLVE_NO_SYMLINKS = 4
-RESOLVE_BENEATH = 8
 RESOLVE_IN_ROOT = 16
 
 AT_FDCWD = -100  # openat(2): a relative path counts from the working directory

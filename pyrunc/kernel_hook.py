@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     Stream = tuple[bytes, int]
     Ended = tuple[int, bool, Stream, Stream]
 
-KEPT = 4096  # bytes of stdout and of stderr that come back, the last ones
-
 
 def run(path: str, argv: Sequence[str], env: Sequence[str], stdin: int = -1, cwd: str | None = None, timeout: int = 0) -> Ended:
     """Run `path` with exactly `argv` and `env` (a list of `KEY=value`) until it ends.
@@ -24,7 +22,7 @@ def run(path: str, argv: Sequence[str], env: Sequence[str], stdin: int = -1, cwd
     stdin    descriptor to read from, -1: ours
     timeout  seconds until it is killed, 0: none
     Returns (wait status, whether it was killed for the timeout, stdout, stderr) with the two streams as (bytes, total):
-    their last KEPT bytes and how many there were. OSError with the path or cwd that failed if it can't be started.
+    their last 4096 bytes and how many there were. OSError with the path or cwd that failed if it can't be started.
     """
     report = ffi.new("struct hook_report *")
     strings = [[ffi.new("char[]", encode(text)) for text in texts] for texts in (argv, env)]

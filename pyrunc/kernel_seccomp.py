@@ -59,7 +59,3 @@ def compile(flat: bytes) -> tuple[bytes, dict[int, int]]:
 
 def flags_supported(flags: int) -> bool:
     return bool(lib.k_seccomp_flags_supported(flags))
-
-
-def action_supported(action: int) -> bool:
-    return bool(lib.k_seccomp_action_supported(action))

@@ -28,11 +28,6 @@ def copy_size(source: int, target: int) -> None:
     check(lib.tty_copy_size(source, target), "copy window size")
 
 
-def set_size(fd: int, rows: int, cols: int) -> None:
-    """ioctl TIOCSWINSZ."""
-    check(lib.tty_set_size(fd, rows, cols), "set window size")
-
-
 def prepare() -> int:
     """Block all signals and return the signalfd(2) that collects them for `wait`. Call it before the process exists."""
     return check(lib.fg_prepare(), "signalfd")

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 HOST_DIR = "notify"  # in the container's state directory
 SOCKET = "notify.sock"
-CONTAINER_DIR = "/run/notify"
-CONTAINER_SOCKET = "/run/notify/notify.sock"
 MESSAGES = 64  # read at a time
 SEND_SECONDS = 10.0  # how long systemd may leave a message unread, where its queue is full
 BARRIER_MS = 30000  # how long systemd may take to have read what was sent before
