@@ -29,7 +29,7 @@ def declared():
     return ffi
 
 
-def builder(include):
+def builder(include, compile_flags, link_flags):
     """An FFI builder; `include` is the directory that holds the generated init_image.h."""
     ffi = declared()
     ffi.set_source(
@@ -37,7 +37,8 @@ def builder(include):
         "#include <stddef.h>\n#include <stdint.h>\n" + DECLARATIONS,
         sources=SOURCES,
         include_dirs=[str(include), "csrc"],
-        extra_compile_args=["-O2", "-std=gnu11", "-Wall"],
+        extra_compile_args=["-O2", "-std=gnu11", "-Wall", *compile_flags],
+        extra_link_args=link_flags,
     )
     return ffi
 

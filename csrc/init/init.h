@@ -114,6 +114,9 @@ int verify_dev(int fd, uint32_t type, uint32_t dev);
 int verify_proc_root(int fd);
 int verify_fs(int fd, long magic);
 
+/* guard.c */
+void guard_stack(const long *stack);
+
 /* str.c */
 uint32_t str_len(const char *s);
 void mem_copy(void *to, const void *from, uint64_t n);

@@ -39,7 +39,7 @@ def looked_up_by_key(file, line):
 
 
 def test_every_function_of_init_is_used(tmp_path):
-    flags = "-std=c11 -Os -ffreestanding -fno-stack-protector -fno-pic -no-pie -static -nostdlib -ffunction-sections".split()
+    flags = "-std=c11 -Os -ffreestanding -fstack-protector-strong -mstack-protector-guard=global -fno-pic -no-pie -static -nostdlib -ffunction-sections".split()
     sources = sorted(str(path) for path in (REPOSITORY / "csrc/init").glob("*.c"))
     done = subprocess.run(["cc", *flags, "-Wl,--gc-sections,--print-gc-sections", *sources, "-o", str(tmp_path / "init")],
                           capture_output=True, text=True, check=True)
