@@ -15,5 +15,5 @@ struct hook_report {
 };
 
 /* 0 it ran (look at wstatus), 1 it ran too long and was killed, -errno it could not be started (look at step). */
-int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd,
-			 uint32_t timeout_seconds, struct hook_report *report);
+int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd, uint32_t timeout_seconds,
+	     struct hook_report *report);

@@ -59,18 +59,18 @@ static struct {
 static const char *why = "";
 
 static const struct symbol SYMBOLS[] = {
-	{(void **)&lib.version, "seccomp_version"},
-	{(void **)&lib.init, "seccomp_init"},
-	{(void **)&lib.release, "seccomp_release"},
-	{(void **)&lib.arch_resolve_name, "seccomp_arch_resolve_name"},
-	{(void **)&lib.arch_native, "seccomp_arch_native"},
-	{(void **)&lib.arch_add, "seccomp_arch_add"},
-	{(void **)&lib.attr_set, "seccomp_attr_set"},
-	{(void **)&lib.syscall_resolve_name, "seccomp_syscall_resolve_name"},
-	{(void **)&lib.syscall_resolve_name_arch, "seccomp_syscall_resolve_name_arch"},
-	{(void **)&lib.rule_add_array, "seccomp_rule_add_array"},
-	{(void **)&lib.export_bpf, "seccomp_export_bpf"},
-	{(void **)&lib.syscall_resolve_num_arch, "seccomp_syscall_resolve_num_arch"},
+	{ (void **)&lib.version, "seccomp_version" },
+	{ (void **)&lib.init, "seccomp_init" },
+	{ (void **)&lib.release, "seccomp_release" },
+	{ (void **)&lib.arch_resolve_name, "seccomp_arch_resolve_name" },
+	{ (void **)&lib.arch_native, "seccomp_arch_native" },
+	{ (void **)&lib.arch_add, "seccomp_arch_add" },
+	{ (void **)&lib.attr_set, "seccomp_attr_set" },
+	{ (void **)&lib.syscall_resolve_name, "seccomp_syscall_resolve_name" },
+	{ (void **)&lib.syscall_resolve_name_arch, "seccomp_syscall_resolve_name_arch" },
+	{ (void **)&lib.rule_add_array, "seccomp_rule_add_array" },
+	{ (void **)&lib.export_bpf, "seccomp_export_bpf" },
+	{ (void **)&lib.syscall_resolve_num_arch, "seccomp_syscall_resolve_num_arch" },
 };
 
 static int open_library(void)
@@ -239,7 +239,7 @@ static int export(void *ctx)
 
 int k_seccomp_compile(const unsigned char *flat, uint32_t len, struct k_seccomp_result *result)
 {
-	struct reader in = {flat, flat + len, 0};
+	struct reader in = { flat, flat + len, 0 };
 	memset(result, 0, sizeof(*result));
 	result->at = -1;
 	result->step = STEP_OPEN;

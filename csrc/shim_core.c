@@ -46,7 +46,10 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
 {
 	struct record rec = { .seq = seq, .err = err };
 	struct iovec iov = { &rec, sizeof rec };
-	union { char buf[CMSG_SPACE(BATCH * sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
+	union {
+		char buf[CMSG_SPACE(BATCH * sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -87,9 +90,13 @@ static int take_fds(struct message *out, struct cmsghdr *c)
 int k_recv(int sock, struct message *out)
 {
 	struct iovec iov = { &out->record, sizeof out->record };
-	union { char buf[CMSG_SPACE(4 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))]; struct cmsghdr align; } control;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
-			      .msg_controllen = sizeof control.buf };
+	union {
+		char buf[CMSG_SPACE(4 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control.buf
+	};
 	struct cmsghdr *c;
 	int whole = 1;
 	ssize_t n;
@@ -136,8 +143,7 @@ int k_tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint3
 	return tree_open(dirfd, path, flags, set, clear, propagation, explicit, step);
 }
 
-int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation, uint32_t explicit,
-		   uint32_t *step)
+int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation, uint32_t explicit, uint32_t *step)
 {
 	int ret = tree_setattr(fd, 0, 0, propagation, (flags & TREE_ATTR_REC) != 0);
 

@@ -53,8 +53,7 @@ uint32_t dec(const char *s, uint32_t limit)
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memset(void *at, int c, size_t n);
 
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *memcpy(void *restrict to, const void *restrict from,
-									      size_t n)
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *memcpy(void *restrict to, const void *restrict from, size_t n)
 {
 	uint8_t *t = to;
 	const uint8_t *f = from;
