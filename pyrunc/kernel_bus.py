@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import posix
-from typing import TYPE_CHECKING
 
 from pyrunc._native import ffi, lib
 
 from .kernel import encode
+from .typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import posix
 from errno import ENOENT, ENOEXEC
-from typing import TYPE_CHECKING
 
 from pyrunc import kernel
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

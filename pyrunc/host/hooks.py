@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from _signal import strsignal
 from posix import close, environ
-from typing import TYPE_CHECKING
 
 from .. import OCI_VERSION, kernel, kernel_hook
 from ..errors import Error, reason
 from ..jsonio import dumps, shown
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

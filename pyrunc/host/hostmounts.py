@@ -12,11 +12,11 @@ descriptor is of that very mount it is unmounted, by the descriptor. Called by l
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING
 
 from .. import kernel
 from ..errors import Error, reason
 from .files import slurp
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import TypedDict

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import posix
 from errno import EPERM
-from typing import TYPE_CHECKING
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

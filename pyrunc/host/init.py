@@ -7,10 +7,10 @@ pidfd_getfd(2)), and its silence may be the doing of a seccomp agent. So its wor
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING
 
 from ..config.names import SIGNALS
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..config.shape import Config

@@ -8,10 +8,10 @@ Called by the supervisor (SOURCE), for recursive options only.
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING
 
 from ..config import mountopts
 from ..facts import read
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Container

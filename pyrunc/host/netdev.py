@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import posix
 from _socket import AF_INET6
-from typing import TYPE_CHECKING
 
 from .. import kernel_net, log
 from ..errors import Error, reason
+from ..typed import TYPE_CHECKING
 
 try:
     from pyroute2 import IPRoute

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import posix
 from sys import byteorder
-from typing import TYPE_CHECKING
 
 import _socket
 import select
 
 from ..errors import Error, from_oserror
 from .unixsock import Address
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

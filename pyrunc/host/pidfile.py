@@ -7,9 +7,9 @@ and never left behind by a failure. Called by create, run and exec.
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING
 
 from ..errors import from_oserror
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import posix
 from errno import EEXIST, ENOENT, ENOSPC
-from typing import TYPE_CHECKING
 
 from ..errors import Error, reason
 from ..plan.rdt import mismatch
 from . import files
 from .cgroup.stats import number, some
 from .files import DIR
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

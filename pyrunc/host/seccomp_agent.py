@@ -9,11 +9,11 @@ from __future__ import annotations
 import _socket
 import posix
 import sys
-from typing import TYPE_CHECKING
 
 from pyrunc import jsonio
 from pyrunc.errors import Error
 from pyrunc.host.unixsock import Address
+from pyrunc.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import TypedDict

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING
 
 from ..paths import clean
 from ..plan.rootfs import join
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..config.shape import Config

@@ -10,11 +10,11 @@ from __future__ import annotations
 import posix
 import time
 from errno import ELIBACC, ETIMEDOUT
-from typing import TYPE_CHECKING
 
 from pyrunc.errors import Error
 from pyrunc.host.cgroup.v2 import Foreign
 from pyrunc.kernel_bus import BusError, Connection, flat
+from pyrunc.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

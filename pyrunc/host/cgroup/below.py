@@ -8,9 +8,9 @@ The texts are runc's. A path that climbs is refused whole, so a sibling that sha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 
 from pyrunc.errors import Error
+from pyrunc.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

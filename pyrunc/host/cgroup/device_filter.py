@@ -8,11 +8,11 @@ removing the group; nothing has to be undone by hand, and nothing outlives the g
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING
 
 from pyrunc import kernel_bpf
 from pyrunc.errors import from_oserror
 from pyrunc.plan import device_rules
+from pyrunc.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ zeros, and zeros are left out where Go's omitempty leaves them out. Units: nanos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ...typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 
 from .stats import CPUSET, entry, keyed, number, numbers, pids, some
+from ...typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .stats import Data, Reader
