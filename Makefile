@@ -23,7 +23,7 @@ KUBERNETES_VERSION := 1.37.2
 ETCD_VERSION := 3.7.3
 KUBERNETES := $(CURDIR)/build/kubernetes-$(KUBERNETES_VERSION)
 
-.PHONY: run test test-ways test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
+.PHONY: run check check-packages test test-ways test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
 	bench bench-vm growth density mounts bundle clean run-packages test-packages \
 	bench-packages manager-packages kubernetes-packages conformance-packages
 

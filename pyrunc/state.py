@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .host.cgroup.group import Group
     from .host.cgroup.oom import Watch
     from .host.cgroup.v2 import Cgroup
+    from .host.hostmounts import Known
     from .jsonio import Json
     from .seccomp.compile import Filter
 
@@ -93,7 +94,7 @@ if TYPE_CHECKING:
         intel_rdt_path: str
         intel_rdt_mon_path: str
         mounts: list[str]
-        host_mounts: dict[str, Json]
+        host_mounts: Known
         resources: Resources
         cgroup_paths: dict[str, str]
         namespace_paths: dict[str, str]

@@ -223,9 +223,9 @@ def attach(bus: str, unit: str, pid: int, below: str) -> None:
         raise Error(f'unable to attach a process to unit "{unit}": {err.strerror}', errno=err.errno) from None
 
 
-def check_free(spot: Mapping[str, str]) -> None:
+def check_free(spot: Mapping[str, object]) -> None:
     """There is no such unit, unless one that has failed."""
-    unit, manager = spot["unit"], connect(spot["bus"])
+    unit, manager = str(spot["unit"]), connect(str(spot["bus"]))
     try:
         path = _text(manager.call("GetUnit", "s", unit))
     except BusError as err:

@@ -33,7 +33,7 @@ class Watch:
         self.counted = self.counted if now is None else now
         return self.seen
 
-    def killed(self, status: int) -> bool | None:
+    def killed(self, status: int | None) -> bool | None:
         """Was any process of the group killed for want of memory? None if that is not known.
 
         The kernel reports a kill before the victim ends, but we may be late to read it. Then the slice knows whether
@@ -44,7 +44,7 @@ class Watch:
         now = _count(self.slice)
         if now is None or now == self.before:
             return None if now is None else False
-        return True if SIGKILL in (status & 0x7F, (status >> 8) - 128) else None
+        return True if status is not None and SIGKILL in (status & 0x7F, (status >> 8) - 128) else None
 
 
 def _count(file: int | None) -> int | None:

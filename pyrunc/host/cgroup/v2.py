@@ -292,7 +292,7 @@ class Cgroup:
         except OSError:
             return False
 
-    def belongs(self, owner: str, marked: bool) -> bool:
+    def belongs(self, owner: str, marked: bool | None) -> bool:
         """Whether it has the owner's mark; where none was set (not marked), whether it has not another's."""
         try:
             return posix.getxattr(self.dirfd(), MARK) == owner.encode()
