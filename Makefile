@@ -5,6 +5,10 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3 /usr/local/bin/python3) python
 VENV   := build/venv
 PYRUNC := $(VENV)/bin/pyrunc
 SOURCES := $(shell find csrc pyrunc -name '*.[ch]' -o -name '*.def' -o -name '*.py') setup.py pyproject.toml
+# The rest of what is built of C and does not have the .py files in it
+NATIVE := build/.native
+NATIVE_SOURCES := $(shell find csrc -name '*.[ch]' -o -name '*.def' -o -name build_ffi.py) setup.py
+CHECKERS := 'pytest-xdist>=3' 'vulture>=2.11' 'clang-format>=23,<24'
 RUN_PACKAGES  := gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv libseccomp2 libsystemd0 busybox-static
 TEST_PACKAGES := $(RUN_PACKAGES) runc crun strace procps util-linux iproute2 uidmap clang libclang-rt-14-dev \
 	gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross libc6-dev-arm64-cross qemu-user-static
@@ -19,7 +23,8 @@ KUBERNETES_VERSION := 1.37.2
 ETCD_VERSION := 3.7.3
 KUBERNETES := $(CURDIR)/build/kubernetes-$(KUBERNETES_VERSION)
 
-.PHONY: ops run test test-ways test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check differential differential-vm build \
+.PHONY: ops run check check-packages test test-ways test-vm test-managers test-managers-vm test-kubernetes conformance conformance-check \
+	differential differential-vm build \
 	bench bench-vm growth density mounts bundle clean run-packages test-packages \
 	bench-packages manager-packages kubernetes-packages conformance-packages
 
@@ -51,14 +56,29 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.packages: Makefile $(VENV)/bin/python
-	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pyroute2>=0.9' 'pytest>=7.2' 'pytest-rerunfailures>=12' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8'
+	$(VENV)/bin/pip install -q 'setuptools>=65' wheel 'cffi>=1.15' 'jsonschema>=4.10' 'pyroute2>=0.9' 'pytest>=7.2' 'pytest-rerunfailures>=12' 'hypothesis>=6.67' 'ruff>=0.5' 'mypy>=1.8' $(CHECKERS)
 	touch $@
 
 $(PYRUNC): $(VENV)/.packages $(SOURCES)
 	rm -rf build/lib* build/generated
 	$(VENV)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall .
 	cp --remove-destination $(VENV)/lib/python3*/site-packages/pyrunc/_*.so pyrunc/  # tests import the checkout
-	touch $(PYRUNC)
+	touch $(PYRUNC) $(NATIVE)
+
+# The native modules alone, for tests that import the checkout: a second, and none after a change of a .py file
+$(NATIVE): $(VENV)/.packages $(NATIVE_SOURCES)
+	mkdir -p build/generated
+	PYRUNC_LAUNCHER=exec $(VENV)/bin/python setup.py -q build_ext --inplace
+	touch $@
+
+# Lint, types, unit tests and plans, of the checkout: what to run after each change. CHECK="tests/unit/test_log.py" for less.
+CHECK ?= tests/lint tests/unit tests/plan
+check: check-packages $(NATIVE)
+	@begun=$$(date +%s); $(VENV)/bin/python -m pytest -q -n auto --dist worksteal -p no:cacheprovider $(CHECK); ended=$$?; \
+	echo "make check: $$(($$(date +%s) - begun)) s"; exit $$ended
+
+check-packages:
+	$(call packages,$(RUN_PACKAGES) clang)
 
 bundle: build
 	rm -rf build/bundle

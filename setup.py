@@ -6,6 +6,7 @@ absolute paths it was built for (csrc/launcher.c). PYRUNC_LAUNCHER lists the way
 
 import os
 import pathlib
+import platform
 import py_compile
 import shutil
 import subprocess
@@ -28,10 +29,13 @@ CC = os.environ.get("CC", "cc")
 PLATLIB = os.environ.get("PYRUNC_PLATLIB") or sysconfig.get_path("platlib")
 WARNINGS = "-Wall -Wextra -Werror".split()
 INIT_FLAGS = (
-    "-std=c11 -Os -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic "
-    "-no-pie -static -nostdlib -s -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro"
+    "-std=c11 -Os -Wall -Wextra -Werror -ffreestanding -fstack-protector-strong -mstack-protector-guard=global "
+    "-fno-asynchronous-unwind-tables -fno-pic -no-pie -static -nostdlib -s -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro"
 ).split()
-HARDENED = "-fstack-protector-strong -Wl,-z,relro -Wl,-z,now".split()
+HARDENED = "-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3".split()  # docs/security.md
+if platform.machine() == "x86_64":
+    HARDENED.append("-fcf-protection")
+HARDENED_LINK = "-Wl,-z,relro -Wl,-z,now".split()
 config_var = sysconfig.get_config_var
 
 
@@ -97,18 +101,18 @@ def static_flags():
         alone = f"lib{word[2:]}.a"
         found = subprocess.run([CC, f"-print-file-name={alone}"], capture_output=True, text=True, check=True).stdout.strip()
         libs.append(found if word in ("-lz", "-lexpat") and found != alone else word)
-    return ["-no-pie", "-Wl,--export-dynamic", *HARDENED, archive, *libs]
+    return ["-no-pie", "-Wl,--export-dynamic", *HARDENED_LINK, archive, *libs]
 
 
 def shared_flags():
     if not config_var("Py_ENABLE_SHARED"):
         return None
     library = config_var("LIBDIR")
-    return [*HARDENED, f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{config_var('LDVERSION')}"]
+    return [*HARDENED_LINK, f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{config_var('LDVERSION')}"]
 
 
 def compile_c(*words):
-    run(CC, "-O2", "-std=gnu11", *WARNINGS, "-Wno-missing-field-initializers", "-Wno-unused-parameter", f"-I{GENERATED}",
+    run(CC, "-O2", "-std=gnu11", *WARNINGS, *HARDENED, "-Wno-missing-field-initializers", "-Wno-unused-parameter", f"-I{GENERATED}",
         f"-I{sysconfig.get_path('include')}", *words)
 
 
@@ -164,7 +168,7 @@ def build_launcher(objects):
             return answers(out)
         except (OSError, subprocess.SubprocessError, picture.Unsound) as err:
             print(f"launcher: {way}: {err}; trying the next way", file=sys.stderr)
-    run(CC, "-O2", *WARNINGS, "-DPYRUNC_EXEC", f"-I{GENERATED}", "csrc/launcher.c", "-o", out)
+    run(CC, "-O2", *WARNINGS, *HARDENED, *HARDENED_LINK, "-DPYRUNC_EXEC", f"-I{GENERATED}", "csrc/launcher.c", "-o", out)
 
 
 def answers(out):
@@ -221,8 +225,8 @@ if __name__ == "__main__":
         packages=packages,
         package_data={"pyrunc": ["config/*.json"]},
         ext_modules=[
-            build_ffi.builder(GENERATED).distutils_extension(str(GENERATED)),
-            Extension("pyrunc._json", ["csrc/json.c"], extra_compile_args=HARDENED),
+            build_ffi.builder(GENERATED, HARDENED, HARDENED_LINK).distutils_extension(str(GENERATED)),
+            Extension("pyrunc._json", ["csrc/json.c"], extra_compile_args=["-O2", *HARDENED], extra_link_args=HARDENED_LINK),
         ],
         data_files=[("bin", [str(GENERATED / "bin/pyrunc")])],
         cmdclass={"build_ext": BuildExt, "build_py": BuildPy},

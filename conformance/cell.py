@@ -68,7 +68,7 @@ class Cell:
 
     def mounts(self):
         yield "set -e"
-        for point, group in zip(self.hierarchies, self.groups):
+        for point, group in zip(self.hierarchies, self.groups, strict=True):
             yield f"mount --bind {group} {point}"                   # the kernel refuses a second mount of a hierarchy there
         yield "mount -t tmpfs -o mode=755 cell /run; mkdir -m 1777 /run/tmp"
         yield "mknod -m 666 /run/null c 1 3; mount --bind /run/null /dev/null"      # crun 1.8 gives it to the container's user

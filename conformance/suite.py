@@ -45,7 +45,7 @@ def results(found, programs, jobs):
     with ThreadPoolExecutor(jobs) as pool:
         for peer in found:
             started = time.monotonic()
-            out[peer.name] = dict(zip(programs, pool.map(functools.partial(run, peer), programs)))
+            out[peer.name] = dict(zip(programs, pool.map(functools.partial(run, peer), programs), strict=True))
             print(f"{peer.name}: {peer.binary}: {time.monotonic() - started:.0f} s", flush=True)
     return out
 

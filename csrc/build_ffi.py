@@ -1,4 +1,4 @@
-"""pyrunc._native, twice from the same declarations: every native_*.h is cdef, every shim_*.c (and bus.c, seccomp.c) source.
+"""pyrunc._native, twice from the same declarations: record.h and every native_*.h is cdef, every shim_*.c (and bus.c, seccomp.c) source.
 
 `builder` is cffi's module, for the checkout and for the launchers that load shared objects. `write_seam` is what csrc/seam.c
 includes to offer the same without cffi at run time, for the linked program: cffi reads the declarations, and what it read is
@@ -12,7 +12,14 @@ import cffi
 from cffi import model
 
 HERE = pathlib.Path(__file__).resolve().parent
-DECLARATIONS = "".join(path.read_text() for path in sorted(HERE.glob("native_*.h")))
+
+def declarations():
+    """What the headers declare, without what is the preprocessor's, which cffi does not read."""
+    texts = [path.read_text() for path in (HERE / "record.h", *sorted(HERE.glob("native_*.h")))]
+    return "".join(line for text in texts for line in text.splitlines(keepends=True) if not line.startswith("#"))
+
+
+DECLARATIONS = declarations()
 SOURCES = [str(path.relative_to(HERE.parent)) for path in sorted([*HERE.glob("shim_*.c"), HERE / "bus.c", HERE / "seccomp.c"])]
 
 
@@ -22,7 +29,7 @@ def declared():
     return ffi
 
 
-def builder(include):
+def builder(include, compile_flags, link_flags):
     """An FFI builder; `include` is the directory that holds the generated init_image.h."""
     ffi = declared()
     ffi.set_source(
@@ -30,7 +37,8 @@ def builder(include):
         "#include <stddef.h>\n#include <stdint.h>\n" + DECLARATIONS,
         sources=SOURCES,
         include_dirs=[str(include), "csrc"],
-        extra_compile_args=["-O2", "-std=gnu11", "-Wall"],
+        extra_compile_args=["-O2", "-std=gnu11", "-Wall", *compile_flags],
+        extra_link_args=link_flags,
     )
     return ffi
 
@@ -74,7 +82,8 @@ class Types:
             return f"{quoted}, ARRAY, {size}, &{self.add(kind.item)}, {length}, NULL"
         if kind.fldnames is None:
             return f"{quoted}, OPAQUE, 0, NULL, 0, NULL"
-        rows = [f'{{"{field}", &{self.add(of)}, offsetof({name}, {field})}}' for field, of in zip(kind.fldnames, kind.fldtypes)]
+        fields = zip(kind.fldnames, kind.fldtypes, strict=True)
+        rows = [f'{{"{field}", &{self.add(of)}, offsetof({name}, {field})}}' for field, of in fields]
         self.lines.append(f"static const struct field {kind.name}_fields[] = {{{', '.join(rows)}, {{0}}}};")
         return f"{quoted}, STRUCT, sizeof({name}), NULL, 0, {kind.name}_fields"
 

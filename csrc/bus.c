@@ -44,7 +44,7 @@ static struct {
 	int (*call)(sd_bus *bus, sd_bus_message *call, uint64_t usec, struct sd_bus_error *error, sd_bus_message **reply);
 	void (*error_free)(struct sd_bus_error *error);
 	int (*new_method_call)(sd_bus *bus, sd_bus_message **message, const char *destination, const char *path,
-	                       const char *interface, const char *member);
+			       const char *interface, const char *member);
 	int (*set_auto_start)(sd_bus_message *message, int on);
 	int (*append_basic)(sd_bus_message *message, char type, const void *value);
 	int (*open_container)(sd_bus_message *message, char type, const char *contents);
@@ -59,28 +59,28 @@ static struct {
 } lib;
 
 static const struct symbol SYMBOLS[] = {
-	{(void **)&lib.new, "sd_bus_new"},
-	{(void **)&lib.set_address, "sd_bus_set_address"},
-	{(void **)&lib.set_bus_client, "sd_bus_set_bus_client"},
-	{(void **)&lib.start, "sd_bus_start"},
-	{(void **)&lib.is_ready, "sd_bus_is_ready"},
-	{(void **)&lib.process, "sd_bus_process"},
-	{(void **)&lib.wait, "sd_bus_wait"},
-	{(void **)&lib.close_unref, "sd_bus_close_unref"},
-	{(void **)&lib.call, "sd_bus_call"},
-	{(void **)&lib.error_free, "sd_bus_error_free"},
-	{(void **)&lib.new_method_call, "sd_bus_message_new_method_call"},
-	{(void **)&lib.set_auto_start, "sd_bus_message_set_auto_start"},
-	{(void **)&lib.append_basic, "sd_bus_message_append_basic"},
-	{(void **)&lib.open_container, "sd_bus_message_open_container"},
-	{(void **)&lib.close_container, "sd_bus_message_close_container"},
-	{(void **)&lib.peek_type, "sd_bus_message_peek_type"},
-	{(void **)&lib.enter_container, "sd_bus_message_enter_container"},
-	{(void **)&lib.read_basic, "sd_bus_message_read_basic"},
-	{(void **)&lib.read_array, "sd_bus_message_read_array"},
-	{(void **)&lib.is_signal, "sd_bus_message_is_signal"},
-	{(void **)&lib.get_sender, "sd_bus_message_get_sender"},
-	{(void **)&lib.message_unref, "sd_bus_message_unref"},
+	{ (void **)&lib.new, "sd_bus_new" },
+	{ (void **)&lib.set_address, "sd_bus_set_address" },
+	{ (void **)&lib.set_bus_client, "sd_bus_set_bus_client" },
+	{ (void **)&lib.start, "sd_bus_start" },
+	{ (void **)&lib.is_ready, "sd_bus_is_ready" },
+	{ (void **)&lib.process, "sd_bus_process" },
+	{ (void **)&lib.wait, "sd_bus_wait" },
+	{ (void **)&lib.close_unref, "sd_bus_close_unref" },
+	{ (void **)&lib.call, "sd_bus_call" },
+	{ (void **)&lib.error_free, "sd_bus_error_free" },
+	{ (void **)&lib.new_method_call, "sd_bus_message_new_method_call" },
+	{ (void **)&lib.set_auto_start, "sd_bus_message_set_auto_start" },
+	{ (void **)&lib.append_basic, "sd_bus_message_append_basic" },
+	{ (void **)&lib.open_container, "sd_bus_message_open_container" },
+	{ (void **)&lib.close_container, "sd_bus_message_close_container" },
+	{ (void **)&lib.peek_type, "sd_bus_message_peek_type" },
+	{ (void **)&lib.enter_container, "sd_bus_message_enter_container" },
+	{ (void **)&lib.read_basic, "sd_bus_message_read_basic" },
+	{ (void **)&lib.read_array, "sd_bus_message_read_array" },
+	{ (void **)&lib.is_signal, "sd_bus_message_is_signal" },
+	{ (void **)&lib.get_sender, "sd_bus_message_get_sender" },
+	{ (void **)&lib.message_unref, "sd_bus_message_unref" },
 };
 
 static const char *why = "";
@@ -235,10 +235,10 @@ static int read_reply(sd_bus_message *message, struct k_bus_reply *reply)
 }
 
 int k_bus_call(struct k_bus *bus, const char *destination, const char *path, const char *interface, const char *member,
-               const unsigned char *flat, uint32_t len, int timeout_ms, struct k_bus_reply *reply)
+	       const unsigned char *flat, uint32_t len, int timeout_ms, struct k_bus_reply *reply)
 {
-	struct reader in = {flat, flat + len, 0};
-	struct sd_bus_error error = {0};
+	struct reader in = { flat, flat + len, 0 };
+	struct sd_bus_error error = { 0 };
 	sd_bus_message *call = NULL, *answer = NULL;
 	memset(reply, 0, sizeof(*reply));
 	int ret = lib.new_method_call(bus->bus, &call, destination, path, interface, member);
@@ -270,9 +270,9 @@ static int removed(struct k_bus *bus, sd_bus_message *message, const char *job, 
 	uint32_t id;
 	const char *path, *unit, *result, *sender = lib.get_sender(message);
 	if (strcmp(sender ? sender : "", bus->peer) ||
-		lib.is_signal(message, "org.freedesktop.systemd1.Manager", "JobRemoved") <= 0 ||
-		lib.read_basic(message, 'u', &id) <= 0 || lib.read_basic(message, 'o', &path) <= 0 ||
-		lib.read_basic(message, 's', &unit) <= 0 || lib.read_basic(message, 's', &result) <= 0 || strcmp(path, job))
+	    lib.is_signal(message, "org.freedesktop.systemd1.Manager", "JobRemoved") <= 0 ||
+	    lib.read_basic(message, 'u', &id) <= 0 || lib.read_basic(message, 'o', &path) <= 0 ||
+	    lib.read_basic(message, 's', &unit) <= 0 || lib.read_basic(message, 's', &result) <= 0 || strcmp(path, job))
 		return 0;
 	reply->type = 's';
 	reply->len = (uint32_t)strnlen(result, sizeof(reply->data));

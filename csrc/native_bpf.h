@@ -1,3 +1,6 @@
+#pragma once
+#include <stdint.h>
+
 /* bpf(2) for the cgroup device controller; see shim_bpf.c. Every function returns -errno on failure. */
 
 /* Load a BPF_PROG_TYPE_CGROUP_DEVICE program of `count` 8-byte instructions; returns its descriptor (close-on-exec).

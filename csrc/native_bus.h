@@ -1,3 +1,6 @@
+#pragma once
+#include <stdint.h>
+
 /* sd-bus of libsystemd, opened only for --systemd-cgroup; see bus.c. Every function returns -errno on failure. */
 
 struct k_bus;
@@ -16,7 +19,7 @@ const char *k_bus_why(void);
 
 /* Call a method with the arguments in `flat` (pyrunc/kernel_bus.py says how); never starts a service by it. */
 int k_bus_call(struct k_bus *bus, const char *destination, const char *path, const char *interface, const char *member,
-               const unsigned char *flat, uint32_t len, int timeout_ms, struct k_bus_reply *reply);
+	       const unsigned char *flat, uint32_t len, int timeout_ms, struct k_bus_reply *reply);
 
 /* Wait for JobRemoved of a job from whom the last call has answered; the reply is the job's result. */
 int k_bus_job(struct k_bus *bus, const char *job, int timeout_ms, struct k_bus_reply *reply);

@@ -1,5 +1,8 @@
+#pragma once
+#include <stddef.h>
+#include "record.h"
+
 /* kernel.py's own calls. Everything returns >= 0 or -errno. */
-struct record { uint32_t seq; uint32_t op; int32_t err; uint32_t step; };
 struct message { struct record record; int32_t pid; int32_t nfds; int32_t fd[4]; };
 
 int k_memfd(const char *name, const uint8_t *bytes, size_t len, int sealed);

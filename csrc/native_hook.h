@@ -1,3 +1,6 @@
+#pragma once
+#include <stdint.h>
+
 /* Running one program of the host to its end: OCI hooks, newuidmap, criu. See shim_hook.c. Plain C, read by cffi. */
 
 struct hook_report {
@@ -12,8 +15,5 @@ struct hook_report {
 };
 
 /* 0 it ran (look at wstatus), 1 it ran too long and was killed, -errno it could not be started (look at step). */
-int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd,
-			 uint32_t timeout_seconds, struct hook_report *report);
-
-/* Make children waitable even if our caller had SIGCHLD ignored (which survives execve). */
-int sigchld_default(void);
+int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd, uint32_t timeout_seconds,
+	     struct hook_report *report);

@@ -1,3 +1,6 @@
+#pragma once
+#include <stdint.h>
+
 /* libseccomp, opened only when a profile has to be compiled or identified; see seccomp.c. */
 
 struct k_seccomp_result {
@@ -23,6 +26,3 @@ int k_seccomp_compile(const unsigned char *flat, uint32_t len, struct k_seccomp_
 
 /* 1 if the kernel knows all these SECCOMP_FILTER_FLAG_* bits, 0 if not. */
 int k_seccomp_flags_supported(uint32_t flags);
-
-/* 1 if the kernel knows this SECCOMP_RET_* action, 0 if not. */
-int k_seccomp_action_supported(uint32_t action);

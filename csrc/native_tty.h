@@ -1,3 +1,5 @@
+#pragma once
+
 /* Terminals and waiting in the foreground. See shim_tty.c. Plain C, read by cffi. Results: >= 0, or -errno. */
 
 /* Set a terminal raw; its former state (of the returned length) goes to saved. A background job is stopped first. */
@@ -6,7 +8,6 @@ int tty_restore(int fd, const char *saved, int size);
 /* Let "\n" leave the pty as "\n": the host's terminal makes the carriage return. */
 int tty_clear_onlcr(int fd);
 int tty_copy_size(int from, int to);
-int tty_set_size(int fd, int rows, int cols);
 
 struct fg_task {
 	int sigfd;    /* from fg_prepare, or -1: signals have to wait */

@@ -2,5 +2,6 @@
 #include <Python.h>
 
 void picture_begin(const char *layout);
+void picture_forks(int forks); /* for shim_spawn.c, which may have no picture */
 void picture_take(PyObject *boot, const char *path, int rehearsal) __attribute__((noreturn));
 PyObject *picture_resume(int argc, char **argv);

@@ -15,6 +15,7 @@
 #define PYRUNC_PLAN_H
 
 #include <stdint.h>
+#include "record.h"
 
 #define PLAN_MAGIC   0x4e555250u /* "PRUN" */
 #define PLAN_VERSION 4u
@@ -43,14 +44,7 @@ struct plan_op {
 	uint32_t arg[6];
 };
 
-/* What travels on the sync socket and the status fifo, both ways the first 16 bytes. */
-struct record {
-	uint32_t seq;   /* SYNC number; the values below are reserved */
-	uint32_t op;    /* index of the op */
-	int32_t  err;   /* -errno, 0 */
-	uint32_t step;  /* where inside the op, see enum step */
-};
-
+/* seq of a struct record that is no SYNC's number */
 #define SAY_EXEC 0xfffffff0u /* about to execve: from here an end of file means success */
 #define SAY_FAIL 0xffffffffu
 

@@ -24,7 +24,7 @@ enum seccomp_step { STEP_INPUT, STEP_OPEN, STEP_INIT, STEP_ARCH, STEP_ATTRIBUTE,
 enum { ATTR_NNP = 3, ATTR_OPTIMIZE = 8 };
 enum { OPTIMIZE = 1 };                                 /* bits of the input's options */
 enum { MAX_ARGS = 6, MAX_NAME = 255, MAX_ARCHS = 32 }; /* MAX_ARCHS: as in struct k_seccomp_result */
-enum { SET_MODE_FILTER = 1, GET_ACTION_AVAIL = 2 };    /* seccomp(2) */
+enum { SET_MODE_FILTER = 1 };                          /* seccomp(2) */
 enum { NEW_LISTENER = 8, WAIT_KILLABLE_RECV = 32 };
 
 struct scmp_arg_cmp {
@@ -59,18 +59,18 @@ static struct {
 static const char *why = "";
 
 static const struct symbol SYMBOLS[] = {
-	{(void **)&lib.version, "seccomp_version"},
-	{(void **)&lib.init, "seccomp_init"},
-	{(void **)&lib.release, "seccomp_release"},
-	{(void **)&lib.arch_resolve_name, "seccomp_arch_resolve_name"},
-	{(void **)&lib.arch_native, "seccomp_arch_native"},
-	{(void **)&lib.arch_add, "seccomp_arch_add"},
-	{(void **)&lib.attr_set, "seccomp_attr_set"},
-	{(void **)&lib.syscall_resolve_name, "seccomp_syscall_resolve_name"},
-	{(void **)&lib.syscall_resolve_name_arch, "seccomp_syscall_resolve_name_arch"},
-	{(void **)&lib.rule_add_array, "seccomp_rule_add_array"},
-	{(void **)&lib.export_bpf, "seccomp_export_bpf"},
-	{(void **)&lib.syscall_resolve_num_arch, "seccomp_syscall_resolve_num_arch"},
+	{ (void **)&lib.version, "seccomp_version" },
+	{ (void **)&lib.init, "seccomp_init" },
+	{ (void **)&lib.release, "seccomp_release" },
+	{ (void **)&lib.arch_resolve_name, "seccomp_arch_resolve_name" },
+	{ (void **)&lib.arch_native, "seccomp_arch_native" },
+	{ (void **)&lib.arch_add, "seccomp_arch_add" },
+	{ (void **)&lib.attr_set, "seccomp_attr_set" },
+	{ (void **)&lib.syscall_resolve_name, "seccomp_syscall_resolve_name" },
+	{ (void **)&lib.syscall_resolve_name_arch, "seccomp_syscall_resolve_name_arch" },
+	{ (void **)&lib.rule_add_array, "seccomp_rule_add_array" },
+	{ (void **)&lib.export_bpf, "seccomp_export_bpf" },
+	{ (void **)&lib.syscall_resolve_num_arch, "seccomp_syscall_resolve_num_arch" },
 };
 
 static int open_library(void)
@@ -239,7 +239,7 @@ static int export(void *ctx)
 
 int k_seccomp_compile(const unsigned char *flat, uint32_t len, struct k_seccomp_result *result)
 {
-	struct reader in = {flat, flat + len, 0};
+	struct reader in = { flat, flat + len, 0 };
 	memset(result, 0, sizeof(*result));
 	result->at = -1;
 	result->step = STEP_OPEN;
@@ -267,9 +267,4 @@ int k_seccomp_flags_supported(uint32_t flags)
 	if (flags & WAIT_KILLABLE_RECV)
 		flags |= NEW_LISTENER; /* it is accepted in this company only */
 	return syscall(SYS_seccomp, SET_MODE_FILTER, flags, NULL) < 0 && errno == EFAULT;
-}
-
-int k_seccomp_action_supported(uint32_t action)
-{
-	return syscall(SYS_seccomp, GET_ACTION_AVAIL, 0, &action) == 0;
 }

@@ -70,10 +70,9 @@ static int bpf(int cmd, union attr *attr)
  * limit is put back, because the container inherits ours. */
 static int load_unlimited(union attr *attr)
 {
-	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	struct rlimit old;
-	if (getrlimit(RLIMIT_MEMLOCK, &old) < 0 || old.rlim_cur == RLIM_INFINITY ||
-		setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0)
+	if (getrlimit(RLIMIT_MEMLOCK, &old) < 0 || old.rlim_cur == RLIM_INFINITY || setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0)
 		return -EPERM;
 	int ret = bpf(PROG_LOAD, attr);
 	setrlimit(RLIMIT_MEMLOCK, &old);
@@ -88,7 +87,7 @@ int k_bpf_device_load(const unsigned char *insns, uint32_t count, char *log, uin
 		.prog_type = TYPE_CGROUP_DEVICE,
 		.insn_cnt = count,
 		.insns = (uintptr_t)insns,
-		.license = (uintptr_t) "Apache",
+		.license = (uintptr_t)"Apache",
 		.log_level = log ? 1 : 0,
 		.log_size = log ? log_size : 0,
 		.log_buf = (uintptr_t)log,

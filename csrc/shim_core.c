@@ -24,9 +24,8 @@
 #include <unistd.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include "native_core.h"
 #include "tree.h"
-
-struct message { struct record record; int32_t pid; int32_t nfds; int32_t fd[4]; };
 
 static int ret_errno(long ret)
 {
@@ -47,7 +46,10 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
 {
 	struct record rec = { .seq = seq, .err = err };
 	struct iovec iov = { &rec, sizeof rec };
-	union { char buf[CMSG_SPACE(BATCH * sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
+	union {
+		char buf[CMSG_SPACE(BATCH * sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -57,11 +59,11 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
 		struct cmsghdr *c = &control.align;
 
 		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		msg.msg_controllen = CMSG_SPACE((size_t)nfds * sizeof(int));
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
+		c->cmsg_len = CMSG_LEN((size_t)nfds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, (size_t)nfds * sizeof(int));
 	}
 	do
 		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
@@ -88,9 +90,13 @@ static int take_fds(struct message *out, struct cmsghdr *c)
 int k_recv(int sock, struct message *out)
 {
 	struct iovec iov = { &out->record, sizeof out->record };
-	union { char buf[CMSG_SPACE(4 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))]; struct cmsghdr align; } control;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
-			      .msg_controllen = sizeof control.buf };
+	union {
+		char buf[CMSG_SPACE(4 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control.buf
+	};
 	struct cmsghdr *c;
 	int whole = 1;
 	ssize_t n;
@@ -137,8 +143,7 @@ int k_tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint3
 	return tree_open(dirfd, path, flags, set, clear, propagation, explicit, step);
 }
 
-int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation, uint32_t explicit,
-		   uint32_t *step)
+int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation, uint32_t explicit, uint32_t *step)
 {
 	int ret = tree_setattr(fd, 0, 0, propagation, (flags & TREE_ATTR_REC) != 0);
 
@@ -148,7 +153,7 @@ int k_tree_setattr(int fd, uint32_t flags, uint32_t set, uint32_t clear, uint32_
 
 int k_tree_idmap(int fd, int userns, int recursive)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint32_t)userns };
 
 	return (int)SYS5(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
 }

@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "native_hook.h"
 
 enum { STEP_EXEC = 0, STEP_CHDIR = 1 };
@@ -204,9 +205,9 @@ static int follow(int pidfd, struct stream streams[2], uint32_t timeout_seconds)
 	int killed = 0;
 	for (;;) {
 		struct pollfd watch[3] = {
-			{.fd = pidfd, .events = POLLIN},
-			{.fd = streams[0].fd, .events = POLLIN},
-			{.fd = streams[1].fd, .events = POLLIN},
+			{ .fd = pidfd, .events = POLLIN },
+			{ .fd = streams[0].fd, .events = POLLIN },
+			{ .fd = streams[1].fd, .events = POLLIN },
 		};
 		int left = left_ms(deadline);
 		int n = poll(watch, 3, left);
@@ -233,10 +234,10 @@ static int read_end(const int pipe_fds[2])
 	return fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
 }
 
-int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd,
-			 uint32_t timeout_seconds, struct hook_report *r)
+int hook_run(const char *path, char *const argv[], char *const envp[], int stdin_fd, const char *cwd, uint32_t timeout_seconds,
+	     struct hook_report *r)
 {
-	int out[2] = {-1, -1}, err[2] = {-1, -1}, pidfd = -1, pid, result;
+	int out[2] = { -1, -1 }, err[2] = { -1, -1 }, pidfd = -1, pid, result;
 	memset(r, 0, sizeof(*r));
 	result = sigchld_default();
 	if (result < 0)
@@ -245,7 +246,7 @@ int hook_run(const char *path, char *const argv[], char *const envp[], int stdin
 		result = -errno;
 		goto done;
 	}
-	struct child child = {path, argv, envp, cwd, stdin_fd, out[1], err[1], STEP_EXEC, 0};
+	struct child child = { path, argv, envp, cwd, stdin_fd, out[1], err[1], STEP_EXEC, 0 };
 	pid = spawn(&child, &pidfd);
 	close_fd(&out[1]);
 	close_fd(&err[1]);
@@ -257,8 +258,8 @@ int hook_run(const char *path, char *const argv[], char *const envp[], int stdin
 		goto done;
 	}
 	struct stream streams[2] = {
-		{out[0], sizeof(r->out), r->out, &r->out_len, &r->out_total},
-		{err[0], sizeof(r->err), r->err, &r->err_len, &r->err_total},
+		{ out[0], sizeof(r->out), r->out, &r->out_len, &r->out_total },
+		{ err[0], sizeof(r->err), r->err, &r->err_len, &r->err_total },
 	};
 	int killed = follow(pidfd, streams, timeout_seconds);
 	result = reap(pid, &r->wstatus);

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "init_image.h"
+#include "native_core.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
@@ -260,7 +261,7 @@ int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdi
 		.flags = flags | CLONE_VFORK | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&b->pidfd,
 		.exit_signal = SIGCHLD,
-		.cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
+		.cgroup = cgroup >= 0 ? (uint32_t)cgroup : 0,
 	};
 	begin(b, 1);
 	return 0;

@@ -37,7 +37,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "native_hook.h"
+#include "child.h"
 #include "native_tty.h"
 
 static void close_fd(int *fd)
@@ -119,12 +119,6 @@ int tty_clear_onlcr(int fd)
 	return set_mode(fd, &mode);
 }
 
-int tty_set_size(int fd, int rows, int cols)
-{
-	struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols};
-	return ioctl(fd, TIOCSWINSZ, &size) < 0 ? -errno : 0;
-}
-
 int tty_copy_size(int from, int to)
 {
 	struct winsize size;
@@ -151,7 +145,7 @@ struct end {
 	bool waits;
 };
 
-static const struct end NO_END = {.fd = -1};
+static const struct end NO_END = { .fd = -1 };
 
 static bool may_reopen(int fd, const struct stat *st, int access)
 {
@@ -285,7 +279,8 @@ static int take(struct pump *p)
 {
 	int result = fill(p);
 	if (result == -EIO && fg.pty && p == &fg.pump[OUT])
-		fg.hung = true; /* no slave is open: for good if the process has ended, else perhaps until it opens /dev/console again */
+		fg.hung =
+		    true; /* no slave is open: for good if the process has ended, else perhaps until it opens /dev/console again */
 	else if (result == -EIO && p == &fg.pump[IN] && elsewhere(p->from.fd))
 		p->paused = true;
 	else if (result < 0)
@@ -334,7 +329,7 @@ static int make_pipe(struct pump *p, int fd, int theirs[3])
 	int pair[2], ours = fd == 0;
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return -errno;
-	struct end caller = own_end(fd, ours ? O_RDONLY : O_WRONLY), end = {.fd = pair[ours]};
+	struct end caller = own_end(fd, ours ? O_RDONLY : O_WRONLY), end = { .fd = pair[ours] };
 	theirs[fd] = pair[!ours];
 	if (caller.fd < 0 || fcntl(pair[ours], F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
@@ -523,19 +518,19 @@ enum { SIGNALS, PROCESS, EXTRA, READERS, COPIES, WATCHED = COPIES + PUMPS };
 static struct pollfd wish(const struct pump *p)
 {
 	if (fg.hung && p != &fg.pump[ERR])
-		return (struct pollfd){.fd = -1};
+		return (struct pollfd){ .fd = -1 };
 	if (p->len > 0)
-		return (struct pollfd){.fd = p->to.fd, .events = POLLOUT};
-	return (struct pollfd){.fd = p->deaf || p->paused ? -1 : p->from.fd, .events = POLLIN};
+		return (struct pollfd){ .fd = p->to.fd, .events = POLLOUT };
+	return (struct pollfd){ .fd = p->deaf || p->paused ? -1 : p->from.fd, .events = POLLIN };
 }
 
 static void watch(struct pollfd set[WATCHED], const struct fg_task *t)
 {
 	const struct pump *in = &fg.pump[IN];
-	set[SIGNALS] = (struct pollfd){.fd = t->sigfd, .events = POLLIN};
-	set[PROCESS] = (struct pollfd){.fd = t->pidfd, .events = POLLIN};
-	set[EXTRA] = (struct pollfd){.fd = t->extra, .events = POLLIN};
-	set[READERS] = (struct pollfd){.fd = in->piped ? in->to.fd : -1}; /* POLLERR: there are none any more */
+	set[SIGNALS] = (struct pollfd){ .fd = t->sigfd, .events = POLLIN };
+	set[PROCESS] = (struct pollfd){ .fd = t->pidfd, .events = POLLIN };
+	set[EXTRA] = (struct pollfd){ .fd = t->extra, .events = POLLIN };
+	set[READERS] = (struct pollfd){ .fd = in->piped ? in->to.fd : -1 }; /* POLLERR: there are none any more */
 	for (int i = 0; i < PUMPS; i++)
 		set[COPIES + i] = wish(&fg.pump[i]);
 }
@@ -580,8 +575,8 @@ static void drain_pump(struct pump *p, const struct fg_task *t)
 			continue;
 		}
 		struct pollfd set[2] = {
-			{.fd = t->sigfd, .events = POLLIN},
-			{.fd = p->to.fd, .events = POLLOUT},
+			{ .fd = t->sigfd, .events = POLLIN },
+			{ .fd = p->to.fd, .events = POLLOUT },
 		};
 		if (poll(set, 2, -1) <= 0)
 			continue;
@@ -618,12 +613,12 @@ static int finish(const struct fg_task *t, int *wstatus)
 
 int fg_watch(int file, int other)
 {
-	struct epoll_event changed = {.events = EPOLLPRI}, readable = {.events = EPOLLIN};
+	struct epoll_event changed = { .events = EPOLLPRI }, readable = { .events = EPOLLIN };
 	int set = epoll_create1(EPOLL_CLOEXEC);
 	if (set < 0)
 		return -errno;
 	if (epoll_ctl(set, EPOLL_CTL_ADD, file, &changed) == 0 &&
-		(other < 0 || epoll_ctl(set, EPOLL_CTL_ADD, other, &readable) == 0))
+	    (other < 0 || epoll_ctl(set, EPOLL_CTL_ADD, other, &readable) == 0))
 		return set;
 	int err = errno;
 	close(set);
@@ -652,7 +647,7 @@ int fg_wait(const struct fg_task *t, int *wstatus)
 
 int fg_cancel(int sigfd)
 {
-	struct fg_task t = {.sigfd = sigfd, .pidfd = -1, .master = -1, .tty = -1, .extra = -1};
+	struct fg_task t = { .sigfd = sigfd, .pidfd = -1, .master = -1, .tty = -1, .extra = -1 };
 	fg.ended = true; /* or it has never been, and what a hook has said is to be read */
 	drain(&t);
 	close_ends();

@@ -55,13 +55,12 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
 }
 #endif
 
-#define SYS6(nr, a, b, c, d, e, f) \
-	sys_call((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
-#define SYS5(nr, a, b, c, d, e) SYS6(nr, a, b, c, d, e, 0)
-#define SYS4(nr, a, b, c, d)    SYS6(nr, a, b, c, d, 0, 0)
-#define SYS3(nr, a, b, c)       SYS6(nr, a, b, c, 0, 0, 0)
-#define SYS2(nr, a, b)          SYS6(nr, a, b, 0, 0, 0, 0)
-#define SYS1(nr, a)             SYS6(nr, a, 0, 0, 0, 0, 0)
-#define SYS0(nr)                SYS6(nr, 0, 0, 0, 0, 0, 0)
+#define SYS6(nr, a, b, c, d, e, f) sys_call((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define SYS5(nr, a, b, c, d, e)    SYS6(nr, a, b, c, d, e, 0)
+#define SYS4(nr, a, b, c, d)       SYS6(nr, a, b, c, d, 0, 0)
+#define SYS3(nr, a, b, c)          SYS6(nr, a, b, c, 0, 0, 0)
+#define SYS2(nr, a, b)             SYS6(nr, a, b, 0, 0, 0, 0)
+#define SYS1(nr, a)                SYS6(nr, a, 0, 0, 0, 0, 0)
+#define SYS0(nr)                   SYS6(nr, 0, 0, 0, 0, 0, 0)
 
 #endif

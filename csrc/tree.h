@@ -58,7 +58,10 @@ static inline int tree_flags(int fd)
 /* Whether the mount at a path is read-only itself: 1, 0, or -errno before Linux 6.8. statfs(2) says so of the file system, too. */
 static inline int tree_readonly(int dirfd, const char *path, int atflags)
 {
-	struct { uint32_t size, spare; uint64_t id, mask; } req = { sizeof req, 0, 0, 2 /* STATMOUNT_MNT_BASIC */ };
+	struct {
+		uint32_t size, spare;
+		uint64_t id, mask;
+	} req = { sizeof req, 0, 0, 2 /* STATMOUNT_MNT_BASIC */ };
 	uint64_t stx[32] = { 0 }, reply[64] = { 0 }; /* struct statx, struct statmount */
 	int ret = (int)SYS5(__NR_statx, dirfd, path, atflags, 0x4000 /* STATX_MNT_ID_UNIQUE */, stx);
 
@@ -106,20 +109,21 @@ static inline int tree_attr(int fd, uint32_t flags, uint32_t set, uint32_t clear
 }
 
 /* Returns the tree's descriptor or -errno; *step says which call failed. */
-static inline int tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint32_t clear,
-			    uint32_t propagation, uint32_t explicit, uint32_t *step)
+static inline int tree_open(int dirfd, const char *path, uint32_t flags, uint32_t set, uint32_t clear, uint32_t propagation,
+			    uint32_t explicit, uint32_t *step)
 {
 	int recursive = (flags & TREE_RECURSIVE) != 0;
 	int atflags = (*path ? 0 : AT_EMPTY_PATH) | (flags & TREE_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0), ret, fd;
 
 	*step = STEP_OPEN;
-	fd = (int)SYS3(__NR_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | atflags | (recursive ? AT_RECURSIVE : 0));
+	fd = (int)SYS3(__NR_open_tree, dirfd, path,
+		       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | atflags | (recursive ? AT_RECURSIVE : 0));
 	if (fd < 0)
 		return fd;
 	if (flags & TREE_KEEP && clear & MOUNT_ATTR_RDONLY) {
 		ret = tree_readonly(dirfd, path, atflags);
 		if (ret < 0) /* not known: what shows as read-only stays so, but nothing is refused */
-			explicit &= ~MOUNT_ATTR_RDONLY;
+			explicit &= ~(uint32_t)MOUNT_ATTR_RDONLY;
 		flags |= ret ? TREE_READONLY : 0;
 	}
 	*step = STEP_ATTR;

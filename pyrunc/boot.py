@@ -276,12 +276,12 @@ def _shown(filename: str | bytes | None) -> str | None:
 
 def version() -> str:
     """go-runc and Docker read this: one line with the word version, then `key: value`."""
-    from . import __version__
+    from . import OCI_VERSION, __version__
     try:
         from ._build import COMMIT as commit
     except ImportError:
         commit = "unknown"
-    return f"pyrunc version {__version__}\ncommit: {commit}\nspec: 1.3.0\n"
+    return f"pyrunc version {__version__}\ncommit: {commit}\nspec: {OCI_VERSION}\n"
 
 
 def help_of(name: str, command: Command) -> str:

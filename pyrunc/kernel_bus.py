@@ -5,20 +5,32 @@ The library is opened by the first call. Arguments go over as one flat buffer of
     a v r               a container: its contents' signature as a text; its tokens; E
 """
 
+from __future__ import annotations
+
+import errno
 import posix
 
 from pyrunc._native import ffi, lib
 
 from .kernel import encode
+from .typed import TYPE_CHECKING
 
-ELIBACC = 79
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyrunc._native import struct_k_bus_reply
+
+    Value = str | int | float | Sequence["Value"]  # bool and bytes too
+    Answer = str | int | bytes | None
+
+NUMBERS = frozenset("ybnqiuxt")
 SIGNED = "nix"
 
 
 class BusError(OSError):
     """A call that failed: `name` is D-Bus's of the error, "" where there is only an errno."""
 
-    def __init__(self, err, message, name=""):
+    def __init__(self, err: int, message: str, name: str = "") -> None:
         super().__init__(err, message)
         self.name = name
 
@@ -26,29 +38,29 @@ class BusError(OSError):
 class Connection:
     """One connection, to a message bus (`daemon`) or to the peer itself; it ends with the command."""
 
-    def __init__(self, address, daemon, timeout_ms):
+    def __init__(self, address: str, daemon: bool, timeout_ms: int) -> None:
         out = ffi.new("struct k_bus **")
         ret = lib.k_bus_open(encode(address), daemon, timeout_ms, out)
-        if ret == -ELIBACC:
-            raise BusError(ELIBACC, ffi.string(lib.k_bus_why()).decode("utf-8", "replace"))
+        if ret == -errno.ELIBACC:
+            raise BusError(errno.ELIBACC, ffi.string(lib.k_bus_why()).decode("utf-8", "replace"))
         if ret < 0:
             raise BusError(-ret, posix.strerror(-ret).lower())
         self._bus = out[0]
 
-    def call(self, destination, path, interface, member, flat, timeout_ms):
+    def call(self, destination: str, path: str, interface: str, member: str, flat: bytes, timeout_ms: int) -> Answer:
         """The first value of the reply: str, int, bytes, or None if it is of another type."""
         reply = ffi.new("struct k_bus_reply *")
         ret = lib.k_bus_call(self._bus, encode(destination), encode(path), encode(interface), encode(member), flat, len(flat),
                              timeout_ms, reply)
         return _value(ret, reply)
 
-    def wait_job(self, job, timeout_ms):
+    def wait_job(self, job: str, timeout_ms: int) -> Answer:
         """The result of a job of systemd's, once it is removed; BusError ETIMEDOUT."""
         reply = ffi.new("struct k_bus_reply *")
         return _value(lib.k_bus_job(self._bus, encode(job), timeout_ms, reply), reply)
 
 
-def _value(ret, reply):
+def _value(ret: int, reply: struct_k_bus_reply) -> Answer:
     if ret < 0:
         message = ffi.string(reply.message).decode("utf-8", "replace") or posix.strerror(-ret).lower()
         raise BusError(-ret, message, ffi.string(reply.error).decode("utf-8", "replace"))
@@ -60,12 +72,12 @@ def _value(ret, reply):
     return data if reply.type == b"y" else None
 
 
-def flat(signature, *values):
+def flat(signature: str, *values: Value) -> bytes:
     """The tokens of values of these types, `signature` being that of all of them."""
-    return b"".join([_token(kind, value) for kind, value in zip(split(signature), values)])
+    return b"".join([_token(kind, value) for kind, value in zip(split(signature), values, strict=True)])
 
 
-def split(signature):
+def split(signature: str) -> list[str]:
     """The single complete types of a signature: `sa(sv)u` -> s, a(sv), u."""
     out, at = [], 0
     while at < len(signature):
@@ -82,25 +94,30 @@ def split(signature):
     return out
 
 
-def _token(kind, value):
-    if kind == "v":
-        contents, inner = value
-        return _container("v", contents, _token(contents, inner))
-    if kind[0] == "a":
+def _token(kind: str, value: Value) -> bytes:
+    if isinstance(value, str):
+        if kind in ("s", "o", "g"):
+            return kind.encode() + _text(value)
+    elif isinstance(value, (int, float)):
+        if kind == "d":
+            return b"d" + bytes(ffi.buffer(ffi.new("double *", value)))
+        if kind in NUMBERS:
+            return kind.encode() + int(value).to_bytes(8, "little", signed=kind in SIGNED)
+    elif kind[0] == "a":
         return _container("a", kind[1:], b"".join([_token(kind[1:], item) for item in value]))
-    if kind[0] == "(":
+    elif kind[0] == "(":
         return _container("r", kind[1:-1], flat(kind[1:-1], *value))
-    if kind in "sog":
-        return kind.encode() + _text(value)
-    if kind == "d":
-        return b"d" + bytes(ffi.buffer(ffi.new("double *", value)))
-    return kind.encode() + int(value).to_bytes(8, "little", signed=kind in SIGNED)
+    elif kind == "v":
+        contents, inner = value
+        if isinstance(contents, str):
+            return _container("v", contents, _token(contents, inner))
+    raise TypeError(f"{value!r} is not of the D-Bus type {kind}")
 
 
-def _container(letter, contents, tokens):
+def _container(letter: str, contents: str, tokens: bytes) -> bytes:
     return letter.encode() + _text(contents) + tokens + b"E"
 
 
-def _text(text):
+def _text(text: str) -> bytes:
     data = encode(text)
     return len(data).to_bytes(4, "little") + data + b"\0"

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from .config.shape import Config, IntelRdt, Process, Resources
     from .foreground import Foreground
     from .host.cgroup.v2 import Cgroup
+    from .host.hooks import OciState
+    from .host.hostmounts import Known
     from .host.notify import Proxy
-    from .jsonio import Json
     from .plan.request import Kept, Rows, Unit
     from .seccomp.compile import Filter
     from .state import Container, State
@@ -615,7 +616,7 @@ def poststart(container: Container, config: Config) -> None:
         raise
 
 
-def hook_state(container: Container, status: str, pid: int | None) -> dict[str, object]:
+def hook_state(container: Container, status: str, pid: int | None) -> OciState:
     from .host import hooks
 
     return hooks.state_for(container.id, status, pid, container.data.get("bundle", ""), container.data.get("annotations"))
@@ -716,7 +717,7 @@ def _remove_resctrl(root: str, name: str) -> None:
     Group(root, name).remove()
 
 
-def _remove_mounts(rootfs: str, known: dict[str, Json]) -> None:
+def _remove_mounts(rootfs: str, known: Known) -> None:
     from .host import hostmounts
 
     hostmounts.remove(rootfs, known)
@@ -737,7 +738,7 @@ class _Poststop:
 
     def run(self) -> list[Error]:
         try:
-            if self.listed:
+            if self.listed and self.state is not None:
                 from .host import hooks
 
                 self.errors += hooks.run_each("poststop", self.listed, self.state)

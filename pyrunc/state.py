@@ -21,7 +21,7 @@ import posix
 import time
 from .typed import TYPE_CHECKING, cast
 
-from . import kernel
+from . import OCI_VERSION, kernel
 from .config.load import check_resources, parse, with_process
 from .errors import Error, reason
 from .jsonio import MAX_BYTES, dumps, loads, shown
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .host.cgroup.group import Group
     from .host.cgroup.oom import Watch
     from .host.cgroup.v2 import Cgroup
+    from .host.hostmounts import Known
     from .jsonio import Json
     from .plan.request import Kept, Rows, Unit
 
@@ -64,12 +65,11 @@ if TYPE_CHECKING:
         intel_rdt_path: str
         intel_rdt_mon_path: str
         mounts: list[str]
-        host_mounts: dict[str, Json]
+        host_mounts: Known
         resources: Resources
         cgroup_paths: dict[str, str]
         namespace_paths: dict[str, str]
 
-OCI_VERSION = "1.3.0"
 STATE, COPY, CONFIG, PLAN, EXIT = "state.json", "state.copy", "config.json", "plan.json", "exit.json"
 FIFO, STATUS_FIFO = "exec.fifo", "status.fifo"
 O_DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW

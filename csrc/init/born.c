@@ -24,7 +24,10 @@ __asm__(".globl born_on\nborn_on:\n\t"
 #else
 #include <sched.h>
 #include <errno.h>
-struct call { void (*run)(void *); void *arg; };
+struct call {
+	void (*run)(void *);
+	void *arg;
+};
 
 static int start(void *arg)
 {

@@ -114,13 +114,15 @@ int verify_dev(int fd, uint32_t type, uint32_t dev);
 int verify_proc_root(int fd);
 int verify_fs(int fd, long magic);
 
+/* guard.c */
+void guard_stack(const long *stack);
+
 /* str.c */
 uint32_t str_len(const char *s);
 void mem_copy(void *to, const void *from, uint64_t n);
 void *mem_zero(void *at, uint64_t n);
 int str_same(const char *a, const char *b);
 uint32_t dec(const char *s, uint32_t limit); /* decimal, UINT32_MAX when it is none */
-uint32_t put_dec(char *to, uint32_t value);
 
 #define close_fd(fd) SYS1(__NR_close, (fd))
 

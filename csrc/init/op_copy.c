@@ -9,8 +9,16 @@
 
 #define DEPTH 64
 
-struct entry { uint64_t ino; int64_t off; uint16_t len; uint8_t type; char name[]; };
-struct pair { int from, to; };
+struct entry {
+	uint64_t ino;
+	int64_t off;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+struct pair {
+	int from, to;
+};
 
 static int copy_bytes(struct init *in, int from, int to)
 {
@@ -128,8 +136,7 @@ static int copy_tree(struct init *in, struct pair *stack)
 	while (level >= 0) {
 		long n = SYS3(__NR_getdents64, stack[level].from, in->buf, sizeof in->buf);
 
-		ret = n <= 0 ? (int)n : level + 1 == DEPTH ? -ELOOP :
-		      copy_entries(in, &stack[level], &stack[level + 1], n);
+		ret = n <= 0 ? (int)n : level + 1 == DEPTH ? -ELOOP : copy_entries(in, &stack[level], &stack[level + 1], n);
 		if (ret == 1) {
 			level++;
 			continue;

@@ -79,7 +79,11 @@ int op_VERIFY_CWD(struct init *in, struct plan_op *op)
 
 /* --- HOME: the home directory of a uid, from the container's own /etc/passwd --- */
 
-struct passwd { uint32_t field, uid; uint8_t bad, empty; uint32_t len; };
+struct passwd {
+	uint32_t field, uid;
+	uint8_t bad, empty;
+	uint32_t len;
+};
 
 /* One byte of passwd(5). Returns 1 when a line with the uid has ended; its home then stands in `home`. */
 static int passwd_byte(struct passwd *p, char c, uint32_t uid, char *home, uint32_t size)
@@ -225,8 +229,7 @@ static int executable(struct init *in, int root, const char *path)
 {
 	int fd, ret;
 
-	fd = *path == '/' ? open_in(root, path, O_PATH, ROOT_RESOLVE) :
-			    open_in(AT_FDCWD, path, O_PATH, RESOLVE_NO_MAGICLINKS);
+	fd = *path == '/' ? open_in(root, path, O_PATH, ROOT_RESOLVE) : open_in(AT_FDCWD, path, O_PATH, RESOLVE_NO_MAGICLINKS);
 	if (fd < 0)
 		return fd;
 	ret = is_type(fd, S_IFREG);
@@ -285,7 +288,10 @@ int op_SEAL(struct init *in, struct plan_op *op)
 
 int op_SECCOMP(struct init *in, struct plan_op *op)
 {
-	struct { uint16_t len; void *filter; } prog;
+	struct {
+		uint16_t len;
+		void *filter;
+	} prog;
 	int ret;
 
 	prog.len = (uint16_t)(arg_len(in, op->arg[0]) / 8);

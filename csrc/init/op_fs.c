@@ -347,7 +347,8 @@ int op_ATTACH(struct init *in, struct plan_op *op)
 		} else {
 			ret = move_to(in, tree, target);
 			if (ret == -EINVAL && is_type(tree, S_IFDIR) != is_type(target, S_IFDIR))
-				ret = -ENOTDIR; /* a file on a directory: mount(2)'s errno, from which managers know the mistake */
+				/* a file on a directory: mount(2)'s errno, from which managers know the mistake */
+				ret = -ENOTDIR;
 		}
 		close_fd(target);
 	}

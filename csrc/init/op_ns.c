@@ -8,7 +8,12 @@
 #include <linux/wait.h>
 #include "init.h"
 
-struct disposition { void (*handler)(int); unsigned long flags; void (*restorer)(void); unsigned long mask; };
+struct disposition {
+	void (*handler)(int);
+	unsigned long flags;
+	void (*restorer)(void);
+	unsigned long mask;
+};
 
 /*
  * SIGRESET: CPython ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across execve, so all 64

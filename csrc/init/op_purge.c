@@ -13,8 +13,15 @@
 
 #define TEXT_MIN (1u << 20) /* bytes of mountinfo that there is room for at first */
 
-struct entry { uint32_t id, parent; char *root, *point, *type; };
-struct table { struct entry *all; uint32_t n, own, size; char *text; };
+struct entry {
+	uint32_t id, parent;
+	char *root, *point, *type;
+};
+struct table {
+	struct entry *all;
+	uint32_t n, own, size;
+	char *text;
+};
 
 static long mount_id(int fd)
 {

@@ -59,8 +59,8 @@ int op_CHOWN_STDIO(struct init *in, struct plan_op *op)
 
 	(void)in;
 	for (std = 0; std < 3; std++) {
-		if (verify_char(std, 1, 3) == 0 ||
-		    SYS5(__NR_statx, std, "", AT_EMPTY_PATH, STATX_UID, &st) < 0 || st.stx_uid == op->arg[0])
+		if (verify_char(std, 1, 3) == 0 || SYS5(__NR_statx, std, "", AT_EMPTY_PATH, STATX_UID, &st) < 0 ||
+		    st.stx_uid == op->arg[0])
 			continue;
 		ret = (int)SYS3(__NR_fchown, std, op->arg[0], -1);
 		if (ret < 0 && ret != -EINVAL && ret != -EPERM && ret != -EROFS)
@@ -97,8 +97,7 @@ static int proc_write(struct init *in, int proc, const char *path, const char *v
 
 static int op_proc_write(struct init *in, struct plan_op *op)
 {
-	return proc_write(in, slot(in, op, 0), arg_str(in, op->arg[0]), arg_str(in, op->arg[1]),
-			  arg_len(in, op->arg[1]));
+	return proc_write(in, slot(in, op, 0), arg_str(in, op->arg[0]), arg_str(in, op->arg[1]), arg_len(in, op->arg[1]));
 }
 
 int op_SYSCTL(struct init *in, struct plan_op *op)
@@ -127,15 +126,13 @@ int op_READONLY(struct init *in, struct plan_op *op)
 	if (target < 0)
 		return target == -ENOENT ? 0 : target; /* nothing there that could be written */
 	in->step = STEP_CLONE;
-	ret = tree = (int)SYS3(__NR_open_tree, target, "",
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+	ret = tree = (int)SYS3(__NR_open_tree, target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (tree >= 0) {
 		in->step = STEP_ATTR;
 		ret = tree_setattr(tree, MOUNT_ATTR_RDONLY, 0, 0, 0);
 		if (ret == 0) {
 			in->step = STEP_MOVE;
-			ret = (int)SYS5(__NR_move_mount, tree, "", target, "",
-					MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+			ret = (int)SYS5(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 		}
 		close_fd(tree);
 	}
@@ -201,8 +198,7 @@ int op_MASK(struct init *in, struct plan_op *op)
 	ret = cover = mask_source(in, op, directory);
 	if (cover >= 0) {
 		in->step = STEP_MOVE;
-		ret = (int)SYS5(__NR_move_mount, cover, "", target, "",
-				MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+		ret = (int)SYS5(__NR_move_mount, cover, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 		if (cover != in->mask_tree)
 			close_fd(cover);
 	}

@@ -4,7 +4,9 @@
 #include <linux/magic.h>
 #include "init.h"
 
-struct winsize { uint16_t rows, cols, x, y; };
+struct winsize {
+	uint16_t rows, cols, x, y;
+};
 
 /* ptmx is proved to be *the* ptmx: devpts, inode 2, character 5:2 (runc checks the same since CVE-2025-52565). */
 static int verify_ptmx(int fd)

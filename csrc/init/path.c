@@ -20,7 +20,6 @@ int open_in(int root, const char *path, uint64_t flags, uint64_t resolve)
 	return fd;
 }
 
-
 /*
  * One step towards `path` existing: makes the first missing component, or replaces a dangling link by its target in the
  * text. Returns 0 when another round is worth it. `made` is where the component ends that the round before made, or 0:

@@ -88,6 +88,7 @@ void start_c(long *stack);
 
 __attribute__((noreturn, used)) void start_c(long *stack)
 {
+	guard_stack(stack);
 	die(init_main(stack));
 }
 

@@ -49,26 +49,11 @@ uint32_t dec(const char *s, uint32_t limit)
 	return v > limit ? UINT32_MAX : v;
 }
 
-uint32_t put_dec(char *to, uint32_t value)
-{
-	char digits[10];
-	uint32_t n = 0, len;
-
-	do
-		digits[n++] = (char)('0' + value % 10);
-	while (value /= 10);
-	for (len = n; n; n--)
-		*to++ = digits[n - 1];
-	*to = 0;
-	return len;
-}
-
 #if !defined(PYRUNC_HOSTED) && !defined(PYRUNC_LIBC)
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memset(void *at, int c, size_t n);
 
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *memcpy(void *restrict to, const void *restrict from,
-									      size_t n)
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *memcpy(void *restrict to, const void *restrict from, size_t n)
 {
 	uint8_t *t = to;
 	const uint8_t *f = from;

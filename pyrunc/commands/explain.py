@@ -17,7 +17,7 @@ from ..plan.rootfs import join
 from ..typed import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import Any, TypedDict
 
     from ..args import Globals
     from ..config.shape import Config
@@ -67,10 +67,10 @@ def _difference(globals_: Globals, options: Options, with_: str, phase: str | No
     """A bundle is explained as what the container was made of: with its id, on its host, with the options of its creation."""
     names = options["id"] or options["bundle"] or ".", with_
     containers = [state.load(globals_["root"], name) if is_id else None
-                  for name, is_id in zip(names, (bool(options["id"]), not _is_directory(with_)))]
+                  for name, is_id in zip(names, (bool(options["id"]), not _is_directory(with_)), strict=True)]
     like = next((container for container in containers if container), None)
     one, other = [_of_container(container) if container else _of_bundle(globals_, name, options["facts"], like)
-                  for name, container in zip(names, containers)]
+                  for name, container in zip(names, containers, strict=True)]
     if options["format"] == "json":
         return dumps(explain.diff_data(one, other, phase), indent=2) + "\n"
     return explain.diff(one, other, names, phase, _coloured())
@@ -102,7 +102,7 @@ def _of_bundle(globals_: Globals, bundle: str, name: str | None, like: Container
         host, unit, group, v1 = lifecycle.systemd_unit(config, host, container_id, asked=not name)
     else:
         group, v1 = lifecycle.cgroup_paths(config, host, container_id, rootless)
-    how = Request.known(like.data["request"]) if like else {"rootless": rootless, "gate": True, "detach": True}
+    how: dict[str, Any] = Request.known(like.data["request"]) if like else {"rootless": rootless, "gate": True, "detach": True}
     how["inside"] = sources.inside(config, bundle, clean(join(bundle, config["root"]["path"])))
     request = Request(container_id, bundle, like.path if like else "STATE", cgroup=group, cgroup_v1=v1, unit=unit,
                       bpf=lifecycle.seccomp_filter(config), **how)

@@ -3,7 +3,7 @@ what of seccomp works depends on the libseccomp and the kernel that are there.""
 
 from __future__ import annotations
 
-from .. import __version__, log
+from .. import OCI_VERSION, __version__, log
 from ..config import mountopts, names
 from ..jsonio import dumps
 from ..seccomp import features as seccomp
@@ -25,7 +25,7 @@ def run(globals_: Globals, options: object, args: list[str]) -> int:
 def features() -> dict[str, object]:
     return {
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": "1.3.0",
+        "ociVersionMax": OCI_VERSION,
         "hooks": list(names.HOOKS),
         "mountOptions": mountopts.NAMES,
         "linux": {

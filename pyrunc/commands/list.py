@@ -85,4 +85,4 @@ def _owner(uid: int) -> str:
 def _table(rows: list[tuple[str, ...]]) -> str:
     """Columns at least 12 wide, three spaces apart, as runc prints them."""
     widths = [max([12] + [len(row[i]) + 3 for row in rows]) for i in range(len(COLUMNS))]
-    return "".join(["".join([cell.ljust(w) for cell, w in zip(row[:-1], widths)]) + row[-1] + "\n" for row in rows])
+    return "".join(["".join([cell.ljust(w) for cell, w in zip(row[:-1], widths, strict=False)]) + row[-1] + "\n" for row in rows])

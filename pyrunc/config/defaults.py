@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import OCI_VERSION
 from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +10,6 @@ if TYPE_CHECKING:
 
     from .shape import Config, Mount, Namespace
 
-OCI_VERSION = "1.3.0"
 HOSTNAME = "pyrunc"
 CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 

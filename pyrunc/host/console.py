@@ -5,6 +5,8 @@ foreground kernel_tty.wait copies it. This module and the socket module are
 imported before spawn.
 """
 
+from __future__ import annotations
+
 import posix
 from sys import byteorder
 
@@ -18,7 +20,7 @@ _NO_TERMINAL = "cannot allocate tty if pyrunc will detach without setting consol
 _NO_USE = "cannot use console socket if pyrunc will not detach or allocate tty"
 
 
-def check_stdio(terminal, detach, console_socket):
+def check_stdio(terminal: bool, detach: bool, console_socket: str | None) -> None:
     """Refuse combinations that make no sense, in runc's words but for its name. Pure."""
     if terminal and detach and not console_socket:
         raise Error(_NO_TERMINAL, hint="give --console-socket, or set process.terminal to false",
@@ -30,7 +32,7 @@ def check_stdio(terminal, detach, console_socket):
 # --- sockets that take a descriptor ---
 
 
-def connect(path):
+def connect(path: str) -> int:
     """Connect to a listening AF_UNIX stream socket. Before spawn: one that nobody serves must fail before all else."""
     import _socket
 
@@ -46,7 +48,7 @@ def connect(path):
     return sock.detach()
 
 
-def send(sock, fd, name=NAME):
+def send(sock: int, fd: int, name: bytes = NAME) -> None:
     """One message as conmon wants it: the name, which may not be empty, and exactly one descriptor. Closes `sock`.
 
     name  of the terminal; of a pidfd it is b"standard" (create, run) or b"setns" (exec)
@@ -67,7 +69,7 @@ def send(sock, fd, name=NAME):
 # --- our own terminal ---
 
 
-def host_terminal():
+def host_terminal() -> int:
     """Our caller's terminal: one of stderr, stdout, stdin, or else the controlling one. Error if there is none."""
     for fd in (2, 1, 0):
         if posix.isatty(fd):
@@ -78,7 +80,7 @@ def host_terminal():
         raise from_oserror(err, "open /dev/tty") from None
 
 
-def attach(tty, master):
+def attach(tty: int, master: int) -> bytes:
     """Make our terminal the container's: the pty gets its size, it gets the pty's bytes. Returns its former mode."""
     try:
         kernel_tty.clear_onlcr(master)
@@ -88,7 +90,7 @@ def attach(tty, master):
         raise from_oserror(err, "set up terminal") from None
 
 
-def detach(tty, mode):
+def detach(tty: int, mode: bytes) -> None:
     """Give our terminal its mode back. The terminal may be gone by now, which is not an error."""
     try:
         kernel_tty.restore(tty, mode)

@@ -5,11 +5,22 @@ The file is the image's, so nothing of it is trusted: it is opened in its root, 
 blocking, and a few thousand bytes are read of a regular file. Anything beyond that is not said.
 """
 
+from __future__ import annotations
+
 import posix
+from errno import ENOENT, ENOEXEC
 
 from pyrunc import kernel
+from ..typed import TYPE_CHECKING
 
-ENOENT, ENOEXEC = 2, 8
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Literal
+
+    from pyrunc.errors import Error
+    from pyrunc.plan.ops import Op
+    from pyrunc.plan.script import Plan
+
 S_IFMT, S_IFREG = 0o170000, 0o100000
 IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_XDEV | kernel.RESOLVE_NO_MAGICLINKS
 HEAD = 4096  # more than the kernel looks at of a script (256), and than an ELF program's headers take
@@ -21,7 +32,7 @@ MACHINES = {  # e_machine of elf.h, as uname(2) has it; of arm and i386 that say
 }
 
 
-def explain(error, plan, op, root):
+def explain(error: Error, plan: Plan, op: Op, root: str) -> None:
     """Add what can be found out to the Error of an EXEC or of a startContainer hook, both in the container's root."""
     if op.name == "EXEC":
         paths = {other.name: other.args[0] for other in plan.ops if other.name in ("CHDIR", "LOOKUP")}
@@ -33,14 +44,14 @@ def explain(error, plan, op, root):
     error.message += why(root, candidates, error.errno)
 
 
-def why(root, candidates, errno):
+def why(root: str, candidates: Iterable[str], number: int) -> str:
     """The reason for execve's refusal, to follow its errno in a line, or "".
 
     root        path of the root file system on the host
     candidates  paths in it, of which the first that is a file was executed
-    errno       of execve
+    number      the errno of execve
     """
-    if errno not in (ENOENT, ENOEXEC):
+    if number not in (ENOENT, ENOEXEC):
         return ""
     try:
         rootfd = posix.open(root, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
@@ -50,7 +61,7 @@ def why(root, candidates, errno):
         for path in candidates:
             head = _head(rootfd, path)
             if head is not None:
-                return _of(rootfd, head, errno)
+                return _of(rootfd, head, number)
     except OSError:
         pass
     finally:
@@ -58,24 +69,24 @@ def why(root, candidates, errno):
     return ""
 
 
-def _of(rootfd, head, errno):
+def _of(rootfd: int, head: bytes, number: int) -> str:
     what = "it"
     for _ in range(DEPTH):
-        if errno == ENOEXEC and (said := _format(head)):
+        if number == ENOEXEC and (said := _format(head)):
             return f": {what} {said}"
         interpreter = _interpreter(head)
         if interpreter is None:
             return ""
         shown = _shown(interpreter)
-        head = _head(rootfd, interpreter)
-        if head is None:
+        found = _head(rootfd, interpreter)
+        if found is None:
             crlf = " (its first line ends in CR LF)" if interpreter.endswith("\r") else ""
             return f": {what} needs the interpreter {shown}, which is not in the root file system{crlf}"
-        what = f"its interpreter {shown}"
+        head, what = found, f"its interpreter {shown}"
     return ""
 
 
-def _head(rootfd, path):
+def _head(rootfd: int, path: str) -> bytes | None:
     """The file's first bytes, or None if it is not there. OSError where that cannot be known, or it is not a regular file."""
     try:
         fd = kernel.openat2(rootfd, path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY, 0, IN_ROOT)
@@ -89,7 +100,7 @@ def _head(rootfd, path):
         posix.close(fd)
 
 
-def _format(head):
+def _format(head: bytes) -> str:
     """The fault in the format of the file itself, or "" if none can be seen."""
     if not head:
         return "is an empty file"
@@ -104,7 +115,7 @@ def _format(head):
     return "" if same else f"is a program for {machine}, and this machine is {here}"
 
 
-def _interpreter(head):
+def _interpreter(head: bytes) -> str | None:
     """The path a script or a dynamic program names, or None."""
     if head[:2] == b"#!":
         line = head[2:258].partition(b"\n")[0].strip(b" \t").replace(b"\t", b" ")
@@ -116,11 +127,11 @@ def _interpreter(head):
     return name.partition(b"\0")[0].decode("utf-8", "surrogateescape") or None
 
 
-def _elf_interpreter(head):
+def _elf_interpreter(head: bytes) -> bytes:
     """elf(5): that of the first PT_INTERP among the program headers, as far as it stands in the file's first page."""
     order, wide = _order(head), head[4:5] == b"\x02"
 
-    def number(at, size):
+    def number(at: int, size: int) -> int:
         return int.from_bytes(head[at:at + size], order)
     table, entry, count = (number(32, 8), number(54, 2), number(56, 2)) if wide else (number(28, 4), number(42, 2), number(44, 2))
     for at in range(table, min(table + count * entry, len(head)), entry or len(head)):
@@ -130,9 +141,9 @@ def _elf_interpreter(head):
     return b""
 
 
-def _order(head):
+def _order(head: bytes) -> Literal["little", "big"]:
     return "big" if head[5:6] == b"\x02" else "little"
 
 
-def _shown(path):
+def _shown(path: str) -> str:
     return f'"{path}"' if path.isprintable() else ascii(path).replace("'", '"')

@@ -5,15 +5,21 @@ the user (subuid(5)). They were found on the caller's PATH before anything of th
 environment less everything but PATH.
 """
 
+from __future__ import annotations
+
 import posix
+from errno import EPERM
 
 from ..errors import Error
+from ..typed import TYPE_CHECKING
 
-EPERM = 1
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FILES = {"uid_map": ("newuidmap", "/linux/uidMappings", "/etc/subuid"), "gid_map": ("newgidmap", "/linux/gidMappings", "/etc/subgid")}
 
 
-def write(pid, uid_map, gid_map, setgroups, helpers):
+def write(pid: int, uid_map: str, gid_map: str, setgroups: str, helpers: Sequence[str]) -> None:
     """The maps of process `pid`, gid after setgroups (an unprivileged gid map needs setgroups denied first)."""
     if setgroups:
         _put(pid, "setgroups", setgroups)
@@ -26,7 +32,7 @@ def write(pid, uid_map, gid_map, setgroups, helpers):
             _by_helper(pid, file, text, helper)
 
 
-def _put(pid, name, text):
+def _put(pid: int, name: str, text: str) -> None:
     path = f"/proc/{pid}/{name}"
     fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
@@ -37,13 +43,13 @@ def _put(pid, name, text):
         posix.close(fd)
 
 
-def shown(text):
+def shown(text: str) -> str:
     """A map on one line, and not all 340 of it."""
     lines = text.strip().split("\n")
     return ", ".join(lines[:3]) + (f", ... ({len(lines)} ranges)" if len(lines) > 3 else "")
 
 
-def _by_helper(pid, file, text, helper):
+def _by_helper(pid: int, file: str, text: str, helper: str) -> None:
     program, pointer, listed = FILES[file]
     if not helper:
         raise Error(f"config.json: {pointer}: mapping {shown(text)} needs {program}, which is not in $PATH",
@@ -59,12 +65,12 @@ def _by_helper(pid, file, text, helper):
                     f"the ids must be your own or lie in a range that {listed} gives you", pointer=pointer, errno=EPERM)
 
 
-def check_same(there, wanted):
+def check_same(there: Sequence[str], wanted: Sequence[str]) -> None:
     """A joined user namespace has its maps already: those of config.json may only say the same."""
-    for pointer, found, text in zip(("/linux/uidMappings", "/linux/gidMappings"), there, wanted):
-        found, text = [[" ".join(line.split()) for line in lines.splitlines()] for lines in (found, text)]
-        if sorted(found) != sorted(text):
-            raise Error(f"config.json: {pointer}: the user namespace to join has a different mapping: " + shown("\n".join(found)),
+    for pointer, found, text in zip(("/linux/uidMappings", "/linux/gidMappings"), there, wanted, strict=True):
+        has, asked = [[" ".join(line.split()) for line in lines.splitlines()] for lines in (found, text)]
+        if sorted(has) != sorted(asked):
+            raise Error(f"config.json: {pointer}: the user namespace to join has a different mapping: " + shown("\n".join(has)),
                         "leave the mappings out: the namespace has its own", pointer=pointer)
 
 
@@ -77,7 +83,7 @@ KNOBS = (
 )
 
 
-def forbidden():
+def forbidden() -> str | None:
     """The cure when the host forbids user namespaces, or None: a hint for an op that has failed in or for one."""
     for path, value, cure in KNOBS:
         try:

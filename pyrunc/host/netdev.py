@@ -9,10 +9,14 @@ index in there is chosen by us (IFLA_NEW_IFINDEX), so that it is found again wha
 has begun is undone step by step, wherever the device is by then.
 """
 
+from __future__ import annotations
+
 import posix
+from _socket import AF_INET6
 
 from .. import kernel_net, log
-from ..errors import Error
+from ..errors import Error, reason
+from ..typed import TYPE_CHECKING
 
 try:
     from pyroute2 import IPRoute
@@ -20,6 +24,12 @@ try:
 except ImportError as err:
     raise Error(f"config.json: /linux/netDevices: moving network devices needs the Python package pyroute2: {err}",
                 hint="install it where pyrunc is installed (pip install pyroute2)", pointer="/linux/netDevices") from None
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Message = Any  # pyroute2 has no types: what it gives is looked at here and nowhere else
 
 IFF_UP = 1
 IFA_F_PERMANENT, UNIVERSE = 0x80, 0
@@ -29,18 +39,18 @@ IFA_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 ATTRIBUTES = {"IFA_ADDRESS": "address", "IFA_LOCAL": "local", "IFA_BROADCAST": "broadcast", "IFA_RT_PRIORITY": "rt_priority"}
 
 
-def check(names):
+def check(names: Iterable[str]) -> None:
     """Every device is there. Nothing is changed."""
     with IPRoute() as host:
         for name in names:
             _link(host, name)
 
 
-def _link(host, name):
+def _link(host: IPRoute, name: str) -> Message:
     return _ask(f'network device "{name}"', host.link, "get", ifname=name)[0]
 
 
-def _ask(doing, call, *args, **how):
+def _ask(doing: str, call: Callable[..., Any], *args: str, **how: object) -> Message:
     """One request; its failure as the OSError that it is."""
     try:
         return call(*args, **how)
@@ -53,15 +63,15 @@ class Move:
 
     __slots__ = ("netns", "name", "wanted", "index", "inside", "up", "addresses")
 
-    def __init__(self, netns, name, wanted):
+    def __init__(self, netns: int, name: str, wanted: str) -> None:
         self.netns = netns
         self.name = name
         self.wanted = wanted
         self.index = self.inside = 0
         self.up = False
-        self.addresses = []
+        self.addresses: list[Message] = []
 
-    def do(self):
+    def do(self) -> None:
         with IPRoute() as host, self._inside() as inside:
             taken = {link["index"]: link.get_attr("IFLA_IFNAME") for link in inside.get_links()}
             if self.wanted in taken.values():
@@ -78,16 +88,16 @@ class Move:
                                                 if _flags(address) & IFA_F_PERMANENT and address["scope"] == UNIVERSE])
             self._up(inside, self.inside)
 
-    def undo(self):
+    def undo(self) -> None:
         """Put the device back as it was: its place, name, addresses, and up if it was up. A failure is a warning."""
         if not self.inside:
             return
         try:
             self._back()
         except OSError as err:
-            log.warning(f"network device {self.name} is not restored on the host: {err.filename}: {err.strerror.lower()}")
+            log.warning(f"network device {self.name} is not restored on the host: {err.filename}: {reason(err)}")
 
-    def _back(self):
+    def _back(self) -> None:
         with IPRoute() as host, self._inside() as inside:
             if not self._at_home(host):  # else what has our index in there is somebody else's
                 self._down(inside, self.inside)
@@ -97,36 +107,37 @@ class Move:
             if self.up:
                 self._up(host, self.index)
 
-    def _at_home(self, host):
+    def _at_home(self, host: IPRoute) -> bool:
         return any([link["index"] == self.index and link.get_attr("IFLA_IFNAME") == self.name for link in host.get_links()])
 
-    def _inside(self):
+    def _inside(self) -> IPRoute:
         return IPRoute(fileno=kernel_net.rtnetlink(self.netns))
 
-    def _down(self, at, index):
+    def _down(self, at: IPRoute, index: int) -> None:
         _ask(self._doing("set down"), at.link, "set", index=index, state="down")
 
-    def _up(self, at, index):
+    def _up(self, at: IPRoute, index: int) -> None:
         _ask(self._doing("set up"), at.link, "set", index=index, state="up")
 
-    def _address(self, at, index, addresses):
+    def _address(self, at: IPRoute, index: int, addresses: Iterable[Message]) -> None:
         for address in addresses:
             _ask(self._doing("add address"), at.addr, "replace", index=index, **_request(address))
 
-    def _doing(self, what):
+    def _doing(self, what: str) -> str:
         return f'{what} network device "{self.name}"'
 
 
-def _flags(address):
-    return address.get_attr("IFA_FLAGS") or address["flags"]
+def _flags(address: Message) -> int:
+    flags: int = address.get_attr("IFA_FLAGS") or address["flags"]
+    return flags
 
 
-def _automatic(address):
+def _automatic(address: Message) -> bool:
     """IPv6 link-local: made by the kernel when the device comes up."""
-    return address["family"] == 10 and address["scope"] != UNIVERSE
+    return bool(address["family"] == AF_INET6 and address["scope"] != UNIVERSE)
 
 
-def _request(address):
+def _request(address: Message) -> dict[str, object]:
     """The request that adds an address again as it was."""
     out = {"family": address["family"], "prefixlen": address["prefixlen"], "scope": address["scope"]}
     out.update({key: address.get_attr(name) for name, key in ATTRIBUTES.items() if address.get_attr(name) is not None})

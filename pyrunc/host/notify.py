@@ -16,6 +16,8 @@ Where runc's way had to be left:
 * start with NOTIFY_SOCKET of a container that was created without it doesn't wait; runc fails.
 """
 
+from __future__ import annotations
+
 import posix
 from sys import byteorder
 
@@ -24,24 +26,28 @@ import select
 
 from ..errors import Error, from_oserror
 from .unixsock import Address
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Rights = Sequence[tuple[int, int, bytes]]
 
 HOST_DIR = "notify"  # in the container's state directory
 SOCKET = "notify.sock"
-CONTAINER_DIR = "/run/notify"
-CONTAINER_SOCKET = "/run/notify/notify.sock"
 MESSAGES = 64  # read at a time
 SEND_SECONDS = 10.0  # how long systemd may leave a message unread, where its queue is full
 BARRIER_MS = 30000  # how long systemd may take to have read what was sent before
 
 
-def prepare(dirfd):
+def prepare(dirfd: int) -> Callable[[], None]:
     """Make the directory to be bound into the container, for `create`, in the state directory. Returns the inverse."""
     posix.mkdir(HOST_DIR, 0o755, dir_fd=dirfd)
     posix.chmod(HOST_DIR, 0o755, dir_fd=dirfd)  # umask or not: any uid in the container may notify
     return lambda: _remove(dirfd)
 
 
-def _remove(dirfd):
+def _remove(dirfd: int) -> None:
     for call, name in ((posix.unlink, f"{HOST_DIR}/{SOCKET}"), (posix.rmdir, HOST_DIR)):
         try:
             call(name, dir_fd=dirfd)
@@ -54,7 +60,7 @@ class Proxy:
 
     __slots__ = ("_host", "_inside")
 
-    def __init__(self, host_socket, dirfd):
+    def __init__(self, host_socket: str, dirfd: int) -> None:
         """host_socket: NOTIFY_SOCKET, a path or `@abstract`. dirfd: the container's state directory, prepared."""
         self._host = _connect(host_socket)
         try:
@@ -63,11 +69,11 @@ class Proxy:
             self._host.close()
             raise from_oserror(err, f"listen unixgram {HOST_DIR}/{SOCKET}") from None
 
-    def fileno(self):
+    def fileno(self) -> int:
         """Readable when `step` has something to do."""
         return self._inside.fileno()
 
-    def wait_ready(self, pid, pidfd):
+    def wait_ready(self, pid: int, pidfd: int) -> None:
         """Detached: wait until the container is ready and systemd knows, or its process has ended. Closes."""
         poll = select.poll()
         poll.register(self._inside, select.POLLIN)
@@ -83,7 +89,7 @@ class Proxy:
         finally:
             self.close()
 
-    def step(self):
+    def step(self) -> bool:
         """Foreground: read what has come. True when there is nothing more to wait for (and it is closed).
 
         The main pid is ours then: systemd started us, and we pass on its signals and the exit code. We stay, so there's
@@ -97,11 +103,11 @@ class Proxy:
             self.close()
         return done
 
-    def close(self):
+    def close(self) -> None:
         self._host.close()
         self._inside.close()
 
-    def _ready(self, pid):
+    def _ready(self, pid: int) -> bool:
         """Read all messages up to one that says READY=, and pass that on. Whether there was one."""
         for _ in range(MESSAGES):  # the rest at the next call: the loop that we are part of has other things to do
             try:
@@ -116,7 +122,7 @@ class Proxy:
         return False
 
 
-def open_proxy(host_socket, dirfd):
+def open_proxy(host_socket: str | None, dirfd: int) -> Proxy | None:
     """The Proxy for `start` and `run`, or None where there is nothing to wait for."""
     if not host_socket:
         return None
@@ -127,7 +133,7 @@ def open_proxy(host_socket, dirfd):
     return Proxy(host_socket, dirfd)
 
 
-def _connect(path):
+def _connect(path: str) -> _socket.socket:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
         sock.settimeout(SEND_SECONDS)
@@ -139,7 +145,7 @@ def _connect(path):
     return sock
 
 
-def _bind(dirfd):
+def _bind(dirfd: int) -> _socket.socket:
     """Bind our socket, mode 0777: umask is what decides that (unix(7)), and there is no path to chmod."""
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     mask = posix.umask(0)
@@ -157,14 +163,14 @@ def _bind(dirfd):
     return sock
 
 
-def _send(host, data, rights=()):
+def _send(host: _socket.socket, data: bytes, rights: Rights = ()) -> None:
     try:
         host.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
     except OSError as err:
         raise from_oserror(err, f"notify {data.decode('utf-8', 'replace').strip()}") from None
 
 
-def _barrier(host):
+def _barrier(host: _socket.socket) -> None:
     """sd_notify_barrier(3): wait until systemd has read all that. We may be gone then, and it would ask who we were.
 
     A peer that doesn't know of barriers lets the time pass, which is not an error.

@@ -4,6 +4,8 @@ Init waits at the SYNC after the filter is loaded until the agent has the descri
 connection, one message, then the connection is closed: the agent owns the listener and nobody else may hold it.
 """
 
+from __future__ import annotations
+
 import _socket
 import posix
 import sys
@@ -11,11 +13,22 @@ import sys
 from pyrunc import jsonio
 from pyrunc.errors import Error
 from pyrunc.host.unixsock import Address
+from pyrunc.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from pyrunc.host.hooks import OciState
+
+    class Process(TypedDict):
+        pid: int
+        metadata: str | None
+        state: OciState
 
 TIMEOUT = 10.0  # an agent that doesn't even accept must not hang create for good
 
 
-def send(listener_path, notify_fd, process):
+def send(listener_path: str, notify_fd: int, process: Process) -> None:
     """Send the listener. Takes the descriptor over: it is closed in any case.
 
     process  {"pid", "metadata", "state"}: pid of the container's process in our pid namespace, listenerMetadata, and
@@ -35,7 +48,7 @@ def send(listener_path, notify_fd, process):
         posix.close(notify_fd)
 
 
-def _deliver(path, data, fd):
+def _deliver(path: str, data: bytes, fd: int) -> None:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         sock.settimeout(TIMEOUT)

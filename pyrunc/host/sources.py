@@ -1,16 +1,23 @@
 """Which bind sources lie below the container's root, whatever links lead there."""
 
+from __future__ import annotations
+
 import posix
 
 from ..paths import clean
 from ..plan.rootfs import join
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..config.shape import Config
 
 LINKS = 40  # as the kernel
 
 
-def inside(config, bundle, root):
+def inside(config: Config, bundle: str, root: str) -> dict[str, str]:
     """{position in mounts, as text: path below the root, without a leading slash} of the binds whose sources lie there."""
-    found, links = {}, {}
+    found: dict[str, str] = {}
+    links: dict[str, str] = {}
     for index, mount in enumerate(config.get("mounts", ())):
         if "bind" in mount.get("options", ()) or "rbind" in mount.get("options", ()):
             path = below(root.rstrip("/"), clean(join(bundle, mount.get("source", ""))), links)
@@ -19,7 +26,7 @@ def inside(config, bundle, root):
     return found
 
 
-def below(root, path, links):
+def below(root: str, path: str, links: dict[str, str]) -> str | None:
     """The part of a path that lies below the root, or None. Links are followed up to the root, not below it: what the
     container's tree says about its own paths is for the kernel to resolve, in there. `links` remembers what was read."""
     here, rest, followed = "", path.split("/")[::-1], 0
@@ -46,7 +53,7 @@ def below(root, path, links):
     return "/".join([part for part in rest[::-1] if part])
 
 
-def _link(path):
+def _link(path: str) -> str:
     try:
         return posix.readlink(path)
     except OSError:

@@ -5,12 +5,25 @@ state.json keeps: "system", or the address of a user's bus. What happens inside 
 done in the cgroup2 tree as for any other; nothing but the unit's life needs the bus.
 """
 
+from __future__ import annotations
+
 import posix
 import time
+from errno import ELIBACC, ETIMEDOUT
 
 from pyrunc.errors import Error
 from pyrunc.host.cgroup.v2 import Foreign
-from pyrunc.kernel_bus import ELIBACC, BusError, Connection, flat
+from pyrunc.kernel_bus import BusError, Connection, flat
+from pyrunc.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pyrunc.facts import Facts
+    from pyrunc.host.cgroup.v2 import Cgroup
+    from pyrunc.kernel_bus import Answer, Value
+
+    Property = tuple[str, str, Value]  # name, D-Bus type, value
 
 NAME = "org.freedesktop.systemd1"
 PATH = "/org/freedesktop/systemd1"
@@ -24,10 +37,9 @@ UNIT_EXISTS, NO_UNIT = NAME + ".UnitExists", NAME + ".NoSuchUnit"
 POINTER = "/linux/cgroupsPath"
 DEPENDENCIES = ("hint: for rootless containers, maybe you need to install dbus-user-session package, "
                 "see https://github.com/opencontainers/runc/blob/master/docs/cgroup-v2.md")
-ETIMEDOUT = 110
 
 
-def bus_of(facts):
+def bus_of(facts: Facts) -> str:
     """Whose manager makes the group: the system's for its root; a user's own, also for root of a user namespace."""
     address = _environ("DBUS_SESSION_BUS_ADDRESS")
     if not address and _environ("XDG_RUNTIME_DIR"):
@@ -39,22 +51,22 @@ def bus_of(facts):
     return address
 
 
-def _environ(name):
+def _environ(name: str) -> str:
     return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
 
 
-def probe(bus):
+def probe(bus: str) -> tuple[int, str]:
     """(systemd's version, the path of its own group): what a plan must know of it."""
     manager = connect(bus)
-    version, _, _ = manager.get(PATH, MANAGER, "Version").partition(" ")
+    version, _, _ = manager.text(PATH, MANAGER, "Version").partition(" ")
     digits = version.lstrip("v").partition(".")[0].partition("~")[0].partition("-")[0]
-    return int(digits) if digits.isdigit() else 0, manager.get(PATH, MANAGER, "ControlGroup").strip("/")
+    return int(digits) if digits.isdigit() else 0, manager.text(PATH, MANAGER, "ControlGroup").strip("/")
 
 
-_managers: dict = {}
+_managers: dict[str, Manager] = {}
 
 
-def connect(bus):
+def connect(bus: str) -> Manager:
     """The connection to that manager, made once."""
     if bus not in _managers:
         _managers[bus] = Manager(bus)
@@ -64,7 +76,7 @@ def connect(bus):
 class Manager:
     """A connection to one systemd, and its methods."""
 
-    def __init__(self, bus):
+    def __init__(self, bus: str) -> None:
         try:
             posix.stat("/run/systemd/system")
         except OSError:
@@ -75,9 +87,9 @@ class Manager:
         except BusError as err:
             if err.errno == ELIBACC:
                 raise Error(f"--systemd-cgroup needs libsystemd: {err.strerror}", "apt-get install libsystemd0") from None
-            raise _unreachable(err.strerror) from None
+            raise _unreachable(err.strerror or "") from None
 
-    def _connect(self, bus):
+    def _connect(self, bus: str) -> None:
         address = SYSTEM_BUS if bus == "system" else bus
         if not all([one.startswith(("unix:path=", "unix:abstract=")) for one in address.split(";")]):
             raise _unreachable(f"{address}: not a unix socket")  # an address can name a command to execute, too
@@ -90,32 +102,36 @@ class Manager:
                 raise
             self.connection = Connection(PRIVATE, False, CONNECT_MS)  # pid 1 itself, without a bus
 
-    def _await_systemd(self):
+    def _await_systemd(self) -> None:
         """A user's bus is started by who connects first, and the user's systemd joins it a moment later."""
         deadline = time.monotonic() + CONNECT_MS / 1000
         while True:
             try:
-                return self._ask_bus("GetNameOwner", NAME)
+                self._ask_bus("GetNameOwner", NAME)
+                return
             except BusError as err:
                 if err.name != NO_OWNER:
                     raise
                 if time.monotonic() > deadline:
-                    raise BusError(err.errno, "systemd is not on the bus") from None
+                    raise BusError(err.errno or ETIMEDOUT, "systemd is not on the bus") from None
             time.sleep(0.02)
 
-    def _ask_bus(self, member, text):
-        return self.connection.call(BUS, "/org/freedesktop/DBus", BUS, member, flat("s", text), CALL_MS)
+    def _ask_bus(self, member: str, text: str) -> None:
+        self.connection.call(BUS, "/org/freedesktop/DBus", BUS, member, flat("s", text), CALL_MS)
 
-    def call(self, member, signature, *values):
+    def call(self, member: str, signature: str, *values: Value) -> Answer:
         return self.connection.call(NAME, PATH, MANAGER, member, flat(signature, *values), CALL_MS)
 
-    def get(self, path, interface, name):
+    def get(self, path: str, interface: str, name: str) -> Answer:
         try:
             return self.connection.call(NAME, path, "org.freedesktop.DBus.Properties", "Get", flat("ss", interface, name), CALL_MS)
         except BusError as err:
             raise Error(f"systemd does not answer: {name}: {err.strerror}", errno=err.errno) from None
 
-    def wait(self, job, doing, unit):
+    def text(self, path: str, interface: str, name: str) -> str:
+        return _text(self.get(path, interface, name))
+
+    def wait(self, job: str, doing: str, unit: str) -> None:
         """A job has 30 seconds to be done."""
         try:
             result = self.connection.wait_job(job, JOB_MS)
@@ -123,9 +139,9 @@ class Manager:
             how = "Timed out" if err.errno == ETIMEDOUT else f"the bus failed ({err.strerror})"
             raise Error(f"{how} while waiting for systemd to {doing} {unit}", errno=err.errno) from None
         if result != "done":
-            raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{result}`", f"see systemctl status {unit}")
+            raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{_text(result)}`", f"see systemctl status {unit}")
 
-    def reset(self, unit):
+    def reset(self, unit: str) -> None:
         """Forget a unit that has failed. systemd may not know it at all."""
         try:
             self.call("ResetFailedUnit", "s", unit)
@@ -133,14 +149,20 @@ class Manager:
             pass
 
 
-def _unreachable(reason):
+def _text(answer: Answer) -> str:
+    if not isinstance(answer, str):
+        raise Error(f"systemd has answered {answer!r} where it should say a text")
+    return answer
+
+
+def _unreachable(reason: str) -> Error:
     return Error(f"failed to connect to dbus ({DEPENDENCIES}): {reason}")
 
 
 # --- the life of a unit ---
 
 
-def start(bus, unit, properties, pid, group):
+def start(bus: str, unit: str, properties: Sequence[Property], pid: int, group: Cgroup) -> None:
     """The unit is active, `pid` in its group, and that is the one which was expected; Foreign if there is one already."""
     manager = connect(bus)
     if not unit.endswith(".slice"):  # a slice is born empty
@@ -161,28 +183,29 @@ def start(bus, unit, properties, pid, group):
         raise Error(f'systemd has put unit "{unit}" into the cgroup {found}, not into /{group.relative}', pointer=POINTER)
 
 
-def _start(manager, unit, rows):
+def _start(manager: Manager, unit: str, rows: Value) -> str:
     """A unit that has failed keeps its name. It is reset then, and started once more."""
     try:
-        return manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, [])
+        return _text(manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, []))
     except BusError as err:
         if err.name != UNIT_EXISTS:
             raise
     manager.reset(unit)
-    return manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, [])
+    return _text(manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, []))
 
 
-def control_group(manager, unit):
-    return manager.get(_path_of(unit), _interface(unit), "ControlGroup")
+def control_group(manager: Manager, unit: str) -> str:
+    return manager.text(_path_of(unit), _interface(unit), "ControlGroup")
 
 
-def current(bus, unit, properties):
+def current(bus: str, unit: str, properties: Iterable[Property]) -> list[Property]:
     """The present values of these properties."""
     manager = connect(bus)
-    return [(name, kind, manager.get(_path_of(unit), _interface(unit), name)) for name, kind, _ in properties]
+    rows = [(name, kind, manager.get(_path_of(unit), _interface(unit), name)) for name, kind, _ in properties]
+    return [(name, kind, value) for name, kind, value in rows if value is not None]
 
 
-def change(bus, unit, properties):
+def change(bus: str, unit: str, properties: Iterable[Property]) -> None:
     """The properties are in force on return. systemd answers before it writes to the group, but writes before it reads the next call."""
     manager = connect(bus)
     try:
@@ -192,7 +215,7 @@ def change(bus, unit, properties):
     control_group(manager, unit)
 
 
-def attach(bus, unit, pid, below):
+def attach(bus: str, unit: str, pid: int, below: str) -> None:
     """Put a process into the unit's group, or one below it, where we have no right to move it ourselves."""
     try:
         connect(bus).call("AttachProcessesToUnit", "ssau", unit, below, [pid])
@@ -200,35 +223,35 @@ def attach(bus, unit, pid, below):
         raise Error(f'unable to attach a process to unit "{unit}": {err.strerror}', errno=err.errno) from None
 
 
-def check_free(spot):
+def check_free(spot: Mapping[str, object]) -> None:
     """Refuse the name of a unit that exists. One that has failed does not count."""
-    unit, manager = spot["unit"], connect(spot["bus"])
+    unit, manager = str(spot["unit"]), connect(str(spot["bus"]))
     try:
-        path = manager.call("GetUnit", "s", unit)
+        path = _text(manager.call("GetUnit", "s", unit))
     except BusError as err:
         if err.name == NO_UNIT:
             return
         raise Error(f'systemd does not answer: GetUnit "{unit}": {err.strerror}', errno=err.errno) from None
-    if manager.get(path, NAME + ".Unit", "ActiveState") not in ("inactive", "failed"):
+    if manager.text(path, NAME + ".Unit", "ActiveState") not in ("inactive", "failed"):
         raise Error(f'unable to start unit "{unit}": Unit {unit} already exists.', pointer=POINTER)
 
 
-def stop(bus, unit):
+def stop(bus: str, unit: str) -> None:
     """Stop the unit, and do not mind if it is gone: a scope goes by itself with its last process."""
     manager = connect(bus)
     try:
-        manager.wait(manager.call("StopUnit", "ss", unit, "replace"), "remove", unit)
+        manager.wait(_text(manager.call("StopUnit", "ss", unit, "replace")), "remove", unit)
     except BusError as err:
         if err.name != NO_UNIT:
             raise Error(f'unable to stop unit "{unit}": {err.strerror}', errno=err.errno) from None
     manager.reset(unit)
 
 
-def _interface(unit):
+def _interface(unit: str) -> str:
     return NAME + (".Slice" if unit.endswith(".slice") else ".Scope")
 
 
-def _path_of(unit):
+def _path_of(unit: str) -> str:
     """The object of a unit: a byte that is neither letter nor digit is written as its number."""
     letters = [chr(byte) if chr(byte).isalnum() and byte < 128 and (at or not chr(byte).isdigit()) else f"_{byte:02x}"
                for at, byte in enumerate(unit.encode())]

@@ -101,7 +101,7 @@ def table(lines):
 def test_what_every_op_tells_of_every_call_that_fails(driver, tmp_path):
     """The table that was reviewed. PYRUNC_GOLDENS=write renews it."""
     plans = [tmp_path / str(i) for i, _ in enumerate(every_op())]
-    for plan, op in zip(plans, every_op()):
+    for plan, op in zip(plans, every_op(), strict=True):
         plan.write_bytes(alone(op))
     lines = run(driver, *plans).splitlines()
     told = {op for op, _, _, outcome in map(str.split, lines) if outcome != "ok"}

@@ -3,12 +3,13 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-C_WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wshadow", "-Wvla", "-Wformat=2", "-Werror", "-fsyntax-only", "-O2")
+C_WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wconversion", "-Wshadow", "-Wformat=2", "-fsyntax-only", "-O2")
 
 
 def check(*argv):
@@ -39,18 +40,40 @@ def test_mypy_finds_every_planted_fault_and_no_other():
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("source", sorted(path.name for path in (REPOSITORY / "csrc/init").glob("*.c")))
-def test_init_compiles_without_a_warning(compiler, source):
+@pytest.mark.parametrize("source", sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "csrc").rglob("*.c")))
+def test_c_compiles_without_a_warning(compiler, source):
+    """Both of them, although a build asks for less: what another compiler warns of is no reason to refuse one."""
     if not shutil.which(compiler):
         pytest.skip(f"{compiler} is not installed")
-    no = ["-Wno-unknown-attributes"] if compiler == "clang" else []
-    check(compiler, *C_WARNINGS, *no, "-ffreestanding", "-Icsrc", "-Icsrc/init", f"csrc/init/{source}")
+    if source.startswith("csrc/init/"):
+        flags = ["-std=c11", "-ffreestanding", "-Wvla", *(["-Wno-unknown-attributes"] if compiler == "clang" else [])]
+        check(compiler, *C_WARNINGS, *flags, source)
+        return
+    generated = "build/generated"
+    assert (REPOSITORY / generated / "seam_types.h").exists(), "make build, or make build/.native"
+    for way in ("-DPYRUNC_PICTURE", "-DPYRUNC_EXEC", "-UPYRUNC_PICTURE") if source == "csrc/launcher.c" else ("-DPYRUNC_PICTURE",):
+        check(compiler, *C_WARNINGS, "-std=gnu11", way, f"-I{generated}", "-Icsrc", "-isystem", sysconfig.get_path("include"), source)
+
+
+# Not yet in the style: somebody is at work on them. To be empty.
+UNFORMATTED = {"init.h", "json.c", "launcher.c", "load.c", "native_core.h", "op_talk.c", "picture.c", "plan.h", "shim_spawn.c"}
+
+
+def test_c_has_one_style():
+    """.clang-format; `build/venv/bin/clang-format -i FILE` gives it to a file."""
+    files = [str(path) for path in (REPOSITORY / "csrc").rglob("*.[ch]") if path.name not in UNFORMATTED]
+    check(str(Path(sys.executable).with_name("clang-format")), "--dry-run", "-Werror", *files)
 
 
 @pytest.mark.parametrize("what, where", [((), "pyrunc/plan/optable.py"), (("ops.def",), "csrc/ops.def")])
 def test_what_c_and_python_know_of_a_plan_is_the_same(what, where):
     made = subprocess.run([sys.executable, "csrc/optable.py", *what], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert made == (REPOSITORY / where).read_text()
+
+
+def test_the_types_of_the_native_module_are_those_of_its_headers():
+    made = subprocess.run([sys.executable, "csrc/stub.py"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert made == (REPOSITORY / "pyrunc/_native.pyi").read_text()
 
 
 def test_readme_and_help_know_the_same_verbs():

@@ -219,7 +219,7 @@ class Container:
             os.close(process)
             if not ended:
                 raise RuntimeError(f"{self.name}: the container does not end")
-        return tuple(sum(column) / len(found) for column in zip(*found))
+        return tuple(sum(column) / len(found) for column in zip(*found, strict=True))
 
 
 def one_round(containers, measure, verbs=VERBS):
@@ -299,7 +299,7 @@ def medians(title, told, of, digits=1):
 
 def ratio(rows, others, column):
     """The median of the ratios within the rounds, and its 95 % confidence interval, which assumes nothing of how they are spread."""
-    ratios = sorted(row[column] / other[column] for row, other in zip(rows, others) if other[column])
+    ratios = sorted(row[column] / other[column] for row, other in zip(rows, others, strict=False) if other[column])
     reach = 0.98 * len(ratios) ** 0.5  # so many places around the middle: the binomial distribution's 1.96 standard deviations
     middle = (len(ratios) - 1) / 2
     low, high = ratios[max(0, math.floor(middle - reach))], ratios[min(len(ratios) - 1, math.ceil(middle + reach))]
@@ -334,7 +334,7 @@ def drawing(told, subtitle):
         y = bottom - height * scale
         parts.append(f'<path d="M{left} {y:.1f}H{width - 10}" stroke="#{"888" if height == 0 else "e4e4e4"}"/>'
                      f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#666">{height}</text>')
-    for n, ((name, by), colour) in enumerate(zip(values.items(), COLOURS)):
+    for n, ((name, by), colour) in enumerate(zip(values.items(), COLOURS, strict=False)):
         parts.append(f'<rect x="{left + 110 * n}" y="47" width="11" height="11" fill="{colour}"/>'
                      f'<text x="{left + 16 + 110 * n}" y="57">{name}</text>')
         for i, verb in enumerate(VERBS):

@@ -113,7 +113,7 @@ def main():
                         make_bundle(base, kind, count)
                         with bench.inside(runtime.view):
                             rows[runtime.name].append(measure(runtime.binary, base))
-                medians = {name: [statistics.median(column) for column in zip(*row)] for name, row in rows.items()}
+                medians = {name: [statistics.median(column) for column in zip(*row, strict=True)] for name, row in rows.items()}
                 print(f"| {kind} | {count} | " + " | ".join(f"{row[0] * 1000:.0f}" for row in medians.values()) + " | " + " | ".join(
                     f"{row[1] / 1024:.0f} + {row[2] / 1024:.1f}" for row in medians.values()) + " |", flush=True)
 

@@ -426,7 +426,7 @@ def test_ghsa_5g49_dots_in_the_cgroups_path_stay_inside_the_hierarchy(rt, host, 
 
 def leaking(rt, *extra):
     """A wrapper that leaves 20 descriptors without CLOEXEC to the runtime: directories of the host, pipes, sockets."""
-    opened = "".join(f"exec {fd}<{path}; " for fd, path in zip(range(10, 30), ("/", "/etc", str(rt.base), "/sys/fs/cgroup", "/root") * 4))
+    opened = "".join(f"exec {fd}<{path}; " for fd, path in zip(range(10, 30), ("/", "/etc", str(rt.base), "/sys/fs/cgroup", "/root") * 4, strict=True))
     return ("/bin/bash", "-c", opened + 'exec "$@"', "x", *extra)
 
 

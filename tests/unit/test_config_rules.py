@@ -27,7 +27,7 @@ def put(config, pointer, value):
 def changed(*changes):
     """The default config, with changes given as pointer, value, pointer, value..."""
     config = defaults.config()
-    for pointer, value in zip(changes[::2], changes[1::2]):
+    for pointer, value in zip(changes[::2], changes[1::2], strict=True):
         put(config, pointer, copy.deepcopy(value))
     assert schema_gen.check(config) is None
     return config

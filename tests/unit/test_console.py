@@ -198,10 +198,10 @@ def test_attach_makes_ours_raw_but_for_carriage_returns_and_detach_sets_it_back(
 def test_attach_copies_the_size_but_not_that_of_a_terminal_without_one():
     ours, our_slave = os.openpty()
     master, slave = os.openpty()
-    kernel_tty.set_size(master, 30, 90)
+    termios.tcsetwinsize(master, (30, 90))
     console.attach(our_slave, master)
     assert os.get_terminal_size(slave) == (90, 30), "0x0 is no size"
-    kernel_tty.set_size(ours, 41, 101)
+    termios.tcsetwinsize(ours, (41, 101))
     console.attach(our_slave, master)
     assert os.get_terminal_size(slave) == (101, 41)
     for fd in (ours, our_slave, master, slave):
@@ -559,14 +559,14 @@ class Terminal:
 
     def __init__(self, tmp_path, script, rows=40, cols=100):
         self.fd, slave = os.openpty()
-        kernel_tty.set_size(self.fd, rows, cols)
+        termios.tcsetwinsize(self.fd, (rows, cols))
         self.slave = slave
         self.driver = Driver(tmp_path, script, stdin=slave, stdout=slave, stderr=slave, options={"attach": True},
                              preexec_fn=lambda: own_session(slave))
         self.before = termios.tcgetattr(slave)
 
     def resize(self, rows, cols):
-        kernel_tty.set_size(self.fd, rows, cols)
+        termios.tcsetwinsize(self.fd, (rows, cols))
 
     def close(self):
         os.close(self.fd)

@@ -14,7 +14,7 @@ from pyrunc.plan.optable import SAY_FAIL, STEPS
 from pyrunc.plan.script import Plan
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FLAGS = ("-std=c11 -Os -ffreestanding -fno-stack-protector -fno-pic -no-pie -static -nostdlib").split()
+FLAGS = ("-std=c11 -Os -ffreestanding -fstack-protector-strong -mstack-protector-guard=global -fno-pic -no-pie -static -nostdlib").split()
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,43 @@ def test_init_has_no_undefined_symbols(image):
 def test_init_needs_no_interpreter_and_no_library(image):
     headers = subprocess.run(["readelf", "-lW", str(image)], capture_output=True, text=True, check=True).stdout
     assert "INTERP" not in headers and "DYNAMIC" not in headers
+
+
+# In place of start.c: an array that is written beyond its end, or the guard as the exit status.
+OVERRUN = """
+#include "init.h"
+extern uintptr_t __stack_chk_guard;
+int init_main(long *stack);
+__attribute__((noinline)) static void fill(char *at, long n) { while (n--) *(volatile char *)at++ = 'x'; }
+int init_main(long *stack)
+{
+	char room[16];
+	fill(room, stack[0] == 1 ? 16 : 64);
+	return stack[0] == 1 ? (int)(__stack_chk_guard >> 8 & 0x7f) : 0;
+}
+void start_c(long *stack);
+__attribute__((noreturn, used)) void start_c(long *stack) { guard_stack(stack); die(init_main(stack)); }
+"""
+
+
+def test_an_overrun_stack_ends_init_and_its_guard_is_not_to_be_guessed(tmp_path):
+    start = (ROOT / "csrc/init/start.c").read_text()
+    (tmp_path / "overrun.c").write_text(OVERRUN + start[start.index("#if defined(__x86_64__)"):].rsplit("#endif", 1)[0])
+    sources = [str(ROOT / "csrc/init" / name) for name in ("guard.c", "born.c", "str.c")]
+    program = str(tmp_path / "overrun")
+    subprocess.run(["cc", *FLAGS, f"-I{ROOT}/csrc/init", str(tmp_path / "overrun.c"), *sources, "-o", program], check=True)
+    assert subprocess.run([program, "more"], check=False).returncode == 255
+    assert len({subprocess.run([program], check=False).returncode for _ in range(20)}) > 5
+
+
+@pytest.mark.parametrize("module", ["_native", "_json"])
+def test_the_native_modules_are_hardened(module):
+    """docs/security.md: relocations are read-only before the first call, C's writes know the size of what they write to."""
+    path = next((ROOT / "pyrunc").glob(f"{module}.*.so"))
+    headers = subprocess.run(["readelf", "-dlW", str(path)], capture_output=True, text=True, check=True).stdout
+    assert "GNU_RELRO" in headers and "BIND_NOW" in headers and "RWE" not in headers
+    names = subprocess.run(["nm", "-D", str(path)], capture_output=True, text=True, check=True).stdout
+    assert "__stack_chk_fail" in names and "__snprintf_chk" in names
 
 
 @pytest.mark.parametrize("args", [[], ["x"], ["3"], ["99999999999"], ["3", "4"], ["-1"], ["/bin/sh"]])

@@ -87,7 +87,7 @@ def test_a_group_is_made_written_joined_and_goes_with_the_container(tree):
 
 def test_schemata_are_written_last_and_in_order(tree, monkeypatch):
     written = []
-    monkeypatch.setattr(rdt, "_write", lambda fd, file, value: written.append((file, value)))
+    monkeypatch.setattr(rdt.files, "write", lambda fd, file, value: written.append((file, value)))
     walk(tree, {"l3CacheSchema": "L3:0=f", "schemata": ["L2:0=f", "L2:4=3"]})
     assert written == [("schemata", "L3:0=f\n"), ("schemata", "L2:0=f\n"), ("schemata", "L2:4=3\n")]
 

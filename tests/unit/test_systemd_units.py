@@ -56,7 +56,7 @@ def test_what_is_no_unit_in_a_slice_is_refused(path, words):
 def test_the_path_of_a_slice_has_a_directory_for_each_part_of_its_name(parts):
     directories = scope.expand("-".join(parts) + ".slice").split("/")
     assert len(directories) == len(parts) and directories[-1] == "-".join(parts) + ".slice"
-    for above, below in zip(directories, directories[1:]):
+    for above, below in zip(directories, directories[1:], strict=False):
         assert below.startswith(above.removesuffix(".slice") + "-")
 
 

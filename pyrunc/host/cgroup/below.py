@@ -6,10 +6,17 @@
 The texts are runc's. A path that climbs is refused whole, so a sibling that shares the group's name is out of reach.
 """
 
+from __future__ import annotations
+
+
 from pyrunc.errors import Error
+from pyrunc.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def groups(own, v1, arguments):
+def groups(own: str | None, v1: Sequence[Sequence[str]], arguments: Sequence[str]) -> tuple[str | None, list[list[str]]]:
     """(group in the cgroup2 tree or None, v1 rows as in state.json) with the arguments applied to the container's."""
     paths = _parse(arguments)
     if own is None and not v1:
@@ -28,9 +35,9 @@ def groups(own, v1, arguments):
     return own, rows
 
 
-def _parse(arguments):
+def _parse(arguments: Sequence[str]) -> dict[str, str]:
     """{controller, or "" for all: path}"""
-    paths = {}
+    paths: dict[str, str] = {}
     for argument in arguments:
         controllers, colon, path = argument.partition(":")
         if not colon:
@@ -46,7 +53,7 @@ def _parse(arguments):
     return paths
 
 
-def _relative(path):
+def _relative(path: str) -> str:
     """What is to be appended to a group: "" or "/a/b"."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in path:

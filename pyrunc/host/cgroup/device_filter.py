@@ -5,14 +5,22 @@ At `update` the new program takes the place of the old one in a single step. The
 removing the group; nothing has to be undone by hand, and nothing outlives the group.
 """
 
+from __future__ import annotations
+
 import posix
 
 from pyrunc import kernel_bpf
 from pyrunc.errors import from_oserror
 from pyrunc.plan import device_rules
+from pyrunc.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Rules = list[tuple[str, int, int, str, bool]]
 
 
-def apply(dirfd, rules, fresh=False, may_fail=False):
+def apply(dirfd: int, rules: Rules, fresh: bool = False, may_fail: bool = False) -> bool:
     """Enforce `rules` (device_rules.rules) on the group behind `dirfd`. True if a program is attached now.
 
     fresh     the group was just created: nothing can be attached to it, so nobody is asked
@@ -34,10 +42,10 @@ def apply(dirfd, rules, fresh=False, may_fail=False):
         raise from_oserror(err, f"device rules: {err.filename}")
 
 
-def _install(dirfd, code, old):
+def _install(dirfd: int, code: bytes, old: Sequence[int]) -> None:
     """One old program is replaced without a window; several (or none) get the new one beside them before they go."""
     program = kernel_bpf.device_load(code)
-    opened = []
+    opened: list[int] = []
     try:
         for program_id in old:
             opened.append(kernel_bpf.device_open(program_id))

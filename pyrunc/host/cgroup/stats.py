@@ -4,10 +4,22 @@
 zeros, and zeros are left out where Go's omitempty leaves them out. Units: nanoseconds, bytes.
 """
 
+from __future__ import annotations
+
+from ...typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping
+    from typing import TypeVar
+
+    Reader = Callable[[str], str]
+    Data = dict[str, object]
+    Value = TypeVar("Value")
+
 UNLIMITED = (1 << 64) - 1
 
 
-def collect(read, hugepages):
+def collect(read: Reader, hugepages: Iterable[str]) -> Data:
     """The `data` object. hugepages: the sizes ("2MB") whose files are there."""
     return {
         "cpu": cpu(read),
@@ -21,9 +33,9 @@ def collect(read, hugepages):
     }
 
 
-def cpu(read):
+def cpu(read: Reader) -> Data:
     stat = keyed(read("cpu.stat"))
-    usage = some({"total": stat.get("usage_usec", 0) * 1000})
+    usage: Data = some({"total": stat.get("usage_usec", 0) * 1000})
     usage.update({"kernel": stat.get("system_usec", 0) * 1000, "user": stat.get("user_usec", 0) * 1000})
     throttling = some({"periods": stat.get("nr_periods", 0), "throttledPeriods": stat.get("nr_throttled", 0),
                        "throttledTime": stat.get("throttled_usec", 0) * 1000})
@@ -34,12 +46,12 @@ CPUSET = ("cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "m
           "memory_pressure", "sched_load_balance", "sched_relax_domain_level")
 
 
-def cpuset(read):
+def cpuset(read: Reader) -> Data:
     """cgroup2 has the two lists; the rest are v1's, and 0."""
     return some({"cpus": numbers(read("cpuset.cpus")), "mems": numbers(read("cpuset.mems")), **dict.fromkeys(CPUSET, 0)}, keep=CPUSET)
 
 
-def memory(read):
+def memory(read: Reader) -> Data:
     raw, events = keyed(read("memory.stat")), keyed(read("memory.events"))
     current, limit = number(read("memory.current")), number(read("memory.max"))
     swap, swap_limit = number(read("memory.swap.current")), number(read("memory.swap.max"))
@@ -56,11 +68,11 @@ def memory(read):
     })
 
 
-def entry(limit, usage, peak, failures):
+def entry(limit: int, usage: int, peak: int, failures: int) -> dict[str, int]:
     return some({"limit": limit, "usage": usage, "max": peak, "failcnt": failures}, keep=("limit", "failcnt"))
 
 
-def pids(read):
+def pids(read: Reader) -> Data:
     limit = number(read("pids.max"))
     return some({"current": number(read("pids.current")), "limit": 0 if limit == UNLIMITED else limit})
 
@@ -69,9 +81,9 @@ IO = (("rbytes", "ioServiceBytesRecursive", "Read"), ("wbytes", "ioServiceBytesR
       ("rios", "ioServicedRecursive", "Read"), ("wios", "ioServicedRecursive", "Write"))
 
 
-def blkio(read):
+def blkio(read: Reader) -> Data:
     text = read("io.stat")
-    out = {"ioServiceBytesRecursive": [], "ioServicedRecursive": []}
+    out: dict[str, list[Data]] = {"ioServiceBytesRecursive": [], "ioServicedRecursive": []}
     for line in text.splitlines():
         device, *pairs = line.split() or [""]
         major, _, minor = device.partition(":")
@@ -84,7 +96,7 @@ def blkio(read):
     return some({**out, "psi": pressure(read("io.pressure")), "stat": text.splitlines()})
 
 
-def hugetlb(read, size):
+def hugetlb(read: Reader, size: str) -> Data:
     prefix = f"hugetlb.{size}."
     return some({"usage": number(read(prefix + "current")), "failcnt": keyed(read(prefix + "events")).get("max", 0)}, keep=("failcnt",))
 
@@ -92,26 +104,26 @@ def hugetlb(read, size):
 # --- files
 
 
-def some(values, keep=()):
+def some(values: Mapping[str, Value], keep: Container[str] = ()) -> dict[str, Value]:
     """Without what is zero or empty, as Go's omitempty has it."""
     return {name: value for name, value in values.items() if value or name in keep}
 
 
-def number(text):
+def number(text: str) -> int:
     """"max" is the largest 64-bit number; a value that is missing, or not a number, is 0."""
     text = text.strip()
     return UNLIMITED if text == "max" else int(text) if text.isascii() and text.isdigit() else 0
 
 
-def keyed(text):
+def keyed(text: str) -> dict[str, int]:
     """Lines of `name number`."""
     pairs = [line.split() for line in text.splitlines()]
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isascii() and pair[1].isdigit()}
 
 
-def numbers(text):
+def numbers(text: str) -> list[int]:
     """A list such as 0-2,5 as numbers."""
-    out = []
+    out: list[int] = []
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
         if first.isascii() and first.isdigit() and (not last or last.isdigit()):
@@ -119,12 +131,12 @@ def numbers(text):
     return out
 
 
-def pressure(text):
+def pressure(text: str) -> Data:
     """A *.pressure file: {"some": {"avg10": 0.0, ..., "total": 0}, "full": {...}}; {} where the kernel has no PSI."""
-    out = {}
+    out: Data = {}
     for line in text.splitlines():
         kind, *pairs = line.split() or [""]
-        values = {}
+        values: dict[str, int | float] = {}
         for pair in pairs:
             name, _, value = pair.partition("=")
             try:

@@ -1,14 +1,21 @@
 """The same data from v1 hierarchies, for the controllers that are there. Pure; see stats.py."""
 
+from __future__ import annotations
+
+
 from .stats import CPUSET, entry, keyed, number, numbers, pids, some
+from ...typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .stats import Data, Reader
 
 TICK = 10_000_000  # ns; USER_HZ is 100 on every architecture we run on
 
 
-def cpu(read):
+def cpu(read: Reader) -> Data:
     """From cpuacct for the usage and cpu for the throttling."""
     stat = keyed(read("cpuacct.stat"))
-    usage = some({"total": number(read("cpuacct.usage")), "percpu": [number(word) for word in read("cpuacct.usage_percpu").split()]})
+    usage: Data = some({"total": number(read("cpuacct.usage")), "percpu": [number(word) for word in read("cpuacct.usage_percpu").split()]})
     rows = [line.split() for line in read("cpuacct.usage_all").splitlines()[1:]]
     rows = [row for row in rows if len(row) == 3]
     usage.update(some({"percpu_kernel": [number(row[2]) for row in rows], "percpu_user": [number(row[1]) for row in rows]}))
@@ -19,17 +26,17 @@ def cpu(read):
         "throttledTime": throttled.get("throttled_time", 0)})}
 
 
-def cpuset(read):
-    out = {"cpus": numbers(read("cpuset.cpus")), "mems": numbers(read("cpuset.mems"))}
+def cpuset(read: Reader) -> Data:
+    out: Data = {"cpus": numbers(read("cpuset.cpus")), "mems": numbers(read("cpuset.mems"))}
     for name in CPUSET:
         text = read(f"cpuset.{name}").strip()
         out[name] = -number(text[1:]) if text[:1] == "-" else number(text)
     return some(out, keep=CPUSET)
 
 
-def memory(read):
+def memory(read: Reader) -> Data:
     raw = keyed(read("memory.stat"))
-    out = {"cache": raw.get("cache", 0)}
+    out: Data = {"cache": raw.get("cache", 0)}
     for name, infix in (("usage", ""), ("swap", "memsw."), ("kernel", "kmem."), ("kernelTCP", "kmem.tcp.")):
         out[name] = entry(*[number(read(f"memory.{infix}{file}"))
                             for file in ("limit_in_bytes", "usage_in_bytes", "max_usage_in_bytes", "failcnt")])
@@ -40,7 +47,7 @@ def memory(read):
 TABLES = (("ioServiceBytesRecursive", "io_service_bytes"), ("ioServicedRecursive", "io_serviced"))
 
 
-def blkio(read):
+def blkio(read: Reader) -> Data:
     """Of the scheduler if it counts, else of the throttling layer."""
     for kind in ("bfq", "throttle"):
         out = {table: _rows(read(f"blkio.{kind}.{file}_recursive")) for table, file in TABLES}
@@ -49,9 +56,9 @@ def blkio(read):
     return {}
 
 
-def _rows(text):
+def _rows(text: str) -> list[Data]:
     """Lines of `8:0 Read 4096`; the last is a total."""
-    rows = []
+    rows: list[Data] = []
     for line in text.splitlines():
         words = line.replace(":", " ", 1).split()
         if len(words) == 4 and all(word.isdigit() for word in (words[0], words[1], words[3])):
@@ -59,7 +66,7 @@ def _rows(text):
     return rows
 
 
-def hugetlb(read, size):
+def hugetlb(read: Reader, size: str) -> Data:
     prefix = f"hugetlb.{size}."
     return some({"usage": number(read(prefix + "usage_in_bytes")), "max": number(read(prefix + "max_usage_in_bytes")),
                  "failcnt": number(read(prefix + "failcnt"))}, keep=("failcnt",))

@@ -6,20 +6,28 @@ there is no cgroup.kill, no cgroup.freeze and no cgroup.events. Processes are no
 takes (7 ms). On a hybrid host the v2 group kills and freezes; these do it where there is no cgroup2 at all.
 """
 
+from __future__ import annotations
+
 import posix
 import time
+from errno import EINVAL
 
 from pyrunc.errors import Error
 from pyrunc.host.cgroup.v2 import FREEZE_TIMEOUT, GONE, Cgroup, path_for
+from pyrunc.typed import TYPE_CHECKING
 
-EINVAL = 22
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    Decision = tuple[bool, Mapping[tuple[str, int, int], int]]
+
 RUNTIME, PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
 # The controllers a container gets a group of: what runc joins.
 KNOWN = ("cpuset", "devices", "memory", "cpu", "cpuacct", "pids", "blkio", "hugetlb", "net_cls", "net_prio", "perf_event",
          "freezer", "rdma", "misc", "name=systemd")
 
 
-def paths(cgroups_path, hierarchies, container_id):
+def paths(cgroups_path: str | None, hierarchies: Iterable[Sequence[str]], container_id: str) -> list[list[str]]:
     """[[controllers, mount point, relative path], ...] of a container's groups. (Pure.)
 
     hierarchies: Facts.cgroup_v1. A relative cgroupsPath counts from the runtime's own group, as with runc on v1, where
@@ -32,11 +40,11 @@ def paths(cgroups_path, hierarchies, container_id):
 class Hierarchy(Cgroup):
     """One group; `root` is the mount point of its hierarchy, which has the `controllers`."""
 
-    def __init__(self, root, relative, controllers=""):
+    def __init__(self, root: str, relative: str, controllers: str = "") -> None:
         super().__init__(root, relative)
         self.controllers = controllers.split(",")
 
-    def _descend(self, made, domain):
+    def _descend(self, made: list[str], domain: bool) -> None:
         """mkdir -p, then CPUs and memory nodes from above. By the whole path: a v1 hierarchy has no symlinks, and its mount
         point is the host's; one call each instead of a walk, for a container has a dozen such groups."""
         top = self.root.rstrip("/")
@@ -50,7 +58,7 @@ class Hierarchy(Cgroup):
         except OSError as err:
             raise self._error("create", err) from None
 
-    def _inherit_cpuset(self, path, fresh=False):
+    def _inherit_cpuset(self, path: str, fresh: bool = False) -> None:
         """A new cpuset has no CPUs and takes no process (ENOSPC) before it has some. One above, that others have made, may have
         none either: no group below it could then."""
         above, _, _ = path.rpartition("/")
@@ -64,7 +72,7 @@ class Hierarchy(Cgroup):
                 value = parent.read(file).strip()
             own.write(file, value)
 
-    def write_each(self, lines):
+    def write_each(self, lines: Iterable[tuple[str, str]]) -> None:
         """[(file, value), ...], one write for each; a file is opened once for all that follow one another in it."""
         name, fd = None, -1
         try:
@@ -81,22 +89,23 @@ class Hierarchy(Cgroup):
             if fd >= 0:
                 posix.close(fd)
 
-    def exists(self):
+    def exists(self) -> bool:
         return _has(self.path, "cgroup.procs")
 
-    def write(self, file, value):
+    def write(self, file: str, value: str) -> None:
         """Realtime is a share of the parent's, and a group begins with none: those above that have none get as much first."""
         try:
-            return super().write(file, value)
+            super().write(file, value)
+            return
         except Error as err:
             if file != RUNTIME or err.errno != EINVAL:
                 raise
             err.hint = f"each group above it needs as much in {RUNTIME} that is not given to other groups"
             if not self._give_above(int(value)):
                 raise
-        return super().write(file, value)
+        super().write(file, value)
 
-    def _give_above(self, runtime):
+    def _give_above(self, runtime: int) -> bool:
         """Whether any group above had none, outermost first; what others have set stays theirs."""
         period, given = int(self.read(PERIOD)), False
         *above, _ = self.relative.split("/")
@@ -108,7 +117,7 @@ class Hierarchy(Cgroup):
             group.close()
         return given
 
-    def tasks(self):
+    def tasks(self) -> int:
         """A descriptor by which the process that writes "0" joins."""
         try:
             return posix.open(self.path + "/tasks", posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
@@ -117,7 +126,7 @@ class Hierarchy(Cgroup):
                 raise Error(f'cgroup "{self.path}": no such file or directory', errno=err.errno) from None
             raise self._error("open", err, file="tasks") from None
 
-    def remove(self):
+    def remove(self) -> None:
         """Most groups hold none of the container's making: one call. Else as v2 does."""
         self.close()
         try:
@@ -125,19 +134,19 @@ class Hierarchy(Cgroup):
         except OSError:
             super().remove()
 
-    def kill(self):
+    def kill(self) -> None:
         self._kill_each()
 
-    def populated(self):
+    def populated(self) -> bool:
         return bool(self.pids(recursive=True))
 
-    def frozen(self):
+    def frozen(self) -> bool:
         return self.read_or("freezer.state", "").strip() == "FROZEN"
 
-    def held(self):
+    def held(self) -> bool:
         return self.read_or("freezer.state", "").strip() in ("FROZEN", "FREEZING")
 
-    def freeze(self, on):
+    def freeze(self, on: bool) -> None:
         """FREEZING may take repeated asking: each write makes the kernel look again."""
         if not self._has("freezer.state"):
             return
@@ -153,7 +162,7 @@ class Hierarchy(Cgroup):
             time.sleep(0.001)
 
 
-def _make(top, path, made):
+def _make(top: str, path: str, made: list[str]) -> None:
     """mkdir -p below `top`; the directories that it makes are added to `made`, outermost first."""
     try:
         posix.mkdir(f"{top}/{path}", 0o755)
@@ -167,7 +176,7 @@ def _make(top, path, made):
     made.append(path)
 
 
-def _has(path, file):
+def _has(path: str, file: str) -> bool:
     try:
         posix.stat(f"{path}/{file}")
         return True
@@ -175,7 +184,7 @@ def _has(path, file):
         return False
 
 
-def device_writes(decision):
+def device_writes(decision: Decision) -> list[tuple[str, str]]:
     """[(file, line), ...] that make the v1 devices controller of a fresh group enforce device_rules.policy's decision."""
     default_allow, exceptions = decision
     out = [("devices.allow" if default_allow else "devices.deny", "a")]

@@ -9,15 +9,22 @@ Processes are not moved here by choice: the supervisor hands `dirfd()` to clone3
 ever charged to a wrong group. `add` is for what already runs (exec into a group that clone3 may not enter).
 """
 
+from __future__ import annotations
+
 import errno
 import posix
 import time
 
 from pyrunc import kernel
-from pyrunc.errors import Error
+from pyrunc.config.names import SIGNALS
+from pyrunc.errors import Error, reason
+from pyrunc.host.files import DIR, one_name
+from pyrunc.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # pure v2; hybrid: v2 beside v1
-DIR = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 # A group removed before, or while, we looked; or none that ever was, its name being that of a file of the tree.
 GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
 MARK = "trusted.pyrunc"  # only root of the first user namespace may set it, or see it: no container, no user
@@ -29,7 +36,7 @@ FREEZE_TIMEOUT = 10.0
 KILL_ROUNDS = 100
 
 
-def mountpoint():
+def mountpoint() -> str | None:
     """Where the cgroup2 tree is mounted: "/sys/fs/cgroup", "/sys/fs/cgroup/unified", elsewhere, or None.
 
     cgroup.controllers in the directory is what says so: no other filesystem's root has it, and statfs is not among
@@ -48,7 +55,7 @@ def mountpoint():
     return from_mountinfo(_slurp(fd, True).decode("utf-8", "surrogateescape"))
 
 
-def from_mountinfo(text):
+def from_mountinfo(text: str) -> str | None:
     """The first mount of a cgroup2 filesystem's own root in the text of /proc/self/mountinfo, or None. (Pure.)"""
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -58,12 +65,12 @@ def from_mountinfo(text):
     return None
 
 
-def own():
+def own() -> str | None:
     """The cgroup2 path of this process: "/" or "/a/b"; None without cgroup2."""
     return of_process("self")
 
 
-def of_process(pid):
+def of_process(pid: int | str) -> str | None:
     """The cgroup2 path of a process, from /proc/PID/cgroup."""
     try:
         fd = posix.open(f"/proc/{pid}/cgroup", posix.O_RDONLY | posix.O_CLOEXEC)
@@ -75,7 +82,7 @@ def of_process(pid):
     return None
 
 
-def path_for(cgroups_path, own_cgroup, container_id):
+def path_for(cgroups_path: str | None, own_cgroup: str | None, container_id: str) -> str:
     """The container's group as a path relative to the tree's root, without a leading slash. (Pure.)
 
     An absolute cgroupsPath counts from the root. A relative one, or none (then the id is the name), stands *beside*
@@ -99,7 +106,7 @@ def path_for(cgroups_path, own_cgroup, container_id):
     return "/".join(parts)
 
 
-def at(path):
+def at(path: str) -> Cgroup | None:
     """The Cgroup of an absolute path saved in state.json, or None when no cgroup2 tree holds it (any more)."""
     root = mountpoint()
     if root is None or not path.startswith(root + "/"):
@@ -107,9 +114,10 @@ def at(path):
     return Cgroup(root, path_for(path[len(root):], "/", ""))
 
 
-def find(root, owner):
+def find(root: str, owner: str) -> list[str]:
     """The groups of the tree (or v1 hierarchy) mounted at `root` that have the owner's mark, as paths relative to it."""
-    found, path = [], []
+    found: list[str] = []
+    path: list[str] = []
     top = posix.open(root, DIR & ~posix.O_NOFOLLOW)
     try:
         for leaving, fd, name in _walk(top):
@@ -124,7 +132,7 @@ def find(root, owner):
     return found
 
 
-def _marked(fd, owner):
+def _marked(fd: int, owner: str) -> bool:
     try:
         return posix.getxattr(fd, MARK) == owner.encode()
     except OSError:
@@ -141,7 +149,7 @@ class Foreign(Error):
 class Cgroup:
     """One group of the tree mounted at `root`; `relative` comes from path_for. Opens lazily, close() when done."""
 
-    def __init__(self, root, relative):
+    def __init__(self, root: str, relative: str) -> None:
         self.root = root
         self.relative = relative
         self.path = root.rstrip("/") + "/" + relative
@@ -149,16 +157,16 @@ class Cgroup:
 
     # -- descriptors ------------------------------------------------------------------------------------------------
 
-    def dirfd(self):
+    def dirfd(self) -> int:
         """A CLOEXEC descriptor of the group's directory, for clone3(CLONE_INTO_CGROUP). Stays ours; see close()."""
         if self._fd < 0:
             self._fd = self._open_whole(self.path, DIR)
         return self._fd
 
-    def _open_whole(self, path, flags):
+    def _open_whole(self, path: str, flags: int) -> int:
         """One call, whatever the depth of the group. Where the way to the tree's root has a link of the host, step by step."""
         try:
-            return kernel.openat2(-100, path, flags, 0, kernel.RESOLVE_NO_SYMLINKS)
+            return kernel.openat2(kernel.AT_FDCWD, path, flags, 0, kernel.RESOLVE_NO_SYMLINKS)
         except OSError as err:
             if err.errno not in (errno.ELOOP, errno.ENOSYS):
                 raise
@@ -168,19 +176,19 @@ class Cgroup:
             fd = _step(fd, part)
         return _step(fd, name, flags)
 
-    def _open_file(self, file, flags):
+    def _open_file(self, file: str, flags: int) -> int:
         """A file of the group, never made by us: the kernel makes them. By the directory's descriptor if that is open anyway."""
-        name = _one_name(file)
+        name = one_name(file)
         if self._fd >= 0:
             return posix.open(name, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=self._fd)
         return self._open_whole(f"{self.path}/{name}", flags | posix.O_NOFOLLOW)
 
-    def close(self):
+    def close(self) -> None:
         if self._fd >= 0:
             posix.close(self._fd)
             self._fd = -1
 
-    def exists(self):
+    def exists(self) -> bool:
         try:
             self.dirfd()
             return True
@@ -189,12 +197,12 @@ class Cgroup:
                 return False
             raise self._error("open", err)
 
-    def _open_root(self):
+    def _open_root(self) -> int:
         return posix.open(self.root, DIR & ~posix.O_NOFOLLOW)  # the mount point may be reached by a link of the host
 
     # -- create -----------------------------------------------------------------------------------------------------
 
-    def create(self, domain=False):
+    def create(self, domain: bool = False) -> list[str]:
         """mkdir -p with every controller on offer enabled on the way down; returns the directories it made.
 
         domain: a limit needs a controller that works on whole processes, so the group must not be a threaded one.
@@ -202,7 +210,7 @@ class Cgroup:
         The list (relative paths, outermost first) is what `undo` takes. A group that exists is used if nothing lives in
         it and it is not frozen: somebody else's processes must not die with this container (texts: runc's).
         """
-        made = []
+        made: list[str] = []
         try:
             self._descend(made, domain)
             if self.relative not in made:
@@ -212,11 +220,11 @@ class Cgroup:
             raise
         return made
 
-    def adopt(self):
+    def adopt(self) -> None:
         """Open a group that somebody else has made for us (systemd), with all controllers on offer enabled on the way."""
         self._descend([], False)
 
-    def _descend(self, made, domain):
+    def _descend(self, made: list[str], domain: bool) -> None:
         parts = self.relative.split("/")
         fd = self._open_root()
         for depth, part in enumerate(parts):
@@ -239,7 +247,7 @@ class Cgroup:
                 raise
         self._fd = fd
 
-    def refuse_foreign(self):
+    def refuse_foreign(self) -> None:
         alive = len(self.pids(recursive=True))
         if alive:
             raise Foreign(f"container's cgroup is not empty: {alive} process(es) found", pointer="/linux/cgroupsPath",
@@ -252,7 +260,7 @@ class Cgroup:
             raise Foreign(f"container's cgroup cannot hold a process: {', '.join(sorted(handed))} enabled for groups below it",
                           pointer="/linux/cgroupsPath", hint=f"{self.path} is a parent of other groups; choose one below it")
 
-    def undo(self, made):
+    def undo(self, made: Sequence[str]) -> None:
         """Remove what create() made, innermost first; parents that somebody else uses meanwhile stay."""
         if self.relative in made:
             self.remove()
@@ -271,7 +279,7 @@ class Cgroup:
 
     # -- whose it is ------------------------------------------------------------------------------------------------
 
-    def mark(self, owner):
+    def mark(self, owner: str) -> bool:
         """Write on the group whose it is (xattr(7)); files that name groups may be damaged. False if that may not be done."""
         try:
             if self._fd >= 0:
@@ -282,7 +290,7 @@ class Cgroup:
         except OSError:
             return False
 
-    def belongs(self, owner, marked):
+    def belongs(self, owner: str, marked: bool | None) -> bool:
         """Whether it has the owner's mark; where none was set (not marked), whether it has not another's."""
         try:
             return posix.getxattr(self.dirfd(), MARK) == owner.encode()
@@ -291,7 +299,7 @@ class Cgroup:
 
     # -- processes --------------------------------------------------------------------------------------------------
 
-    def pids(self, recursive=False):
+    def pids(self, recursive: bool = False) -> list[int]:
         """The pids in the group (and below it); a group that is gone has none."""
         try:
             if not recursive:
@@ -306,7 +314,7 @@ class Cgroup:
                 return []
             raise self._error("read", err, file="cgroup.procs")
 
-    def add(self, pid):
+    def add(self, pid: int) -> None:
         """Move a process into the group. EINVAL is retried: the kernel says it while a task of the group dies."""
         for attempt in range(ADD_TRIES):
             try:
@@ -318,11 +326,11 @@ class Cgroup:
                     raise self._error("write", err, file="cgroup.procs", value=str(pid))
             time.sleep(0.03)
 
-    def populated(self):
+    def populated(self) -> bool:
         """Does any process live in the group or below it? (Zombies do not count, for the kernel neither.)"""
         return self._event("populated")
 
-    def kill(self):
+    def kill(self) -> None:
         """SIGKILL everything in the group and below it. Not waited for: `remove` waits, or a pidfd does."""
         try:
             return self._write("cgroup.kill", "1")
@@ -333,7 +341,7 @@ class Cgroup:
                 raise self._error("write", err, file="cgroup.kill", value="1")
         return self._kill_each()
 
-    def _kill_each(self):
+    def _kill_each(self) -> None:
         """Without cgroup.kill: freeze, so that nothing forks and no pid is re-used meanwhile; kill; thaw.
 
         Rounds, because freezing may be refused (or a fork bomb may be faster than it).
@@ -347,7 +355,7 @@ class Cgroup:
                 alive = [pid for pid in self.pids(recursive=True) if pid > 0]  # 0: not visible in our pid namespace
                 for pid in alive:
                     try:
-                        posix.kill(pid, 9)
+                        posix.kill(pid, SIGNALS["KILL"])
                     except ProcessLookupError:
                         pass
                 if not alive or not self.populated():
@@ -361,15 +369,15 @@ class Cgroup:
 
     # -- freezer ----------------------------------------------------------------------------------------------------
 
-    def frozen(self):
+    def frozen(self) -> bool:
         """Is the group itself (not merely an ancestor) told to freeze, and has it? The rule of runc's `paused`."""
         return self.held() and self._event("frozen")
 
-    def held(self):
+    def held(self) -> bool:
         """Has the group been told to freeze, whether or not all of it stands already?"""
         return self.read_or("cgroup.freeze", "0").strip() == "1"
 
-    def freeze(self, on):
+    def freeze(self, on: bool) -> None:
         """Freeze or thaw and wait until the kernel says it is done; on time-out thaw again and say so."""
         self.write("cgroup.freeze", "1" if on else "0")
         deadline = time.monotonic() + FREEZE_TIMEOUT
@@ -384,7 +392,7 @@ class Cgroup:
 
     # -- remove -----------------------------------------------------------------------------------------------------
 
-    def remove(self):
+    def remove(self) -> None:
         """rmdir the group and every group the container made below it, innermost first. A missing group is fine.
 
         Only this group: parents that create() made stay, as with runc, because other containers may be on their way in.
@@ -408,17 +416,17 @@ class Cgroup:
 
     # -- files ------------------------------------------------------------------------------------------------------
 
-    def write(self, file, value):
+    def write(self, file: str, value: str) -> None:
         """Write a value into one file of the group; the error names file, value and reason."""
         try:
             return self._write(file, value)
         except OSError as err:
             raise self._error("write", err, file=file, value=value, hint=self._why_missing(file, err))
 
-    def _write(self, file, value):
+    def _write(self, file: str, value: str) -> None:
         _put(self._open_file(file, posix.O_WRONLY), value)
 
-    def _why_missing(self, file, err):
+    def _why_missing(self, file: str, err: OSError) -> str | None:
         """A file is missing. Say so if its controller is missing too."""
         controller = file.partition(".")[0]
         if err.errno in GONE and self._has("cgroup.controllers") and \
@@ -426,7 +434,7 @@ class Cgroup:
             return f'controller "{controller}" is not available: the parent group has not enabled it, or the kernel does not have it'
         return None
 
-    def chown(self, uid):
+    def chown(self, uid: int) -> None:
         """Hand the group to a user: the directory and the files that the kernel lists for it (cgroups(7), delegation)."""
         try:
             fd = posix.open("/sys/kernel/cgroup/delegate", posix.O_RDONLY | posix.O_CLOEXEC)
@@ -441,20 +449,20 @@ class Cgroup:
         except OSError as err:
             raise self._error("chown", err, value=str(uid))
 
-    def open(self, file):
+    def open(self, file: str) -> int | None:
         """A descriptor to read a file by, also again; None if there is no such file."""
         try:
             return self._open_file(file, posix.O_RDONLY)
         except OSError:
             return None
 
-    def read(self, file):
+    def read(self, file: str) -> str:
         try:
             return _text(self._open_file(file, posix.O_RDONLY), file)
         except OSError as err:
             raise self._error("read", err, file=file)
 
-    def read_or(self, file, default):
+    def read_or(self, file: str, default: str) -> str:
         try:
             return _text(self._open_file(file, posix.O_RDONLY), file)
         except OSError as err:
@@ -462,29 +470,30 @@ class Cgroup:
                 return default
             raise self._error("read", err, file=file)
 
-    def _event(self, key):
+    def _event(self, key: str) -> bool:
         return (key + " 1") in self.read_or("cgroup.events", "").splitlines()
 
-    def _has(self, file):
+    def _has(self, file: str) -> bool:
         try:
             posix.stat(file, dir_fd=self.dirfd())
             return True
         except OSError:
             return False
 
-    def _error(self, doing, err, relative=None, file=None, value=None, hint=None):
+    def _error(self, doing: str, err: OSError, relative: str | None = None, file: str | None = None, value: str | None = None,
+               hint: str | None = None) -> Error:
         path = self.path if relative is None else self.root.rstrip("/") + "/" + relative
         where = path + ("/" + file if file else "")
         what = doing + (f' "{value}"' if value is not None else "")
         if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             hint = "the cgroup tree must be writable: run as root, or have the group delegated to you"
-        return Error(f'cgroup "{where}": {what}: {posix.strerror(err.errno).lower()}', hint, errno=err.errno)
+        return Error(f'cgroup "{where}": {what}: {reason(err)}', hint, errno=err.errno)
 
 
 # -- helpers: plain functions of descriptors, raising OSError ---------------------------------------------------------
 
 
-def _step(fd, name, flags=DIR):
+def _step(fd: int, name: str, flags: int = DIR) -> int:
     """From a directory to what is in it: opens that and closes the directory, also when that fails."""
     try:
         return posix.open(name, flags | posix.O_CLOEXEC, dir_fd=fd)
@@ -492,7 +501,7 @@ def _step(fd, name, flags=DIR):
         posix.close(fd)
 
 
-def _slurp(fd, long=False):
+def _slurp(fd: int, long: bool = False) -> bytes:
     """Everything a file of the kernel's has, and close it. Such a file is shown whole to who has room for it, so what is less than
     asked for is all. Not so a `long` one, which has a record a line and is shown in parts (seq_file): its end is an empty part."""
     try:
@@ -504,19 +513,19 @@ def _slurp(fd, long=False):
         posix.close(fd)
 
 
-def _text(fd, file):
+def _text(fd: int, file: str) -> str:
     return _slurp(fd, file in LONG).decode("utf-8", "surrogateescape")
 
 
-def _read(dir_fd, file):
-    return _text(posix.open(_one_name(file), posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd), file)
+def _read(dir_fd: int, file: str) -> str:
+    return _text(posix.open(one_name(file), posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd), file)
 
 
-def _write(dir_fd, file, value):
-    _put(posix.open(_one_name(file), posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd), value)
+def _write(dir_fd: int, file: str, value: str) -> None:
+    _put(posix.open(one_name(file), posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=dir_fd), value)
 
 
-def _put(fd, value):
+def _put(fd: int, value: str) -> None:
     """One write(2), and close: cgroup files take a value whole or not at all."""
     try:
         posix.write(fd, value.encode("utf-8", "surrogateescape"))
@@ -524,14 +533,7 @@ def _put(fd, value):
         posix.close(fd)
 
 
-def _one_name(file):
-    """A file of a group is one component. `unified` takes names from config.json (GHSA-5g49-rx9x-qfc6)."""
-    if "/" in file or "\0" in file or file in ("", ".", ".."):
-        raise OSError(errno.EINVAL, posix.strerror(errno.EINVAL), file)
-    return file
-
-
-def _enable_controllers(fd):
+def _enable_controllers(fd: int) -> None:
     """Offer the children of a group all controllers it has itself: all in one write, else one by one.
 
     A controller that cannot be enabled is left out without a word, as in runc: only a limit that needs the controller may complain.
@@ -547,7 +549,7 @@ def _enable_controllers(fd):
             _try_write(fd, "cgroup.subtree_control", one)
 
 
-def _try_write(fd, file, value):
+def _try_write(fd: int, file: str, value: str) -> bool:
     try:
         _write(fd, file, value)
         return True
@@ -555,7 +557,7 @@ def _try_write(fd, file, value):
         return False
 
 
-def _leave_invalid_domain(fd, domain, path):
+def _leave_invalid_domain(fd: int, domain: bool, path: str) -> None:
     """A group made below a threaded one is "domain invalid" and takes no process; "threaded" is the only way out, but
     there memory, io and hugetlb do not exist, so not if a limit of theirs is wanted (texts: runc's)."""
     try:
@@ -570,7 +572,7 @@ def _leave_invalid_domain(fd, domain, path):
         pass  # the spawn will say what is wrong with the group
 
 
-def _pids_of(fd):
+def _pids_of(fd: int) -> list[int]:
     try:
         text = _read(fd, "cgroup.procs")
     except OSError as err:
@@ -582,12 +584,12 @@ def _pids_of(fd):
     return [int(word) for word in text.split()]
 
 
-def _children(fd):
+def _children(fd: int) -> list[str]:
     with posix.scandir(fd) as entries:
         return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
-def _walk(top):
+def _walk(top: int) -> Iterator[tuple[bool, int, str | None]]:
     """All groups below `top`, without recursion and with one descriptor open at a time.
 
     Yields (False, fd, name) on entering a group, fd being its own, and (True, fd, name) on having left it, fd being its
@@ -625,7 +627,7 @@ def _walk(top):
         posix.close(fd)
 
 
-def _remove(parent, name):
+def _remove(parent: int, name: str) -> None:
     """rmdir `name` in `parent`; only if that fails, look inside. Raises OSError if a group stays busy."""
     if _rmdir(parent, name, tries=0):
         return
@@ -637,14 +639,14 @@ def _remove(parent, name):
         raise
     try:
         for leaving, fd, child in _walk(top):
-            if leaving:
+            if leaving and child is not None:
                 _rmdir(fd, child, RMDIR_TRIES)
     finally:
         posix.close(top)
     _rmdir(parent, name, RMDIR_TRIES)
 
 
-def _rmdir(dir_fd, name, tries):
+def _rmdir(dir_fd: int, name: str, tries: int) -> bool:
     """rmdir, waiting out EBUSY (killed processes take a moment to go). With no tries, says whether it worked."""
     pause = 0.001
     for left in range(tries, -1, -1):
@@ -660,3 +662,4 @@ def _rmdir(dir_fd, name, tries):
                 return False
         time.sleep(pause)
         pause *= 2
+    return False
