@@ -125,12 +125,22 @@ def without_cffi(objects):
     return ["csrc/seam.c", *[path for path in objects if not path.endswith("_native.o")]]
 
 
+def allocator(out):
+    """libpython's, to be linked in its place, without the constructor of mimalloc (CPython 3.13): which would find the picture's data and
+    write to them again. Nobody uses mimalloc (PYMEM_ALLOCATOR_MALLOC, launcher.c)."""
+    archive = pathlib.Path(config_var("LIBPL"), config_var("LIBRARY"))
+    out.write_bytes(subprocess.run(["ar", "p", archive, "obmalloc.o"], capture_output=True, check=True).stdout)
+    run("objcopy", "--remove-section=.init_array", "--remove-section=.rela.init_array", out)
+
+
 def make_snapshot(out, objects):
-    """picture.o behind the libraries, because its arena has to be the end of .bss."""
-    program, last = GENERATED / "pyrunc-without-picture", GENERATED / "picture.o"
+    """picture.o behind the libraries, because its arena has to be the end of .bss; libc before libm, which then nothing needs."""
+    program, first, maths, last = (GENERATED / name for name in ("pyrunc-without-picture", "obmalloc.o", "maths.o", "picture.o"))
+    allocator(first)
+    compile_c("-c", "-fno-builtin", "csrc/maths.c", "-o", maths)
     compile_c("-c", "csrc/picture.c", "-o", last)
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
-    link(program, ["-DPYRUNC_PICTURE", *wraps, *static_flags(), last], without_cffi(objects))
+    link(program, ["-DPYRUNC_PICTURE", *wraps, first, maths, "-Wl,--as-needed", "-lc", *static_flags(), last], without_cffi(objects))
     picture.make(program, out)
 
 

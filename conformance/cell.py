@@ -2,7 +2,7 @@
 
 Own pid, mount and cgroup namespaces, an empty tmpfs on /run (state, and TMPDIR with the bundles), and in every cgroup
 hierarchy a group of its own mounted in the place of the whole tree: programs that use the same cgroupsPath can run side
-by side, a killed one leaves no process, and the host's groups are not even visible. Called by suite.py.
+by side, a killed one leaves no process, and the host's groups are not even visible.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The runtimes that are compared, by name: where each is, and what it needs to work at all. Called by suite.py and clauses.py.
+"""The runtimes that are compared, by name: where each is, and what it needs to work at all.
 
 pyrunc runs as it is. The peers get what keeps their column from being empty, and no more: crun and youki refuse hybrid
 cgroups, so the cgroup2 side is hidden from them; crun before 1.20 refuses ociVersion 1.3.0, so it is told 1.0.2.

@@ -1,5 +1,5 @@
 /*
- * D-Bus, by libsystemd's sd-bus. Called by pyrunc/kernel_bus.py.
+ * D-Bus, by libsystemd's sd-bus.
  *
  * The library is opened and the arguments are read as library.h says; the prototypes are stable since systemd 240.
  *

@@ -1,8 +1,8 @@
 // pyrunc._json: JSON as pyrunc/jsonio.py takes and writes it. Linked into the program, so that nothing is opened to read a config.
 //
 // The reader works on bytes and takes what RFC 8259 calls a text, and less: no object has a key twice or more members than the
-// caller allows, nothing nests deeper than he allows, every string is UTF-8 without half surrogates. A member whose value is
-// null is left out, Go's way to say absent. Whatever is wrong is a ValueError without words: jsonfault.py finds the place.
+// caller allows, nothing nests deeper than the caller allows, every string is UTF-8 without half surrogates. A member whose value is
+// null is left out, Go's way to say absent. Any fault is a ValueError without words: jsonfault.py finds the place.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,7 +11,7 @@
 struct reader {
     const char *at, *end;
     Py_ssize_t depth, members; // what is still allowed of the one, what is allowed of the other
-    int bytes;                 // whether \udc80 to \udcff may stand alone, for a byte that is no UTF-8 (PEP 383)
+    int bytes;                 // whether \udc80 to \udcff may stand alone, for a byte that is not UTF-8 (PEP 383)
     int lone;                  // whether one did, in this string
 };
 

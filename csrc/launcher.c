@@ -3,7 +3,7 @@
 // setup.py links it in the first way that works here:
 //
 //   snapshot  to the static libpython, and then started from a picture of itself (picture.c): nothing is initialised, nothing is
-//             imported. `state` takes 2 ms of CPU so; an empty dynamic C program takes 0.5 ms on the same machine.
+//             imported. A `state` takes two to three times the CPU time of an empty dynamic C program so.
 //   static    the same without the picture: the interpreter starts in every run, 15 ms.
 //   shared    to the shared libpython.
 //   exec      (PYRUNC_EXEC) to nothing: executes the fixed interpreter with -I -S and the package's __main__.py.
@@ -208,11 +208,12 @@ int main(int argc, char **argv)
     set_signals();
 #ifdef PYRUNC_PICTURE
     if (!(boot = picture_resume(argc, argv))) { // the program as it was linked: its one purpose
-        if (argc != 3 || strcmp(argv[1], "--take-picture"))
+        int rehearsal = argc == 3 && !strcmp(argv[1], "--rehearse");
+        if (!rehearsal && (argc < 3 || argc > 4 || strcmp(argv[1], "--take-picture")))
             die("no picture", "this program is an intermediate of the build");
-        picture_begin();
+        picture_begin(argc == 4 ? argv[3] : NULL);
         if ((boot = start()))
-            picture_take(boot, argv[2]);
+            picture_take(boot, argv[2], rehearsal);
     }
 #else
     boot = start();

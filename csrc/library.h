@@ -1,7 +1,7 @@
 /*
  * What seccomp.c and bus.c have in common: a library that is opened when it is needed and never linked, its prototypes
  * (a stable ABI) declared by who uses it; and the flat buffer in which Python hands arguments over, read with every
- * length checked, although Python wrote it (security.md#C8).
+ * length checked, although Python wrote it (docs/security.md, C8).
  */
 
 #include <dlfcn.h>

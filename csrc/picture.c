@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "picture.h"
@@ -39,11 +40,16 @@ extern char **environ;
 static char arena[ARENA] __attribute__((aligned(4096)));
 static size_t used = 16;
 static void **free_blocks; // by size in units of 16 bytes: only while a picture is taken
+static struct place { uint32_t at, units; } *places; // by number of the allocation, where it is to lie, or nothing: the layout
+static uint32_t count, n_places;
 static struct {
     PyThreadState *thread;
     PyObject *boot, *environ;
     struct { uint64_t from, size; } hot[2][HOT]; // what every verb writes to, and what those do that make a process
 } picture;
+
+// The eight bytes before a block of ours: how much room it has, and the how-manieth allocation it was.
+struct head { uint32_t number, room; };
 
 void *__real_malloc(size_t);
 void *__real_calloc(size_t, size_t);
@@ -59,20 +65,15 @@ static int is_ours(const void *p)
     return (uintptr_t)p - (uintptr_t)arena < used;
 }
 
-// The eight bytes before a block of ours: how large it is.
-static size_t *room(void *p)
+static struct head *head(void *p)
 {
-    return (size_t *)p - 1;
+    return (struct head *)p - 1;
 }
 
-// A block is the word with its size and what is behind it, in units of 16 bytes; it begins 8 bytes before such a unit, so that what
-// is handed out is aligned.
-void *__wrap_malloc(size_t n)
+static void *find_room(size_t units)
 {
-    if (!free_blocks)
-        return __real_malloc(n);
-    size_t units = (n + 8 + 15) / 16;
-    units += !units;
+    if (count < n_places && places[count].units == units) // else this run goes another way than the rehearsal's: no harm
+        return arena + places[count].at;
     if (units < LARGE / 16 && free_blocks[units]) {
         void *p = free_blocks[units];
         free_blocks[units] = *(void **)p;
@@ -85,7 +86,19 @@ void *__wrap_malloc(size_t n)
     }
     void *p = arena + used;
     used += units * 16;
-    *room(p) = units * 16 - 8;
+    return p;
+}
+
+// A block is its head and what is behind it, in units of 16 bytes; it begins 8 bytes before such a unit, so that what is handed
+// out is aligned.
+void *__wrap_malloc(size_t n)
+{
+    if (!free_blocks)
+        return __real_malloc(n);
+    size_t units = (n + 8 + 15) / 16;
+    units += !units;
+    void *p = find_room(units);
+    *head(p) = (struct head){count++, (uint32_t)(units * 16 - 8)};
     return p;
 }
 
@@ -105,8 +118,8 @@ void __wrap_free(void *p)
     if (!is_ours(p)) {
         __real_free(p);
     } else if (free_blocks) {
-        size_t units = (*room(p) + 8) / 16;
-        memset(p, 0, *room(p));
+        size_t units = (head(p)->room + 8) / 16;
+        memset(p, 0, head(p)->room);
         if (units < LARGE / 16) {
             *(void **)p = free_blocks[units];
             free_blocks[units] = p;
@@ -120,7 +133,7 @@ void *__wrap_realloc(void *p, size_t n)
         return __wrap_malloc(n);
     if (!is_ours(p))
         return __real_realloc(p, n);
-    size_t had = *room(p);
+    size_t had = head(p)->room;
     if (n <= had && (n >= had / 2 || !free_blocks))
         return p;
     void *q = __wrap_malloc(n);
@@ -143,9 +156,28 @@ static void arena_free(void *context, void *p, size_t n)
     __wrap_free(p);
 }
 
-// Python's small objects come from malloc too (PYMEM_ALLOCATOR_MALLOC, launcher.c); this is for what it would mmap, its stack.
-void picture_begin(void)
+// The layout, which csrc/picture.py found out: how much room it takes at the front of the arena, then the places. What reads it trusts it.
+static void read_layout(const char *path)
 {
+    uint64_t front;
+    struct stat found;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &found) || read(fd, &front, sizeof front) != sizeof front || front > ARENA)
+        _exit(1);
+    size_t size = (size_t)found.st_size - sizeof front;
+    places = __real_malloc(size);
+    if (!places || read(fd, places, size) != (ssize_t)size)
+        _exit(1);
+    close(fd);
+    n_places = (uint32_t)(size / sizeof *places);
+    used += front;
+}
+
+// Python's small objects come from malloc too (PYMEM_ALLOCATOR_MALLOC, launcher.c); this is for what it would mmap, its stack.
+void picture_begin(const char *layout)
+{
+    if (layout)
+        read_layout(layout);
     PyObjectArenaAllocator arenas = {.alloc = arena_alloc, .free = arena_free};
     PyObject_SetArenaAllocator(&arenas);
     free_blocks = __real_calloc(LARGE / 16, sizeof *free_blocks);
@@ -213,8 +245,8 @@ static void write_maps(const char *path)
     close(to);
 }
 
-// Most of what is left of a start is copying pages that are read first and written then. Which these are is known when the picture is
-// taken (csrc/picture.py tries): one call copies a range of them for less than half. An older kernel says EINVAL and faults.
+// Most of what is left of a start is copying pages that are read first and written then. Which these are is known from the rehearsal
+// (csrc/picture.py): one call copies a range of them for less than half. An older kernel says EINVAL and faults.
 static void populate(int argc, char **argv)
 {
     int which = 0;
@@ -225,15 +257,16 @@ static void populate(int argc, char **argv)
             return;
 }
 
-// Called from no Python frame, with everything imported. The file: where the memory begins, where it ends, where `hot` is; then it.
-void picture_take(PyObject *boot, const char *path)
+// Called from no Python frame, with everything imported. The file: where the memory begins and ends, where the arena and `hot` are;
+// then the memory. A rehearsal's program has another main, which makes no process.
+void picture_take(PyObject *boot, const char *path, int rehearsal)
 {
     PyObject *module = PyImport_ImportModule("pyrunc.picture"), *posix;
     if (!module || !PyObject_CallMethod(module, "prepare", NULL) || !(posix = PyImport_ImportModule("posix"))) {
         PyErr_Print();
         _exit(1);
     }
-    picture.boot = boot;
+    picture.boot = rehearsal ? module : boot;
     picture.environ = PyObject_GetAttrString(posix, "environ");
     picture.thread = PyThreadState_Get();
     PyDict_Clear(picture.environ);
@@ -242,6 +275,8 @@ void picture_take(PyObject *boot, const char *path)
 
     void **blocks = free_blocks;
     free_blocks = NULL; // from here on malloc is the C library's
+    places = NULL;
+    n_places = 0;
     for (size_t i = 0; i < LARGE / 16; i++)
         for (void *p = blocks[i], *next; p; p = next) {
             next = *(void **)p;
@@ -254,8 +289,8 @@ void picture_take(PyObject *boot, const char *path)
     environ = NULL;
     used = (used + 4095) & ~(size_t)4095;
     const char *end = arena + used;
-    uint64_t head[] = {(uintptr_t)&__data_start, (uintptr_t)end, (uintptr_t)picture.hot};
-    write_all(fd, (char *)head, sizeof head);
+    uint64_t where[] = {(uintptr_t)&__data_start, (uintptr_t)end, (uintptr_t)arena, (uintptr_t)picture.hot};
+    write_all(fd, (char *)where, sizeof where);
     write_all(fd, &__data_start, (size_t)(end - &__data_start));
     _exit(0);
 }

@@ -1,5 +1,5 @@
 /*
- * From a flattened seccomp profile to BPF, by libseccomp. Called by pyrunc/kernel_seccomp.py.
+ * From a flattened seccomp profile to BPF, by libseccomp.
  *
  * The library is opened as library.h says: most commands don't need it, and a host without it can still run containers
  * that have no profile. The prototypes are stable since 2.2, and no header is needed to build either.

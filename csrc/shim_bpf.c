@@ -1,5 +1,5 @@
 /*
- * bpf(2) for the cgroup2 device controller: load, query, attach, replace, detach. Called by pyrunc/kernel_bpf.py.
+ * bpf(2) for the cgroup2 device controller: load, query, attach, replace, detach.
  *
  * No libbpf: five commands with five small structs. The structs are our own copies of the stable ABI, because the
  * headers at build time may be older than the kernel; and each call passes a whole zeroed page-like attr, because

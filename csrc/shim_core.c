@@ -38,7 +38,7 @@ int k_socketpair(int pair[2])
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	/* The kernel says who speaks: the pid of init is taken from this, never from what the child claims (#C8). */
+	/* The kernel says who speaks: the pid of init is taken from this, never from what the child claims (docs/security.md, C8). */
 	return ret_errno(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one));
 }
 
@@ -71,7 +71,7 @@ int k_send(int sock, uint32_t seq, int32_t err, const int *fds, int nfds)
 	return ret_errno(n);
 }
 
-/* The descriptors of one SCM_RIGHTS: the room that we give takes four, and what is beyond is no message of ours. */
+/* The descriptors of one SCM_RIGHTS: the room that we give takes four, and a longer message is not ours. */
 static int take_fds(struct message *out, struct cmsghdr *c)
 {
 	int n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)), fd, i;

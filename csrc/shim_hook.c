@@ -3,7 +3,7 @@
  *
  * What subprocess would do, minus its 20 ms of import, its Python in the child and its habit of handing down what the
  * interpreter ignores (SIGPIPE, SIGXFSZ). The child gets exactly argv, envp, cwd, three fds and
- * default signals. Called by pyrunc/kernel_hook.py with the GIL released; nothing here may call back into Python.
+ * default signals. The GIL is released meanwhile; nothing here may call back into Python.
  *
  * stdin is a memfd (any length, no writer to serve, a hook that never reads it costs nothing). stdout and stderr are
  * pipes, of which the last 4 KiB are kept: memory stays bounded however much a hook prints, and unlike with a memfd

@@ -3,7 +3,6 @@
  *
  * `run` and `exec` without --detach spend their life in fg_wait: one poll loop in C, entered with the GIL released.
  * Python's own signal handlers would run between bytecodes only, and never while a call blocks.
- * Called by pyrunc/kernel_tty.py.
  *
  * Who sends what to whom:
  *   SIGCHLD   wait for our children        SIGWINCH  copy the window size        SIGURG  nothing
@@ -289,7 +288,7 @@ static int take(struct pump *p)
 	return result;
 }
 
-/* Whatever goes wrong on fd 1 or 2 (EPIPE, ENOSPC, EIO) is no reason to stop the process, but a pipe's writer may know. */
+/* Whatever goes wrong on fd 1 or 2 (EPIPE, ENOSPC, EIO) is not a reason to stop the process, but a pipe's writer may know. */
 static void give(struct pump *p)
 {
 	int result = flush(p);

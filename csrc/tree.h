@@ -72,7 +72,7 @@ static inline int tree_readonly(int dirfd, const char *path, int atflags)
 }
 
 /*
- * Sets flags; what is lost of those that are locked, or would be, is put back, or refused if its opposite was asked for
+ * Sets flags; locked flags that would be lost are put back, or refused if the opposite was asked for
  * (`explicit`). A read-only file system shows as read-only whatever its mount is: so not what was there counts, but what
  * goes, and whether the mount was read-only (TREE_READONLY). *step holds the flags that are refused above its low byte.
  */
@@ -127,7 +127,7 @@ static inline int tree_open(int dirfd, const char *path, uint32_t flags, uint32_
 		flags |= ret ? TREE_READONLY : 0;
 	}
 	*step = STEP_ATTR;
-	/* Propagation first and over the whole tree: what is private or slave no longer carries our changes out. */
+	/* Propagation first and over the whole tree: a private or slave mount no longer carries our changes out. */
 	ret = tree_setattr(fd, 0, 0, propagation, 1);
 	if (ret == 0)
 		ret = tree_attr(fd, flags, set, clear, explicit, step);

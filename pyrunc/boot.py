@@ -122,7 +122,7 @@ def _validate() -> Command:
 
 COMMANDS: dict[str, tuple[Callable[[], Command], str]] = {
     "create": (_create, "create a container"),
-    "delete": (_delete, "delete what a container holds"),
+    "delete": (_delete, "delete a container"),
     "events": (_events, "print a container's statistics and out-of-memory events"),
     "exec": (_exec, "run another process in a container"),
     "explain": (_explain, "print the plan of a bundle or a container"),
@@ -131,15 +131,15 @@ COMMANDS: dict[str, tuple[Callable[[], Command], str]] = {
     "list": (_list, "list containers"),
     "pause": (_pause, "freeze a container's processes"),
     "ps": (_ps, "list a container's processes"),
-    "resume": (_resume, "let a paused container go on"),
+    "resume": (_resume, "resume a paused container"),
     "run": (_run, "create and start a container"),
     "spec": (_spec, "write a default config.json"),
     "start": (_start, "start a created container"),
     "state": (_state, "print a container's state"),
     "update": (_update, "change a container's limits"),
-    "validate": (_validate, "find every fault of a config.json"),
+    "validate": (_validate, "find every fault in a config.json"),
 }
-TOO_LITTLE = "a limit of the caller's on memory, RLIMIT_AS or a cgroup's, leaves too little"
+TOO_LITTLE = "the caller's memory limit (RLIMIT_AS, or a cgroup's) leaves too little"
 CURES: dict[int | None, str] = {EMFILE: "raise the limit of open files (ulimit -n)"}  # of whatever was being done
 PREFIX = {"create": "pyrunc create failed: ", "run": "pyrunc run failed: ", "exec": "exec failed: "}
 
@@ -196,9 +196,9 @@ class Boundary:
             raise Error(f"invalid log-format: {values['log-format']}")
         log.open_log(values["log"], values["log-format"], values["debug"])
         if values["rootless"] not in ("true", "false", "auto"):
-            raise Error(f"invalid value \"{values['rootless']}\" for --rootless: it is true, false or auto")
+            raise Error(f"invalid value \"{values['rootless']}\" for --rootless: must be true, false or auto")
         if values["criu"]:
-            log.warning("--criu is ignored: criu is looked up in PATH")
+            log.warning("--criu is ignored: pyrunc has no checkpoint and no restore")
         values["root-given"] = values["root"] is not None
         values["root"] = args.state_root(values)
         values["root-in-xdg"] = not values["root-given"] and values["root"] != args.DEFAULT_ROOT

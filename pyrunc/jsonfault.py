@@ -1,7 +1,6 @@
 """Where and why a document is not the JSON pyrunc takes: read slowly, once, after jsonio has refused it.
 
-Called by jsonio only, on the way to an error: csrc/json.c knows only that something is wrong. An own reader without recursion:
-a stack of open containers.
+csrc/json.c knows only that something is wrong. This is a second reader, without recursion: it keeps a stack of open containers.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def _document(text: str, max_depth: int, max_members: int) -> None:
         if not stack:
             break
     if at < len(text):
-        raise _Fault(at, "something follows the end of the document")
+        raise _Fault(at, "unexpected text after the end of the document")
 
 
 def _after_value(text: str, at: int, stack: list[set[str] | None], max_members: int) -> int:
@@ -143,7 +142,7 @@ def _string(text: str, at: int) -> tuple[int, str]:
             value = "".join(parts)
             return at + 1, _joined(value, start)
         if not char:
-            raise _Fault(start, "a string without an end")
+            raise _Fault(start, "an unterminated string")
         if char < " ":
             raise _Fault(at, f"control character 0x{ord(char):02x} in a string")
         if char != "\\":
@@ -161,7 +160,7 @@ def _string(text: str, at: int) -> tuple[int, str]:
             parts.append('"\\/\b\f\n\r\t'[_ESCAPES.index(char)])
             at += 2
         else:
-            raise _Fault(at, "a backslash before what needs none")
+            raise _Fault(at, "an unknown escape sequence")
 
 
 def _joined(value: str, start: int) -> str:

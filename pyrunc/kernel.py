@@ -1,7 +1,7 @@
 """The system calls pyrunc makes that Python's `posix` does not have, typed, raising OSError with what was tried.
 
 Only this module and its siblings (`kernel_*.py`) touch the cffi module. Each function names its man page.
-Called by supervise, state, host/* and commands/*; never by plan/ or config/.
+plan/ and config/ never import it (tests/lint/test_layers.py).
 """
 
 from __future__ import annotations

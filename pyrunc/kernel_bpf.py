@@ -1,6 +1,6 @@
 """bpf(2) for the device controller of cgroup2: typed, raising OSError with what was tried.
 
-Called by host/cgroup/device_filter only. Descriptors are close-on-exec from birth (the kernel does that).
+Descriptors are close-on-exec from birth (the kernel does that).
 """
 
 from pyrunc._native import ffi, lib

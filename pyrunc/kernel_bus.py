@@ -1,4 +1,4 @@
-"""libsystemd's sd-bus: typed, raising BusError with what the peer said. Called by host/systemd.
+"""libsystemd's sd-bus: typed, raising BusError with what the peer said.
 
 The library is opened by the first call. Arguments go over as one flat buffer of tokens, each a type letter and
     y b n q i u x t d   eight bytes, little-endian         s o g   length (u32), bytes, NUL

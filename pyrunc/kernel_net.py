@@ -1,4 +1,4 @@
-"""Sockets in other network namespaces (see csrc/shim_net.c). Called by host/netdev.py."""
+"""Sockets in other network namespaces (see csrc/shim_net.c)."""
 
 from pyrunc._native import lib
 

@@ -1,6 +1,6 @@
 """libseccomp and what the kernel says about seccomp: typed, raising OSError with what was tried.
 
-Called by seccomp/compile and seccomp/features. The library is opened by the first call that needs it.
+The library is opened by the first call that needs it.
 """
 
 import errno

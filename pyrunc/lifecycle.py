@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     })
 
 ENXIO, EBADF, EAGAIN, ENOSYS = 6, 9, 11, 38
-RESERVE = 1 << 20  # bytes
+RESERVE = 1 << 19  # bytes
 LOCK_MS = 10000
 QUICK_MS = 50  # what has been killed ends sooner, unless a v1 freezer holds it
 SLICE_MS = 100  # how long an execve that nothing tells of goes unnoticed
@@ -87,7 +87,8 @@ class Making:
                  front: Foreground | None = None) -> None:
         bundle, detach = absolute(options.get("bundle") or "."), front is None
         self.proxy: Proxy | None = None
-        self.reserve: bytearray | None = bytearray(RESERVE)  # address space for undoing, if the caller's RLIMIT_AS ends in the middle
+        # Address space for undoing, if the caller's RLIMIT_AS ends in the middle. Of bytes, because calloc touches no page of them.
+        self.reserve: bytes | None = bytes(RESERVE)
         self.config, raw = _load(bundle, need_process=not gate)
         posix.chdir(bundle)  # as runc: sockets named relatively, and hooks, are the bundle's
         state.check_new(globals_["root"], container_id)
@@ -186,7 +187,7 @@ class Making:
             raise
         data = self.container.data
         if data["pid_shared"] and data["cgroup"] is None and not data["cgroup_v1"]:
-            log.warning("a container with neither a cgroup nor a pid namespace of its own: what it leaves running cannot be found")
+            log.warning("the container has neither a cgroup nor a pid namespace of its own: processes that it leaves cannot be found")
 
     def fail(self, reason: BaseException) -> None:
         """Kill, undo, poststop hooks, remove: what a failed create leaves is nothing, or is said beside the reason.
@@ -242,7 +243,7 @@ def _warn(config: Config, v1: Rows, host: facts.Facts) -> None:
         log.warning("config.json: /linux/personality/flags: ignored: the specification defines no flag")
     gone = limits.ignored(config.get("linux", {}).get("resources", {}), "memory" in [n for c, _, _ in v1 for n in c.split(",")])
     if gone:
-        log.warning(f"ignoring resource limits that do not exist in this kernel's cgroups: {', '.join(gone)}")
+        log.warning(f"ignoring resource limits that this kernel's cgroups do not have: {', '.join(gone)}")
 
 
 def capabilities_of(process: Process) -> set[str]:
@@ -260,7 +261,7 @@ def warn_of_capabilities(wanted: set[str], config: Config, host: facts.Facts) ->
     lacking = security.lacking(Namespaces(config.get("linux", {})), host)
     denied = sorted([name for name in wanted & CAPABILITIES.keys() if lacking >> CAPABILITIES[name] & 1])
     if denied:
-        log.warning(f"ignoring capabilities that the runtime itself has not: {', '.join(denied)}")
+        log.warning(f"ignoring capabilities that the runtime itself does not have: {', '.join(denied)}")
 
 
 def refuse(config: Config, host: facts.Facts, globals_: Globals, options: Wanted) -> None:
@@ -338,7 +339,7 @@ def systemd_unit(config: Config, host: facts.Facts, container_id: str,
         version, own = systemd.probe(bus)
         host = facts.Facts(**{**host.dump(), "systemd": version, "systemd_group": own})
     if host.cgroup != "v2":
-        raise Error("--systemd-cgroup needs a host with cgroup v2 alone", "run without --systemd-cgroup")
+        raise Error("--systemd-cgroup needs a host that has cgroup v2 only", "run without --systemd-cgroup")
     spot = scope.place(config.get("linux", {}).get("cgroupsPath", ""), container_id, bus != "system")
     unit: Unit = {"bus": bus, "unit": spot.unit, "slice": spot.slice, "name": spot.name}
     return host, unit, f"{host.systemd_group}/{spot.group}".lstrip("/"), []
@@ -359,7 +360,7 @@ def preserved(options: Preserving, sockets: int, inherited: int) -> int:
     has such a number and is not among the `inherited` is the log, or another file of ours."""
     count = options.get("preserve-fds") or 0
     if count < 0:
-        raise Error(f"--preserve-fds {count}: a count of descriptors cannot be negative")
+        raise Error(f"--preserve-fds {count}: the number of descriptors cannot be negative")
     missing = inherited - 3 - sockets
     if missing < 0 and sockets:
         raise Error(f"LISTEN_FDS={sockets}: descriptor {inherited} is not open", errno=EBADF)
@@ -547,8 +548,8 @@ def _too_long(container: Container, gate: int, executes: bool) -> Error | None:
         return init.held_error(config, call)
     if executes or (kernel.wait_any([gate], 0) and config.get("hooks", {}).get("startContainer")):
         return None
-    return Error(f"container init has not answered for {init.PATIENCE_MS // 1000} seconds: it is stopped, traced, or robbed of the "
-                 "word to go on", "it has been killed: create the container again")
+    return Error(f"container init has not answered for {init.PATIENCE_MS // 1000} seconds: it is stopped or traced, or a process in the "
+                 "container has taken its signal to start", "init has been killed: create the container again")
 
 
 def _drain(results: int) -> None:
@@ -658,7 +659,7 @@ def destroy(container: Container) -> list[Error]:
     if not left:
         step(f"directory {container.path}", container.remove)
     if left:
-        raise Error(f"container {container.id} is not entirely removed: {'; '.join(left)}")
+        raise Error(f"container {container.id} is not completely removed: {'; '.join(left)}")
     return hooks.run() if hooks else []
 
 
@@ -694,7 +695,7 @@ def _remove_group(container: Container, group: Cgroup) -> None:
     if _removed(group):
         return None
     if not container.owns(group):
-        return log.warning(f'cgroup "{group.path}" is not this container\'s and is left as it is')
+        return log.warning(f'cgroup "{group.path}" does not belong to this container and is left as it is')
     return group.remove()
 
 
@@ -721,7 +722,7 @@ class _Poststop:
         except FileNotFoundError:
             pass
         except Exception as err:
-            self.errors = [Error(f"poststop hooks, if it has any, are not run: {said(err)}")]
+            self.errors = [Error(f"the container's poststop hooks, if any, were not run: {said(err)}")]
 
     def run(self) -> list[Error]:
         try:
@@ -730,7 +731,7 @@ class _Poststop:
 
                 self.errors += hooks.run_each("poststop", self.listed, self.state)
         except Exception as err:
-            self.errors.append(Error(f"poststop hooks are not all run: {said(err)}"))
+            self.errors.append(Error(f"not all poststop hooks were run: {said(err)}"))
         return self.errors
 
 
@@ -741,7 +742,7 @@ def _stop_unit(unit: Unit) -> None:
     try:
         systemd.stop(unit["bus"], unit["unit"])
     except (OSError, Error) as err:
-        log.warning(f"unit {unit['unit']} may be left: {err}")
+        log.warning(f"unit {unit['unit']} may be left behind: {err}")
 
 
 def salvage(container: Container) -> None:
@@ -756,10 +757,10 @@ def salvage(container: Container) -> None:
             config = container.config()
             named = cgroup_paths(config, host, container.id, True)
             if not _has_own(config, "mount"):
-                log.warning(f"mounts that container {container.id} has made on the host, if any, are left")
+                log.warning(f"mounts of container {container.id} on the host, if any, are left behind")
         except Exception as err:
             if not host.privileged:
-                log.warning(f"what container {container.id} has left, if anything, cannot be found: {said(err)}")
+                log.warning(f"cannot find what container {container.id} may have left behind: {said(err)}")
     group, v1 = _marked(host, container.owner()) if host.privileged else named
     if group is None and not v1 and any(named):
         _refuse_unproved(container, Group(host.cgroup_root, *named))
@@ -781,4 +782,4 @@ def _refuse_unproved(container: Container, group: Group) -> None:
     pids = group.pids(recursive=True) if group.exists() else []
     if pids:
         raise Error(f"container {container.id}: state.json is damaged, and nothing proves that the {len(pids)} process(es) in cgroup "
-                    f'"{group.main().path}" are its own: they are left', "end them, then `delete --force` removes the rest")
+                    f'"{group.main().path}" belong to it: they are left alone', "end the processes, then `delete --force` removes the rest")

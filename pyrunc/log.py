@@ -2,7 +2,7 @@
 
 containerd takes the last line of level error, podman the whole file as one object: so in a JSON file
 warnings are held back until the command has succeeded, and a failure is exactly one line. Nothing here needs sys.stdout or
-sys.stderr, or anything that could be broken when a failure is told. Called by boot, and for warnings by commands.
+sys.stderr, or anything that could be broken when a failure is told.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def out_bytes(data: bytes) -> None:
     try:
         while data:
             data = data[posix.write(1, data):]
-    except BrokenPipeError:  # the reader has what he wanted
+    except BrokenPipeError:  # the reader has seen enough
         raise
     except OSError as err:
         raise OSError(err.errno, err.strerror, STDOUT) from None

@@ -8,6 +8,7 @@ What an import or the start of an interpreter takes from the process, and what b
     signal dispositions         csrc/launcher.c sets them; nobody here asks Python for them
     hash secret                 drawn when the picture is taken (docs/security.md)
     sys.path_importer_cache     emptied: directories are listed again
+    what a verb has found       no module keeps any of it: a verb's facts are in its own objects
     threading, random, tempfile KEPT_OUT: they would remember an ident or a seed. A verb that needs them imports them itself
 
 A verb that cannot be imported without a shared object is left to import itself, too: what dlopen(3) maps is no part of a picture.
@@ -15,9 +16,10 @@ A verb that cannot be imported without a shared object is left to import itself,
 
 import _imp
 import gc
+import posix
 import sys
 
-from . import args, boot, facts, jsonio, lifecycle
+from . import args, boot, facts, jsonio, lifecycle, state, supervise
 from .config import defaults
 from .config import load as configs
 from .errors import Error
@@ -40,6 +42,9 @@ def prepare():
         words()
         for host in facts.NAMED:
             container(facts.named(host))
+    gc.collect()
+    gc.freeze()
+    live()
     sys.path_importer_cache.clear()
     gc.collect()
     gc.freeze()  # new objects are not chained to old ones
@@ -99,3 +104,56 @@ def container(host):
                "cgroup": group, "cgroup_v1": v1, "unit": None, "bpf": None}
     encode.encode(create.compile(config, host, request))
     jsonio.loads(jsonio.dumps(host.dump()).encode())
+
+
+# --- a container's life, as far as it goes without a process of its own: to grow warm, and for csrc/picture.py to see what verbs write to
+
+LIVE, ENDED = "live", "ended"
+LIFE = (  # what a verb refuses makes it warm, too
+    f"create {LIVE}", f"state {LIVE}", "list", f"kill {LIVE} 0", f"start {LIVE}", f"exec -d {LIVE} true",
+    f"create {ENDED}", f"state {ENDED}", f"kill {ENDED} 0", f"delete {ENDED}", f"state {ENDED}", "--version", f"create {ENDED}",
+)
+
+
+class Paper(supervise.Supervisor):
+    """Encodes the plan, and that is all. In the place of init there is who builds pyrunc, who gets no signal but 0; or nobody."""
+
+    def run(self):
+        encode.encode(self.plan)
+        if self.container.id == LIVE and self.created:
+            self.created(posix.getppid())
+
+    def await_exec(self):
+        """There is nobody."""
+
+
+def live():
+    """LIFE several times, in the working directory, which was made for this. The containers of the last time are left there."""
+    where = posix.getcwd()
+    config = defaults.rootless(posix.geteuid(), posix.getegid()) if posix.geteuid() else defaults.config()
+    config["process"]["terminal"] = False
+    config["linux"]["cgroupsPath"] = "/pyrunc-picture"  # nobody makes it
+    for name in ("root", "bundle", "bundle/rootfs"):
+        posix.mkdir(f"{where}/{name}", 0o755)
+    fd = posix.open(f"{where}/bundle/config.json", posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC, 0o644)
+    posix.write(fd, jsonio.dumps(config).encode())
+    posix.close(fd)
+    posix.chdir(f"{where}/bundle")
+    real, supervise.Supervisor = supervise.Supervisor, Paper
+    for _ in range(ROUNDS):
+        for name in posix.listdir(f"{where}/root"):
+            state.load(f"{where}/root", name).remove()
+        for line in LIFE:
+            try:
+                boot.Boundary().command(["--root", f"{where}/root", *line.split()])
+            except Error:
+                pass
+            posix.closerange(3, 100)  # else its locks are held
+            gc.collect()
+    supervise.Supervisor = real
+
+
+def main(argv):
+    """Of the program that is made to see what it writes to."""
+    supervise.Supervisor = Paper
+    boot.main(argv)

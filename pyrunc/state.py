@@ -112,7 +112,7 @@ def check_id(container: str) -> None:
     if not container:
         raise Error("container id cannot be empty")
     if not _ID.issuperset(container) or container in (".", "..") or len(container) > 255:
-        raise Error("invalid container ID format", "1 to 255 letters, digits and _ + - . but neither . nor ..")
+        raise Error("invalid container ID format", "an id has 1 to 255 letters, digits or _ + - . and is neither . nor ..")
 
 
 class Container:
@@ -523,7 +523,7 @@ def _ours(fd: int, what: str) -> int:
 def _refuse_others(found: posix.stat_result, what: str) -> None:
     """Owned by root or us, and writable by no one else. The group may be root's or our own: an umask of 002 says no more. The
     sticky bit of a directory as /tmp keeps nobody from putting a container there before us."""
-    hint = "what stands there decides which processes are killed: choose another --root, or take it back with chown and chmod"
+    hint = "the state decides which processes are killed: choose another --root, or take this one back with chown and chmod"
     if found.st_uid and found.st_uid != posix.geteuid():
         raise Error(f"state {what}: belongs to another user (uid {found.st_uid})", hint)
     group = found.st_mode & 0o020 and found.st_gid not in (0, posix.getegid())
@@ -573,7 +573,7 @@ def _make_sticky(root: str) -> None:
         fd = posix.open(root, O_DIR)
     except OSError as err:
         why = "is a symbolic link" if err.errno == ENOTDIR else reason(err)
-        raise Error(f"state root {root}: {why}", "remove it, or name a --root", errno=err.errno) from None
+        raise Error(f"state root {root}: {why}", "remove it, or choose another --root", errno=err.errno) from None
     try:
         posix.fchmod(fd, 0o1700)
     finally:
@@ -729,7 +729,7 @@ NEEDED = ("id", "init_process_pid", "bundle", "facts", "request")
 def _wrong(data: Any, container_id: str) -> str | None:
     """The first key that cannot be what was written, or None."""
     if type(data) is not dict:
-        return "no object"
+        return "not an object"
     for key in NEEDED:
         if key not in data:
             return f"no {key}"

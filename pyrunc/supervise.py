@@ -26,7 +26,7 @@ AT_THE_GATE_MS = 100  # a filter that refuses close(2) keeps init from telling u
 
 HINTS = {
     ("SPAWN", EAGAIN): "the pids limit of the container's cgroup, or of its user, is reached",
-    ("SPAWN", EBUSY): "the cgroup has given controllers to groups below it, so it takes no processes: exec --cgroup names one that does",
+    ("SPAWN", EBUSY): "the cgroup has given controllers to groups below, so it takes no processes: name one that does by exec --cgroup",
 }
 # What init hands over at a SYNC, by its slot, and the proof that it is that.
 GENUINE = {
@@ -129,7 +129,7 @@ class Supervisor:
             self._adopt(pid)
         if fds:
             if not genuine(sync.slots[0], fds[0]):
-                raise Error(f"init has handed over something else than its {sync.slots[0]} descriptor")
+                raise Error(f"init has handed over something other than its {sync.slots[0]} descriptor")
             self.fds[sync.slots[0]] = fds[0]
         for op in ops:
             self.act(op)
@@ -179,7 +179,7 @@ class Supervisor:
                 raise init.held_error(self.config, call)
         message = kernel.receive(self.sock)
         if message is not None and message[4] != self.pid and init.parent(message[4]) != posix.getpid():
-            raise Error("a process that is not init speaks on its socket")
+            raise Error("a process other than init has written to init's socket")
         return message
 
     def _failed(self, message):
@@ -544,7 +544,7 @@ def _openns(sup, op):
         raise Error(f"config.json: {op.source}/path: {path} is not a {kind} namespace", pointer=op.source + "/path")
     if other and _same_file(posix.fstat(fd), posix.stat(f"/proc/self/ns/{NAMESPACES[kind][1]}")):
         pointer, why = other
-        raise Error(f"config.json: {pointer}: {why}", f"{path} is the {kind} namespace of the runtime itself", pointer=pointer)
+        raise Error(f"config.json: {pointer}: {why}", f"{path} is the runtime's own {kind} namespace", pointer=pointer)
 
 
 def _same_file(one, two):
@@ -723,7 +723,7 @@ def _taken(sup, op):
     return kernel.spawn_end()
 
 
-NO_ENTRY = "moving a process between groups takes the right to write cgroup.procs of their nearest common ancestor: run in a " \
+NO_ENTRY = "moving a process between groups needs the right to write cgroup.procs of their nearest common ancestor: run in a " \
            "group below the delegated one"
 
 

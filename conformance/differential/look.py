@@ -18,7 +18,7 @@ from kit.console import FdSocket, read_terminal
 from kit.observe import caps, normal
 from kit.runtime import Container, Runtime, alive, remove_cgroup, stat_fields, wait_until
 
-# By what callers look for in an error (compat.md 1.4); the first that matches.
+# By what callers look for in an error (docs/compatibility.md, "Errors"); the first that matches.
 ERRORS = {
     "exists": "already exists|already in use", "missing": "executable file not found|no such file or directory",
     "denied": "permission denied|operation not permitted", "not a directory": "not a directory",

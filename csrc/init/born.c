@@ -48,7 +48,7 @@ long born_on(unsigned long flags, void *top, void (*run)(void *), void *arg)
 }
 #endif
 
-/* A filter may refuse an end too; what is no instruction ends whoever executes it. */
+/* A filter may refuse exit_group(2) too. An illegal instruction still ends the process. */
 void die(int code)
 {
 	SYS1(__NR_exit_group, code);

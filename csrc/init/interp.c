@@ -25,7 +25,7 @@ static int has_failed(struct init *in, uint32_t i)
 	return in->failed[i / 8] >> (i % 8) & 1;
 }
 
-/* What a slot holds is nobody's after its last use: nothing of M's is left for init but what init will use (FORK). */
+/* A slot is closed after its last use. So FORK leaves nothing of M's to init but what init will use. */
 void end_slots(struct init *in, const struct plan_op *op)
 {
 	for (int i = 0; i < 4; i++) {

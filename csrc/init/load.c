@@ -168,7 +168,7 @@ static int is_open(struct init *in, uint32_t number)
 	return number < in->head->nslots && in->slot[number];
 }
 
-/* What the op reads is open, what it fills is not. What a plan may do with it is the verifier's (plan/check.py). */
+/* The slots that the op reads are open, those that it fills are not. What a plan may do with them is the verifier's (plan/check.py). */
 static int check_slots(struct init *in, const struct op_info *info, const struct plan_op *op)
 {
 	const char *sig = info->slots;
@@ -189,7 +189,7 @@ static int check_slots(struct init *in, const struct op_info *info, const struct
 	return 0;
 }
 
-/* Slots that end here. What SEAL leaves open is what it keeps, so nothing later can name a descriptor that it has closed. */
+/* Slots that end here. SEAL leaves open only what it keeps, so no later op can name a descriptor that it has closed. */
 static int check_ends(struct init *in, const struct plan_op *op)
 {
 	uint32_t kept = 0;

@@ -46,7 +46,7 @@ int op_NNP(struct init *in, struct plan_op *op)
 
 /*
  * CHDIR is tried before the user changes (a volume may be root's only) and again after (a home may be the user's only);
- * a success is final. Magic links are refused, so /proc/self/fd/N is no working directory (CVE-2024-21626).
+ * a success is final. Magic links are refused, so /proc/self/fd/N cannot be a working directory (CVE-2024-21626).
  */
 int op_CHDIR(struct init *in, struct plan_op *op)
 {

@@ -137,7 +137,7 @@ static int page_of(char *page, const char *mode, const char *data)
 
 /*
  * MOUNT: as FSMOUNT, for what fsconfig(2) does not take: a string above 255 bytes, a comma in a value. mount(2) wants a
- * place, and it is "/" itself, in our copy of the host's tree: who has his root there does not see what lies over it, nobody
+ * place, and it is "/" itself, in our copy of the host's tree: a process whose root is there does not see what lies over it, nobody
  * else is in this namespace, and all of it is the host's, so there is no path that an image could redirect. "/.." leads to
  * the topmost mount on the root (path_resolution(7)), which is cloned, and then taken away again.
  */
@@ -241,7 +241,7 @@ int op_OPENROOT(struct init *in, struct plan_op *op)
 	return fd;
 }
 
-/* NEWPROC: a procfs of our own that is attached nowhere, so nothing can be mounted over any part of it (#C2). */
+/* NEWPROC: a procfs of our own that is attached nowhere, so nothing can be mounted over any part of it (docs/security.md, C2). */
 int op_NEWPROC(struct init *in, struct plan_op *op)
 {
 	int fd = make_fs(in, "proc", 0, 0, 0), ret;
@@ -474,9 +474,9 @@ int op_CHROOT(struct init *in, struct plan_op *op)
 }
 
 /*
- * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree is moved over "/"; CHROOT enters it. What lies below stays
- * reachable to someone who may chroot and unmount, as with runc: that is what the option costs. What it must not cost is
- * PURGE's.
+ * MOVEROOT (--no-pivot, the host's root is a ramfs): the tree is moved over "/"; CHROOT enters it. The tree below
+ * stays reachable to someone who may chroot and unmount, as with runc: that is the price of the option. It must not
+ * cost more, and PURGE sees to that.
  */
 int op_MOVEROOT(struct init *in, struct plan_op *op)
 {

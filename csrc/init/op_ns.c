@@ -87,7 +87,7 @@ int op_JOIN(struct init *in, struct plan_op *op)
 
 /*
  * NOFILE: as many descriptors as the caller may have, while trees are held that only this process can open; then again as
- * many as it had. What the process will have is not ours to change.
+ * many as it had. The limit that the process will have is not ours to change.
  */
 int op_NOFILE(struct init *in, struct plan_op *op)
 {

@@ -159,7 +159,7 @@ static int open_point(int top, const char *point)
 	return open_in(top, point[0] && point[1] ? point + 1 : ".", O_PATH, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
-/* What the path leads to, or the deepest part of it that there is. */
+/* Opens the path, or the deepest part of it that exists. */
 static int open_deepest(struct init *in, int top, const char *point)
 {
 	char *path = in->path[0];
@@ -217,7 +217,7 @@ static int take_away(struct init *in, struct table *t, struct entry *e, int top)
 	return ret;
 }
 
-/* The one furthest from the root: what covers another must not hide what is left in there. */
+/* The mount furthest from the root comes first: a mount that covers another must not hide what is left in there. */
 static struct entry *next_bare(struct table *t)
 {
 	struct entry *found = 0;

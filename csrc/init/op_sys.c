@@ -3,7 +3,7 @@
 #include "init.h"
 #include "../tree.h"
 
-/* DEVNULL: the container's /dev/null, proved to be one, as a descriptor everything that needs it uses (#C3). */
+/* DEVNULL: the container's /dev/null, proved to be one, as a descriptor everything that needs it uses (docs/security.md, C3). */
 int op_DEVNULL(struct init *in, struct plan_op *op)
 {
 	int fd, ret;
@@ -49,7 +49,7 @@ int op_NULLFD(struct init *in, struct plan_op *op)
 }
 
 /*
- * CHOWN_STDIO: the process may reopen its own stdio (/dev/stdout). What is /dev/null is everybody's and left alone; a
+ * CHOWN_STDIO: the process may reopen its own stdio (/dev/stdout). /dev/null is everybody's and is left alone; a
  * terminal or a file is here only if a manager has left it to the container (the foreground copies those).
  */
 int op_CHOWN_STDIO(struct init *in, struct plan_op *op)
@@ -191,7 +191,7 @@ int op_MASK(struct init *in, struct plan_op *op)
 	in->step = STEP_OPEN;
 	target = open_in(slot(in, op, 0), arg_str(in, op->arg[0]), O_PATH, ROOT_RESOLVE);
 	if (target == -ENOENT)
-		return 0; /* only the target's absence is no error */
+		return 0; /* only the absence of the target is not an error */
 	if (target < 0)
 		return target;
 	directory = is_type(target, S_IFDIR);

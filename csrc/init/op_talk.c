@@ -197,7 +197,7 @@ static void hook_child(void *arg)
 	long ret = hook_stdio(in, op);
 	int fd;
 
-	for (fd = 3; fd < in->base; fd++) /* what the caller preserves is the process's, not a hook's */
+	for (fd = 3; fd < in->base; fd++) /* preserved descriptors are the process's, not a hook's */
 		close_fd(fd);
 	if (op->arg[4])
 		add_home(in, env);

@@ -1,4 +1,4 @@
-/* A descriptor is verified, never a path: what was checked is what will be used. */
+/* A descriptor is verified, never a path: so the thing that was checked is the thing that will be used. */
 #include <linux/magic.h>
 #include "init.h"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 USAGE = "delete [options] CONTAINER"
 ARGS = (1, 1)
-OPTIONS = ((("force", "f"), "flag", False, "kill the container first; a missing one is no error"),)
+OPTIONS = ((("force", "f"), "flag", False, "kill the container first; ignore a missing container"),)
 
 
 def run(globals_: Globals, options: Options, args: list[str]) -> int:

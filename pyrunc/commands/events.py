@@ -36,7 +36,7 @@ USAGE = "events [options] CONTAINER"
 ARGS = (1, 1)
 OPTIONS = (
     (("interval", None), "str", "5s", "time between statistics, such as 500ms or 1m30s"),
-    (("stats", None), "flag", False, "print one line of statistics and leave"),
+    (("stats", None), "flag", False, "print one line of statistics and exit"),
 )
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)

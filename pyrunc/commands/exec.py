@@ -51,16 +51,16 @@ OPTIONS = (
     (("apparmor", None), "str", None, "AppArmor profile"),
     (("no-new-privs", None), "flag", False, "set no_new_privs"),
     (("cap", "c"), "list", None, "add a capability, may be repeated"),
-    (("preserve-fds", None), "int", 0, "count of additional descriptors to pass on"),
+    (("preserve-fds", None), "int", 0, "number of additional descriptors to pass on"),
     (("cgroup", None), "list", None, "group below the container's own to run in"),
-    (("ignore-paused", None), "flag", False, "also in a paused container"),
+    (("ignore-paused", None), "flag", False, "run in a paused container too"),
     (("no-subreaper", None), "flag", False, "ignored"),
 )
 U32 = 4294967295
 
 
 def run(globals_: Globals, options: Options, args: list[str]) -> int:
-    """A container that ends, or is deleted, while a process is on its way in: the reason is that, not the call that saw it first."""
+    """If the container ends or is deleted while a process enters it, that is the reason, not the call that saw it first."""
     with state.load(globals_["root"], args[0]) as container:
         try:
             return _run(container, globals_, options, args)
@@ -108,7 +108,7 @@ def _run(container: Container, globals_: Globals, options: Options, args: list[s
 
 
 def _check_saved(config: Config) -> None:
-    """It was checked by create, but a damaged one must not be found out all over the plan. What has no process has no args."""
+    """create has checked the saved config. A damaged one has to fail here. A container without a process has no args."""
     load.check(config if config["process"].get("args") else {key: value for key, value in config.items() if key != "process"}, False)
 
 
@@ -161,7 +161,7 @@ def _process(template: Process, options: Options, command: list[str]) -> Process
     if options["process"]:
         return _whole(template, load.load_process(options["process"], kernel.read_timeout))
     if not command:
-        raise Error("exec args cannot be empty", "name a command, or --process a file")
+        raise Error("exec args cannot be empty", "name a command, or give a file with --process")
     process: Process = {**template, "args": command, "terminal": options["tty"]}
     process["env"] = template.get("env", []) + (options["env"] or [])
     if options["cwd"]:
@@ -211,7 +211,7 @@ def _user(template: User, options: Options) -> User:
 def _id(text: str, message: str) -> int:
     value = decimal(text, U32 - 1)
     if value is None:
-        raise Error(f"{message}: {text!r} is no number between 0 and {U32 - 1}")
+        raise Error(f"{message}: {text!r} is not a number between 0 and {U32 - 1}")
     return value
 
 

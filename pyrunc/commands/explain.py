@@ -32,7 +32,7 @@ USAGE = "explain [-b BUNDLE | --id ID] [--format text|json] [--facts NAME|FILE]"
 ARGS = (0, 0)
 OPTIONS = (
     (("bundle", "b"), "str", None, "path to the bundle, by default the current directory"),
-    (("id", None), "str", None, "explain the plan a container was made by"),
+    (("id", None), "str", None, "explain the plan of an existing container"),
     (("format", "f"), "str", "text", "text or json"),
     (("facts", None), "str", None, "another host: " + ", ".join(facts.NAMED) + ", or a JSON file"),
 )
@@ -40,7 +40,7 @@ OPTIONS = (
 
 def run(globals_: Globals, options: Options, args: list[str]) -> int:
     if options["format"] not in ("text", "json"):
-        raise Error("invalid format option", "it is text or json")
+        raise Error("invalid format option", "the formats are text and json")
     if options["id"]:
         plan = lifecycle.recompile(state.load(globals_["root"], options["id"]))
     else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 USAGE = "kill [options] CONTAINER [SIGNAL]"
 ARGS = (1, 2)
-OPTIONS = ((("all", "a"), "flag", False, "obsolete: a stopped container is no error"),)
+OPTIONS = ((("all", "a"), "flag", False, "obsolete: ignore a stopped container"),)
 STOP_AT_ID = True
 LOCK_WAIT_MS = 2000
 SIGKILL = 9
@@ -56,7 +56,7 @@ def run(globals_: Globals, options: Options, args: list[str]) -> int:
 
 
 def _let_die(container: Container) -> None:
-    """A paused container is one that can be killed, and is stopped then."""
+    """A paused container can be killed, and is stopped then."""
     group = container.cgroup()
     if group is not None:
         group.thaw()

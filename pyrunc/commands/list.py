@@ -30,7 +30,7 @@ COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 def run(globals_: Globals, options: Options, args: list[str]) -> int:
     if options["format"] not in ("table", "json"):
-        raise Error("invalid format option", "it is table or json")
+        raise Error("invalid format option", "the formats are table and json")
     if globals_.get("root-given"):
         posix.close(state.open_root(globals_["root"]))  # a root that was named must exist
     rows = _rows(globals_["root"])

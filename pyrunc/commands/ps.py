@@ -32,7 +32,7 @@ def run(globals_: Globals, options: Options, args: list[str]) -> int:
         log.out(dumps(sorted(pids)) + "\n")
         return 0
     if options["format"] != "table":
-        raise Error("invalid format option", "it is table or json")
+        raise Error("invalid format option", "the formats are table and json")
     _table({b"%d" % pid for pid in pids}, args[1:] or ["-ef"])
     return 0
 
@@ -40,12 +40,12 @@ def run(globals_: Globals, options: Options, args: list[str]) -> int:
 def _pids(container: Container) -> list[int]:
     group = container.cgroup()
     if group is None or not group.exists():
-        raise Error("ps needs the container's cgroup, and it has none")
+        raise Error("ps needs a cgroup, and the container has none")
     return group.pids(recursive=True)
 
 
 def _table(wanted: set[bytes], options: list[str]) -> None:
-    """As bytes: what other processes are called is no text of ours, and need not be UTF-8."""
+    """As bytes: the names of other processes are not ours, and need not be UTF-8."""
     out = subprocess.run(["ps", *options], capture_output=True, check=False)
     if out.returncode:
         raise Error(f"ps: {(out.stderr.strip() or out.stdout.strip()).decode('utf-8', 'replace')}")

@@ -49,7 +49,7 @@ def run(globals_: Globals, options: Options, args: list[str]) -> int:
 
 
 def _started(making: Making) -> None:
-    """execve has succeeded and its poststart hooks have, or nothing of the container is left."""
+    """Returns when execve and the poststart hooks have succeeded. Otherwise nothing of the container is left."""
     try:
         making.supervisor.await_exec()
         kernel.unlock(making.container.dirfd)  # others may look at it, signal it, delete it while we wait

@@ -28,7 +28,7 @@ CREATE_OPTIONS = (
     (("pid-file", None), "str", None, "file to write the pid of the container's init to"),
     (("no-pivot", None), "flag", False, "do not use pivot_root (root on a ramfs)"),
     (("no-new-keyring", None), "flag", False, "do not create a session keyring"),
-    (("preserve-fds", None), "int", 0, "count of additional descriptors to pass on"),
+    (("preserve-fds", None), "int", 0, "number of additional descriptors to pass on"),
 )
 
 

@@ -28,14 +28,14 @@ FLAGS = (  # flag, (member, property) of linux.resources, what its value is, hel
     ("cpu-burst", ("cpu", "burst"), NUMBER, "unused quota that may be saved up, in microseconds"),
     ("cpu-share", ("cpu", "shares"), NUMBER, "CPU shares, 2 to 262144"),
     ("cpu-rt-period", ("cpu", "realtimePeriod"), NUMBER, "realtime period, in microseconds (cgroup v1)"),
-    ("cpu-rt-runtime", ("cpu", "realtimeRuntime"), NUMBER, "realtime within a period, in microseconds (cgroup v1)"),
-    ("cpu-idle", ("cpu", "idle"), NUMBER, "1: only when nothing else wants the CPU"),
+    ("cpu-rt-runtime", ("cpu", "realtimeRuntime"), NUMBER, "realtime CPU time within a period, in microseconds (cgroup v1)"),
+    ("cpu-idle", ("cpu", "idle"), NUMBER, "1: run only when nothing else wants the CPU"),
     ("cpuset-cpus", ("cpu", "cpus"), WORD, "CPUs to use, such as 0-3"),
     ("cpuset-mems", ("cpu", "mems"), WORD, "memory nodes to use"),
     ("memory", ("memory", "limit"), SIZE, "memory limit, with b, k, m, g or t; -1 is unlimited"),
     ("memory-reservation", ("memory", "reservation"), SIZE, "memory that is reclaimed last"),
     ("memory-swap", ("memory", "swap"), SIZE, "memory and swap together; -1 is unlimited swap"),
-    ("pids-limit", ("pids", "limit"), NUMBER, "count of processes; -1 is unlimited"),
+    ("pids-limit", ("pids", "limit"), NUMBER, "number of processes; -1 is unlimited"),
 )
 DROPPED = ("kernel-memory", "kernel-memory-tcp")
 RDT = (  # flag, property of linux.intelRdt, what it is called where it is missing
@@ -43,9 +43,9 @@ RDT = (  # flag, property of linux.intelRdt, what it is called where it is missi
     ("mem-bw-schema", "memBwSchema", "Intel RDT/MBA: memory bandwidth schema"),
 )
 OPTIONS = (
-    (("resources", "r"), "str", None, "file with a linux.resources object, or - for stdin; other limits are not looked at"),
+    (("resources", "r"), "str", None, "file with a linux.resources object, or - for stdin; the options for single limits are then ignored"),
     *[((flag, None), "str", None, text) for flag, _, _, text in FLAGS],
-    *[((flag, None), "str", None, "ignored: no kernel has it any more") for flag in DROPPED],
+    *[((flag, None), "str", None, "ignored: kernels no longer have it") for flag in DROPPED],
     (("l3-cache-schema", None), "str", None, "Intel RDT: part of the L3 cache, such as L3:0=f;1=f"),
     (("mem-bw-schema", None), "str", None, "Intel RDT: memory bandwidth, such as MB:0=20;1=70"),
 )
@@ -105,7 +105,7 @@ def of_flags(options: Options) -> dict[str, Any]:
             wanted.setdefault(member, {})[name] = value if kind == WORD else _number(flag, value, kind)
     for flag in DROPPED:
         if options[flag]:
-            log.warning(f"--{flag} is ignored: no kernel has this limit any more")
+            log.warning(f"--{flag} is ignored: kernels no longer have this limit")
     if "idle" in wanted.get("cpu", {}) and "shares" not in wanted["cpu"]:
         wanted["cpu"]["shares"] = 0
     return wanted
@@ -127,7 +127,7 @@ def _number(flag: str, value: str, kind: str) -> int:
 
 
 def merged(saved: Limits, wanted: Limits) -> dict[str, Any]:
-    """What is to be in force: the saved limits under the wanted ones; no memory limit is 0, so 0 leaves it. (Pure.)"""
+    """The limits that shall be in force: the saved ones, with the wanted ones over them. A memory limit of 0 is none. (Pure.)"""
     out = {member: dict(value) if type(value) is dict else value for member, value in saved.items()}
     for member in ("memory", "cpu", "pids", "blockIO"):
         have = out.setdefault(member, {})
@@ -146,20 +146,20 @@ def merged(saved: Limits, wanted: Limits) -> dict[str, Any]:
 
 
 def judge(saved: Limits, wanted: Limits, name: str) -> dict[str, Any]:
-    """What is to be in force, refused if that cannot be together. name: of where the wanted limits stand."""
+    """The limits that shall be in force; refused where they contradict each other. name: of where the wanted limits stand."""
     holds = merged(saved, wanted)
     try:
         load.check_resources(holds, name)
     except Error as err:
         member, _, limit = (err.pointer or "")[1:].partition("/")
         if limit not in (wanted.get(member) or {}):
-            err.hint = f"{member}.{limit} is in force already: change both in one update"
+            err.hint = f"{member}.{limit} is already in force: change both in one update"
         raise
     return holds
 
 
 def written(holds: Limits, wanted: Limits) -> dict[str, Any]:
-    """Of what is to be in force, what is written: all but what others may have changed since and nobody asks for. (Pure.)"""
+    """The limits to write: those in force, less what nobody asks for and others may have changed since. (Pure.)"""
     out = {**holds, "unified": wanted.get("unified") or {}}
     for member, name in ONCE:
         if name in out.get(member, {}) and name not in (wanted.get(member) or {}):

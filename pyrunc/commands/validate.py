@@ -1,7 +1,7 @@
 """`pyrunc validate`: every fault of a bundle's config.json at once, with its place and the specification's section.
 
 Needs no root and changes nothing. What depends on the host (kernel, cgroups, LSMs) is not looked at, except that the
-rootfs has to be there. Exit code 1 if there is any fault. What is accepted and has no effect is noted, and is no fault.
+rootfs has to be there. Exit code 1 if there is any fault. A property that is accepted and has no effect is noted; it is not a fault.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 
 def run(_globals: Globals, options: Options, _args: list[str]) -> int:
     if options["format"] not in _FORMS:
-        raise Error("invalid format option", "it is text or json")
+        raise Error("invalid format option", "the formats are text and json")
     bundle = options["bundle"] or "."
     raw, notes = load.read(bundle), []
     try:

@@ -1,4 +1,4 @@
-"""Lists of CPUs and memory nodes, `0-3,7`: read into bit masks. Called by the rules and the compiler. Pure."""
+"""Lists of CPUs and memory nodes, `0-3,7`: read into bit masks. Pure."""
 
 from __future__ import annotations
 

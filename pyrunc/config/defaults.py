@@ -1,7 +1,4 @@
-"""The config `pyrunc spec` writes: runc's, so that whoever edits it finds what they know. Pure.
-
-Called by commands/spec.py; the kit of the tests starts from it too.
-"""
+"""The config `pyrunc spec` writes: runc's, so that whoever edits it finds what they know. Pure."""
 
 from __future__ import annotations
 

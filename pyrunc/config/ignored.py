@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
     from ..jsonio import Json
 
-OTHER_PLATFORM = "it is for another platform than Linux"
+OTHER_PLATFORM = "it is for a platform other than Linux"
 MEMORY, BLOCK_IO = "config-linux.md#memory", "config-linux.md#block-io"
-NO_LEAF = "no scheduler of the kernel has such a weight since CFQ is gone (Linux 5.0)"
+NO_LEAF = "the I/O schedulers have no such weight since Linux 5.0"
 
 # pointer, with * for every item of an array: (reason, section of the specification)
 IGNORED = {
     "/process/user/username": (OTHER_PLATFORM, "config.md#user"),
     "/process/commandLine": (OTHER_PLATFORM, "config.md#process"),
     "/linux/personality/flags": ("the specification defines no flag", "config-linux.md#personality"),
-    "/linux/resources/memory/kernel": ("the kernel does not limit its own memory apart from the rest any more (Linux 5.16)", MEMORY),
+    "/linux/resources/memory/kernel": ("the kernel does not limit its own memory separately since Linux 5.16", MEMORY),
     "/linux/resources/memory/useHierarchy": ("groups are always hierarchical (v1: since Linux 5.11)", MEMORY),
     "/linux/resources/blockIO/leafWeight": (NO_LEAF, BLOCK_IO),
     "/linux/resources/blockIO/weightDevice/*/leafWeight": (NO_LEAF, BLOCK_IO),

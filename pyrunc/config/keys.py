@@ -2,8 +2,8 @@
 
 A configuration in which `readOnly` stands for `readonly` works with runc, whose decoder folds case; so it works here. The
 specification has unknown properties ignored (config.md#extensibility); one that looks like a known one is named, though,
-because a property that is ignored protects nobody. Called by schema_gen where an object has such a key, so never for most
-configurations. Free-form maps (annotations, sysctl, unified) have no unknown keys.
+because a property that is ignored protects nobody. Most configurations have no such key, and then nothing here runs. Free-form
+maps (annotations, sysctl, unified) have no unknown keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .fault import Settled
     from .shape import Node
 
-TAKEN, DROPPED = "it is taken so, which other runtimes may not do", "it is ignored, no runtime knows it"
+TAKEN, DROPPED = "it is accepted, but other runtimes may ignore it", "it is ignored: no runtime knows it"
 EXTENSIBILITY = "config.md#extensibility"
 MOST_WORDS = 256  # of different unknown keys that are looked at; the time stays bounded
 MOST_SHOWN = 8

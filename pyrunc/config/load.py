@@ -1,7 +1,6 @@
 """From a bundle to a checked config: read, parse, check against the schema, check the rules.
 
-Called by create, run, validate and explain, by exec for its process.json and update for its resources. What can be
-wrong with the file itself is worded here; what is wrong with its content, by schema_gen and rules, always in the same
+What can be wrong with the file itself is worded here; what is wrong with its content, by schema_gen and rules, always in the same
 words: whether jsonschema happens to be installed must not change an error (only `validate` uses it, to find them all).
 """
 

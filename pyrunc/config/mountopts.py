@@ -1,8 +1,7 @@
 """The grammar of `mounts[].options`: which word means what, and what a list of them asks for.
 
 Data first: each word of config.md#linux-mount-options stands in exactly one of the tables below; everything else is
-data for the filesystem. `parse` folds a list of words into a MountOptions, in order, so that later words win.
-Called by the rules, by the compiler (plan/) and by `features`. Pure.
+data for the filesystem. `parse` folds a list of words into a MountOptions, in order, so that later words win. Pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """The names config.json and the command line use for the kernel's numbers, as literal tables.
 
-Called by the rules (is this name known?), the compiler (which number is it?) and `features` (what do we know?).
 Literal dicts rather than code: they are marshalled with the module and cost nothing to import.
 """
 

@@ -1,7 +1,7 @@
 """All faults of a config at once: those of its types, and those of the rules for what is left without them.
 
-Called by commands/validate.py. The rules trust that types are right, so the parts that are wrong are cut out
-first, and what the rules then say about a part that was cut is dropped.
+The rules trust that types are right, so the parts that are wrong are cut out first, and
+what the rules then say about a part that was cut is dropped.
 """
 
 from __future__ import annotations

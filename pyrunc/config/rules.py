@@ -32,7 +32,7 @@ def version(view: View) -> Iterator[Fault]:
     if major is None:
         yield Fault("/ociVersion", f'"{shown(text)}" is not a semantic version such as 1.3.0', VERSION)
     elif major != 1:
-        yield Fault("/ociVersion", f'unsupported version "{shown(text)}": only 1.x is', VERSION)
+        yield Fault("/ociVersion", f'unsupported version "{shown(text)}": only 1.x is supported', VERSION)
 
 
 def semver_major(text: str) -> int | None:

@@ -42,7 +42,7 @@ def devices(view: View) -> Iterator[Fault]:
         yield from path_fault(pointer + "/path", path, DEVICES, "device path")
         for name in IDS:
             if device.get(name) == NO_ID:
-                yield Fault(f"{pointer}/{name}", f"{name} {NO_ID} is no id: the kernel takes it for -1", DEVICES)
+                yield Fault(f"{pointer}/{name}", f"{name} {NO_ID} is not an id: the kernel takes it for -1", DEVICES)
         node: object = "p"
         if device["type"] != "p":
             node = (device["type"].replace("u", "c"), device.get("major"), device.get("minor"))

@@ -75,7 +75,7 @@ def kind(view: View) -> Iterator[Fault]:
         elif not options.remount:
             name = mount.get("type", "")
             if not name:
-                yield Fault(pointer, "type must not be empty: it is not a bind mount", POSIX)
+                yield Fault(pointer, "type must not be empty: this is not a bind mount", POSIX)
             elif name == "bind":
                 yield Fault(pointer, 'type "bind" needs the option bind or rbind', MOUNTS)
             text = page(options, source)
@@ -96,7 +96,7 @@ def remount(view: View) -> Iterator[Fault]:
         if options.remount and path in there:
             rest = [*options.data, *[name for name in options.sb_set if name in SB_FSCONFIG and name != "ro"]]
             if rest:
-                yield Fault(pointer + "/options", f"a remount changes the mount's flags only, not {shown(','.join(rest))}",
+                yield Fault(pointer + "/options", f"a remount changes only the flags of the mount, not {shown(','.join(rest))}",
                             OPTIONS)
         there[path] = True
 

@@ -66,7 +66,7 @@ def user(process: Process) -> Iterator[Fault]:
     found = process.get("user", {})
     for name in IDS:
         if found.get(name) == NO_ID:
-            yield Fault("/user/" + name, f"{name} {NO_ID} is no id: the kernel takes it for -1", USER)
+            yield Fault("/user/" + name, f"{name} {NO_ID} is not an id: the kernel takes it for -1", USER)
     if found.get("umask", 0) > 0o777:
         yield Fault("/user/umask", f"umask {found['umask']} is above 511 (octal 0777)", USER)
     groups = found.get("additionalGids", ())
@@ -74,7 +74,7 @@ def user(process: Process) -> Iterator[Fault]:
         yield Fault("/user/additionalGids", f"more than {NGROUPS_MAX} groups", USER)
     for index, gid in enumerate(groups):
         if gid == NO_ID:
-            yield Fault(f"/user/additionalGids/{index}", f"gid {NO_ID} is no id: the kernel takes it for -1", USER)
+            yield Fault(f"/user/additionalGids/{index}", f"gid {NO_ID} is not an id: the kernel takes it for -1", USER)
 
 
 def rlimits(process: Process) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""Which sysctls a container may set, and the file a key stands for. Called by the rules and the compiler. Pure.
+"""Which sysctls a container may set, and the file a key stands for. Pure.
 
 /proc/sys is only partly namespaced; what isn't would change the host (config-linux.md#sysctl, runc's allow list).
 """

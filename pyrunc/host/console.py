@@ -1,8 +1,8 @@
 """Who gets the container's terminal: our caller's socket, or in the foreground our own terminal.
 
 Init makes the pty in the container and hands us its master. With --console-socket it is sent on and forgotten; in the
-foreground kernel_tty.wait copies it. Called by create, run and exec, imported before spawn; the socket module is
-imported when a socket is asked for, which is before spawn too.
+foreground kernel_tty.wait copies it. This module and the socket module are
+imported before spawn.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def attach(tty: int, master: int) -> bytes:
 
 
 def detach(tty: int, mode: bytes) -> None:
-    """Give our terminal its mode back. It may be gone by now, which is no error."""
+    """Give our terminal its mode back. The terminal may be gone by now, which is not an error."""
     try:
         kernel_tty.restore(tty, mode)
     except OSError:

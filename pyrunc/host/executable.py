@@ -1,8 +1,8 @@
 """Why execve(2) took no program: the kernel says ENOENT for a missing interpreter and ENOEXEC for another machine's program.
 
-Asked after a failure, with the root file system as it lies on the host; what is mounted in the container is not looked at.
+Asked after a failure, with the root file system as it lies on the host. Mounts of the container are not looked at.
 The file is the image's, so nothing of it is trusted: it is opened in its root, through no mount and no magic link, never
-blocking, and a few thousand bytes are read of a regular file. What cannot be found out so is not said.
+blocking, and a few thousand bytes are read of a regular file. Anything beyond that is not said.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def explain(error: Error, plan: Plan, op: Op, root: str) -> None:
 
 
 def why(root: str, candidates: Iterable[str], number: int) -> str:
-    """What execve has found wrong, to follow its errno in a line, or "".
+    """The reason for execve's refusal, to follow its errno in a line, or "".
 
     root        path of the root file system on the host
     candidates  paths in it, of which the first that is a file was executed
@@ -79,14 +79,14 @@ def _of(rootfd: int, head: bytes, number: int) -> str:
         shown = _shown(interpreter)
         found = _head(rootfd, interpreter)
         if found is None:
-            crlf = ", for its first line ends in CR LF" if interpreter.endswith("\r") else ""
+            crlf = " (its first line ends in CR LF)" if interpreter.endswith("\r") else ""
             return f": {what} needs the interpreter {shown}, which is not in the root file system{crlf}"
         head, what = found, f"its interpreter {shown}"
     return ""
 
 
 def _head(rootfd: int, path: str) -> bytes | None:
-    """The file's first bytes, or None if it is not there. OSError where that cannot be known, or is no regular file."""
+    """The file's first bytes, or None if it is not there. OSError where that cannot be known, or it is not a regular file."""
     try:
         fd = kernel.openat2(rootfd, path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY, 0, IN_ROOT)
     except (FileNotFoundError, NotADirectoryError):
@@ -100,13 +100,13 @@ def _head(rootfd: int, path: str) -> bytes | None:
 
 
 def _format(head: bytes) -> str:
-    """What is wrong with the format of the file itself, or "" if that is not to be seen."""
+    """The fault in the format of the file itself, or "" if none can be seen."""
     if not head:
         return "is an empty file"
     if head[:2] == b"#!":
         return "" if _interpreter(head) else "has a #! line that names no interpreter"
     if head[:4] != b"\x7fELF" or len(head) < 20:
-        return "is neither an ELF program nor does it begin with #!"
+        return "is neither an ELF program nor a script that begins with #!"
     number = int.from_bytes(head[18:20], _order(head))
     machine = MACHINES.get(number, f"machine {number}") + ("le" if number == 21 and _order(head) == "little" else "")
     here = posix.uname().machine

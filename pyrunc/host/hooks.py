@@ -1,7 +1,7 @@
 """Hooks that run in the runtime's namespaces: prestart, createRuntime, poststart, poststop.
 
-Called by supervise (the first two, at a SYNC) and lifecycle (the others). createContainer and startContainer run in the
-container's namespaces: init runs them (op HOOK), here is only the state they get.
+createContainer and startContainer run in the container's namespaces: init runs them (op HOOK). Here is only the state that
+they get.
 
 As runc: in the order listed, argv and env exactly as given (without `env`: ours), cwd ours unless said otherwise, the state
 on stdin, killed when the timeout is over, and then the hook itself only. Unlike runc we don't wait for what a hook left

@@ -6,7 +6,7 @@ of it yet, "made": [[id, unique id], ...]}. Without `made`, of a creation that w
 that are newer than `before`; nothing of it has run by then.
 
 Where a mount lies now mountinfo says, whatever has been renamed. It is opened there without following links, and only if the
-descriptor is of that very mount it is unmounted, by the descriptor. Called by lifecycle (create, run, delete).
+descriptor is of that very mount it is unmounted, by the descriptor.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def remove(rootfs: str, known: Known) -> None:
             continue
         try:
             if not _unmount(point, number, unique):
-                left[number] = f"mount {point}: covered by another"
+                left[number] = f"mount {point}: another mount covers it"
         except OSError as err:
             left[number] = f"mount {point}: {reason(err)}"
     still = {number for number, _ in _table()}  # one goes with the mount it lies on
@@ -71,7 +71,7 @@ def _unique(known: Known, number: int, inside: bool) -> int | None:
 
 
 def _unmount(point: str, number: int, unique: int) -> bool:
-    """False where another mount is seen at its place. One that merely has got the id of ours, which is gone, stays."""
+    """False where another mount covers it. A mount that merely has the id of one of ours, which is gone, stays."""
     fd = kernel.openat2(kernel.AT_FDCWD, point, FLAGS, 0, RESOLVE)
     try:
         own, other = kernel.mount_ids(fd)

@@ -1,8 +1,8 @@
 """Writing a user namespace's maps: directly when we may, else by newuidmap and newgidmap. user_namespaces(7).
 
-An ordinary user may map one id, his own; more is what the helpers are for, setuid programs that know which ids are his
-(subuid(5)). They were found on the caller's PATH before anything of the container existed (facts.py), and get its
-environment less everything but PATH. Called by the supervisor at the SYNC that waits for the maps.
+An ordinary user may map one id, the user's own. For more there are the helpers: setuid programs that know which ids belong to
+the user (subuid(5)). They were found on the caller's PATH before anything of the container existed (facts.py), and get its
+environment less everything but PATH.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def check_same(there: Sequence[str], wanted: Sequence[str]) -> None:
     for pointer, found, text in zip(("/linux/uidMappings", "/linux/gidMappings"), there, wanted, strict=True):
         has, asked = [[" ".join(line.split()) for line in lines.splitlines()] for lines in (found, text)]
         if sorted(has) != sorted(asked):
-            raise Error(f"config.json: {pointer}: the user namespace to join has another mapping: " + shown("\n".join(has)),
-                        "leave the mappings out: the namespace's own are what holds", pointer=pointer)
+            raise Error(f"config.json: {pointer}: the user namespace to join has a different mapping: " + shown("\n".join(has)),
+                        "leave the mappings out: the namespace has its own", pointer=pointer)
 
 
 # What forbids user namespaces, or takes all rights in them away, to ordinary users: file, value, cure.

@@ -1,6 +1,6 @@
-"""What is known of init from outside. Called by supervise and lifecycle, while they wait for it.
+"""Init as it is seen from outside.
 
-Its own word comes over a socket or a fifo that a process in the container may reach (with CAP_SYS_PTRACE, by /proc/1/fd or
+Init's own word comes over a socket or a fifo that a process in the container may reach (with CAP_SYS_PTRACE, by /proc/1/fd or
 pidfd_getfd(2)), and its silence may be the doing of a seccomp agent. So its word explains, and the kernel decides.
 """
 
@@ -62,9 +62,9 @@ def held_error(config: Config, call: str | None) -> Error:
     places = [i for i, rule in enumerate(rules) if rule["action"] == "SCMP_ACT_NOTIFY" and call in rule["names"]]
     pointer = f"/linux/seccomp/syscalls/{places[0]}" if places else "/linux/seccomp"
     what = f"{call}(2)" if call else "a system call"
-    return Error(f"config.json: {pointer}: the filter holds container init in {what}, and the seccomp agent has not answered "
+    return Error(f"config.json: {pointer}: the filter holds container init in {what}: the seccomp agent has not answered "
                  f"for {PATIENCE_MS // 1000} seconds", pointer=pointer,
-                 hint="the agent has to answer for what init calls before the process runs: is it serving this listener?")
+                 hint="the agent has to answer the calls that init makes before the process runs: does it serve this listener?")
 
 
 def killed_by_filter(status: int | None) -> bool:

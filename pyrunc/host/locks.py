@@ -2,7 +2,7 @@
 
 The kernel refuses to clear them where a tree belongs to such a namespace; the host's own it changes at will. The top of
 the tree, csrc/tree.h compares by itself, except a mount that is read-only on a file system that is so, too.
-Called by the supervisor (SOURCE), for recursive options only.
+Only recursive options need this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Moving the host's network devices into a container's network namespace, and back when its creation fails.
 
-config-linux.md#network-devices. Through rtnetlink(7), by pyroute2. Called by the supervisor's NETLINK, which is before the
-container exists so that all of the library has been found by then, and NETDEV.
+config-linux.md#network-devices. Through rtnetlink(7), by pyroute2. The op NETLINK loads all of the library before the container
+exists; the op NETDEV moves a device.
 
 The kernel takes the addresses from a device that changes its namespace, and its name may not be free there: a request to
 move and rename whose name is taken leaves the device moved and not renamed. So the name is looked at first; the device's
@@ -22,8 +22,8 @@ try:
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 except ImportError as err:
-    raise Error(f"config.json: /linux/netDevices: network devices are moved by the Python package pyroute2: {err}",
-                hint="pip install pyroute2, where pyrunc is installed", pointer="/linux/netDevices") from None
+    raise Error(f"config.json: /linux/netDevices: moving network devices needs the Python package pyroute2: {err}",
+                hint="install it where pyrunc is installed (pip install pyroute2)", pointer="/linux/netDevices") from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 IFF_UP = 1
 IFA_F_PERMANENT, UNIVERSE = 0x80, 0
-# What is added again says no more than was asked for once: not PERMANENT, which follows from the lifetime, nor how far
+# An address that is added again says no more than was asked for once: not PERMANENT, which follows from the lifetime, nor how far
 # duplicate address detection has come. NODAD HOMEADDRESS MANAGETEMPADDR NOPREFIXROUTE MCAUTOJOIN
 IFA_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 ATTRIBUTES = {"IFA_ADDRESS": "address", "IFA_LOCAL": "local", "IFA_BROADCAST": "broadcast", "IFA_RT_PRIORITY": "rt_priority"}
@@ -75,8 +75,8 @@ class Move:
         with IPRoute() as host, self._inside() as inside:
             taken = {link["index"]: link.get_attr("IFLA_IFNAME") for link in inside.get_links()}
             if self.wanted in taken.values():
-                raise Error(f'config.json: /linux/netDevices/{self.name}: the container\'s network namespace has a device '
-                            f'"{self.wanted}" already', pointer=f"/linux/netDevices/{self.name}")
+                raise Error(f'config.json: /linux/netDevices/{self.name}: the container\'s network namespace already has a device '
+                            f'"{self.wanted}"', pointer=f"/linux/netDevices/{self.name}")
             link = _link(host, self.name)
             self.index, self.up = link["index"], bool(link["flags"] & IFF_UP)
             self.addresses = list(host.get_addr(index=self.index))
@@ -89,13 +89,13 @@ class Move:
             self._up(inside, self.inside)
 
     def undo(self) -> None:
-        """The device is where and as it was: its name, its addresses, up if it was up. What fails is said, and no more."""
+        """Put the device back as it was: its place, name, addresses, and up if it was up. A failure is a warning."""
         if not self.inside:
             return
         try:
             self._back()
         except OSError as err:
-            log.warning(f"network device {self.name} of the host: {err.filename}: {reason(err)}: it is not as it was")
+            log.warning(f"network device {self.name} is not restored on the host: {err.filename}: {reason(err)}")
 
     def _back(self) -> None:
         with IPRoute() as host, self._inside() as inside:
@@ -138,7 +138,7 @@ def _automatic(address: Message) -> bool:
 
 
 def _request(address: Message) -> dict[str, object]:
-    """What adds an address again as it was."""
+    """The request that adds an address again as it was."""
     out = {"family": address["family"], "prefixlen": address["prefixlen"], "scope": address["scope"]}
     out.update({key: address.get_attr(name) for name, key in ATTRIBUTES.items() if address.get_attr(name) is not None})
     out["flags"] = _flags(address) & IFA_FLAGS

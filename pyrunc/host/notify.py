@@ -3,8 +3,8 @@
 The container can't reach the host's socket, and systemd wouldn't believe its pid. So it gets a socket of ours:
 `create` makes the directory and the plan binds it read-only at /run/notify; `start` and `run` bind the socket in it,
 let the process go, wait for its READY=, and pass that on with MAINPID=. Everything else it sends (STATUS=, WATCHDOG=1,
-BARRIER=1 with its pipe) is read and dropped. Called by those verbs, imported only when NOTIFY_SOCKET is set, before
-spawn.
+BARRIER=1 with its pipe) is read and dropped. This module is imported before spawn, and only when NOTIFY_SOCKET
+is set.
 
 Where runc's way had to be left:
 * READY= counts on any line of a message; runc looks at the first only, and waits for ever for `STATUS=up\\nREADY=1`.
@@ -109,7 +109,7 @@ class Proxy:
 
     def _ready(self, pid: int) -> bool:
         """Read all messages up to one that says READY=, and pass that on. Whether there was one."""
-        for _ in range(MESSAGES):  # the rest at the next call: who has us in his loop has other things to do
+        for _ in range(MESSAGES):  # the rest at the next call: the loop that we are part of has other things to do
             try:
                 message = self._inside.recv(4096, _socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -173,7 +173,7 @@ def _send(host: _socket.socket, data: bytes, rights: Rights = ()) -> None:
 def _barrier(host: _socket.socket) -> None:
     """sd_notify_barrier(3): wait until systemd has read all that. We may be gone then, and it would ask who we were.
 
-    A peer that doesn't know of barriers lets the time pass, which is no error.
+    A peer that doesn't know of barriers lets the time pass, which is not an error.
     """
     ours, theirs = posix.pipe2(posix.O_CLOEXEC)
     try:

@@ -1,7 +1,7 @@
 """--pid-file: the pid of the container's process, for conmon, containerd and docker.
 
 Its existence is the sign of success, so it is the last thing made, complete when it appears (written beside, renamed),
-and never left behind by a failure. Called by create, run and exec.
+and never left behind by a failure.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write(path: str, pid: int, dirfd: int | None = None) -> Callable[[], None]:
 
 
 def _create(path: str, dirfd: int | None) -> int:
-    """O_EXCL: never write through what somebody put there. What a killed pyrunc left there is taken away first."""
+    """O_EXCL: never write through a link that somebody put there. A file that a killed pyrunc left there is removed first."""
     try:
         return posix.open(path, _FLAGS, 0o666, dir_fd=dirfd)
     except FileExistsError:

@@ -1,6 +1,6 @@
 """Groups of the resctrl file system (Documentation/filesystems/resctrl.rst): a class of service or a monitoring group.
 
-Called by the supervisor (CLOS), update, events and delete. The mount point comes from the facts: the host's mountinfo.
+The mount point comes from the facts: the host's mountinfo.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Group:
         for name, schema in wanted.items():
             line = mismatch(text, schema)
             if line is not None:
-                raise Error(f'config.json: /linux/intelRdt/{name}: "{line}" is not what the schemata of {self.path} say',
-                            "a class of service that exists is not changed for a container",
+                raise Error(f'config.json: /linux/intelRdt/{name}: "{line}" differs from the schemata of {self.path} say',
+                            "pyrunc does not change an existing class of service",
                             pointer=f"/linux/intelRdt/{name}")
 
     def tasks(self) -> int:
@@ -83,10 +83,10 @@ class Group:
             raise self._error("open tasks", err) from None
 
     def close(self) -> None:
-        """As other groups; it keeps no descriptor."""
+        """Other groups close a descriptor here; this one keeps none."""
 
     def remove(self) -> None:
-        """What runs in it goes to the class above. A missing one is fine."""
+        """rmdir. Its processes go to the class above. A missing group is fine."""
         try:
             posix.rmdir(self.path)
         except OSError as err:
@@ -114,10 +114,10 @@ class Group:
             raise self._error(f"write {file} {value.strip()!r}", err) from None
 
     def _error(self, doing: str, err: OSError) -> Error:
-        """The errno, and in the kernel's own words what it has not liked."""
+        """The errno, and the kernel's own words on what it has refused."""
         said = text_of(f"{self.root}/info/last_cmd_status")
         why = f", last_cmd_status: {said}" if said not in ("", "ok") else ""
-        hint = "there are only as many classes of service and monitoring groups as the processor has" if err.errno == ENOSPC else None
+        hint = "the processor limits the number of classes of service and of monitoring groups" if err.errno == ENOSPC else None
         return Error(f'resctrl group "{self.path}": {doing}: {reason(err)}{why}', hint, errno=err.errno)
 
 

@@ -1,6 +1,6 @@
 """Hand a container's seccomp listener to its agent (config-linux.md#the-container-process-state).
 
-Called by the supervisor at the SYNC after the filter is loaded: until the agent has the descriptor, init waits. One
+Init waits at the SYNC after the filter is loaded until the agent has the descriptor. One
 connection, one message, then the connection is closed: the agent owns the listener and nobody else may hold it.
 """
 

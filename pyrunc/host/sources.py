@@ -1,4 +1,4 @@
-"""Which bind sources lie below the container's root, whatever links lead there. Called by lifecycle and explain."""
+"""Which bind sources lie below the container's root, whatever links lead there."""
 
 from __future__ import annotations
 

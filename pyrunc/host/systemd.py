@@ -17,11 +17,12 @@ from pyrunc.kernel_bus import BusError, Connection, flat
 from pyrunc.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pyrunc.facts import Facts
     from pyrunc.host.cgroup.v2 import Cgroup
     from pyrunc.kernel_bus import Answer, Value
+    from pyrunc.state import Unit
 
     Property = tuple[str, str, Value]  # name, D-Bus type, value
 
@@ -40,7 +41,7 @@ DEPENDENCIES = ("hint: for rootless containers, maybe you need to install dbus-u
 
 
 def bus_of(facts: Facts) -> str:
-    """Whose manager makes the group: the system's for its root; a user's own, also if he is root of a user namespace."""
+    """Whose manager makes the group: the system's for its root; a user's own, also for root of a user namespace."""
     address = _environ("DBUS_SESSION_BUS_ADDRESS")
     if not address and _environ("XDG_RUNTIME_DIR"):
         address = f"unix:path={_environ('XDG_RUNTIME_DIR')}/bus"
@@ -103,7 +104,7 @@ class Manager:
             self.connection = Connection(PRIVATE, False, CONNECT_MS)  # pid 1 itself, without a bus
 
     def _await_systemd(self) -> None:
-        """A user's bus is started by who connects first, and his systemd joins it a moment later."""
+        """A user's bus is started by who connects first, and the user's systemd joins it a moment later."""
         deadline = time.monotonic() + CONNECT_MS / 1000
         while True:
             try:
@@ -139,10 +140,10 @@ class Manager:
             how = "Timed out" if err.errno == ETIMEDOUT else f"the bus failed ({err.strerror})"
             raise Error(f"{how} while waiting for systemd to {doing} {unit}", errno=err.errno) from None
         if result != "done":
-            raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{_text(result)}`", f"systemctl status {unit} says more")
+            raise Error(f"error {doing[:-1]}ing systemd unit `{unit}`: got `{_text(result)}`", f"see systemctl status {unit}")
 
     def reset(self, unit: str) -> None:
-        """What has failed is forgotten; it may not be known at all."""
+        """Forget a unit that has failed. systemd may not know it at all."""
         try:
             self.call("ResetFailedUnit", "s", unit)
         except BusError:
@@ -184,7 +185,7 @@ def start(bus: str, unit: str, properties: Sequence[Property], pid: int, group: 
 
 
 def _start(manager: Manager, unit: str, rows: Value) -> str:
-    """A unit that has failed is still there under its name: it is reset, and we try once more."""
+    """A unit that has failed keeps its name. It is reset then, and started once more."""
     try:
         return _text(manager.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", rows, []))
     except BusError as err:
@@ -199,14 +200,14 @@ def control_group(manager: Manager, unit: str) -> str:
 
 
 def current(bus: str, unit: str, properties: Iterable[Property]) -> list[Property]:
-    """The same properties as they are now."""
+    """The present values of these properties."""
     manager = connect(bus)
     rows = [(name, kind, manager.get(_path_of(unit), _interface(unit), name)) for name, kind, _ in properties]
     return [(name, kind, value) for name, kind, value in rows if value is not None]
 
 
 def change(bus: str, unit: str, properties: Iterable[Property]) -> None:
-    """In force when it returns. systemd answers first and writes to the group then, but before it reads the next call."""
+    """The properties are in force on return. systemd answers before it writes to the group, but writes before it reads the next call."""
     manager = connect(bus)
     try:
         manager.call("SetUnitProperties", "sba(sv)", unit, True, [(name, (kind, value)) for name, kind, value in properties])
@@ -216,16 +217,16 @@ def change(bus: str, unit: str, properties: Iterable[Property]) -> None:
 
 
 def attach(bus: str, unit: str, pid: int, below: str) -> None:
-    """A process into the unit's group (or one below it): where we have no right to move it ourselves."""
+    """Put a process into the unit's group, or one below it, where we have no right to move it ourselves."""
     try:
         connect(bus).call("AttachProcessesToUnit", "ssau", unit, below, [pid])
     except BusError as err:
         raise Error(f'unable to attach a process to unit "{unit}": {err.strerror}', errno=err.errno) from None
 
 
-def check_free(spot: Mapping[str, object]) -> None:
-    """There is no such unit, unless one that has failed."""
-    unit, manager = str(spot["unit"]), connect(str(spot["bus"]))
+def check_free(spot: Unit) -> None:
+    """Refuse the name of a unit that exists. One that has failed does not count."""
+    unit, manager = spot["unit"], connect(spot["bus"])
     try:
         path = _text(manager.call("GetUnit", "s", unit))
     except BusError as err:
@@ -237,7 +238,7 @@ def check_free(spot: Mapping[str, object]) -> None:
 
 
 def stop(bus: str, unit: str) -> None:
-    """No such unit any more: a scope goes by itself when its last process does."""
+    """Stop the unit, and do not mind if it is gone: a scope goes by itself with its last process."""
     manager = connect(bus)
     try:
         manager.wait(_text(manager.call("StopUnit", "ss", unit, "replace")), "remove", unit)
@@ -252,7 +253,7 @@ def _interface(unit: str) -> str:
 
 
 def _path_of(unit: str) -> str:
-    """The object of a unit: what is neither letter nor digit is written by its number."""
+    """The object of a unit: a byte that is neither letter nor digit is written as its number."""
     letters = [chr(byte) if chr(byte).isalnum() and byte < 128 and (at or not chr(byte).isdigit()) else f"_{byte:02x}"
                for at, byte in enumerate(unit.encode())]
     return f"{PATH}/unit/{''.join(letters)}"

@@ -1,7 +1,4 @@
-"""Addresses of AF_UNIX sockets: abstract ones, and paths longer than sun_path's 108 bytes (unix(7)).
-
-Called by console (--console-socket, --pidfd-socket), notify (NOTIFY_SOCKET) and seccomp_agent (listenerPath).
-"""
+"""Addresses of AF_UNIX sockets: abstract ones, and paths longer than sun_path's 108 bytes (unix(7))."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`org.systemd.property.NAME` annotations as properties of the container's unit. Pure.
 
 A manager passes on annotations that its users write, and a unit's properties include commands that systemd executes as
-root (security.md#C9, CVE-2024-3154). So not what is dangerous is listed here but what is not: how the unit is ended, its
+root (CVE-2024-3154). So not what is dangerous is listed here but what is not: how the unit is ended, its
 own limits, its place in an order. Nothing that executes, reaches another unit, or moves processes.
 """
 
@@ -46,8 +46,8 @@ def _one(key, name, text, known):
     if seconds:
         name = name[:-3] + "USec"
     if name not in known:
-        raise _refused(f"annotation {key}: the property {name} of a unit cannot be set by an annotation", key,
-                       "what can be: " + " ".join(sorted(known)))
+        raise _refused(f"annotation {key}: the unit property {name} cannot be set by an annotation", key,
+                       "annotations can set: " + " ".join(sorted(known)))
     try:
         found = gvariant.parse(text)
         if seconds:
@@ -55,7 +55,7 @@ def _one(key, name, text, known):
         return name, gvariant.as_type(known[name], found)
     except gvariant.Bad as err:
         raise _refused(f"annotation {key}={text} value parse error: {err}", key,
-                       f"it is of type {known[name]}, written as GVariant text") from None
+                       f"the value has type {known[name]}, written as GVariant text") from None
 
 
 def _microseconds(found):

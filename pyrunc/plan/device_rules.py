@@ -99,13 +99,13 @@ def _rule(entry, number):
     major, minor = (_number(entry.get(name), name, pointer) for name in ("major", "minor"))
     if kind not in ("a", "b", "c"):
         raise Error(f'linux.resources.devices: invalid cgroup device type "{kind}"', pointer=pointer + "/type",
-                    hint="a (all), b (block) or c (character)")
+                    hint="the types are a (all), b (block) and c (character)")
     if not access:
         raise Error(f"linux.resources.devices: device access at {number} field cannot be empty",
-                    pointer=pointer + "/access", hint="one or more of the letters r, w, m")
+                    pointer=pointer + "/access", hint="give one or more of the letters r, w and m")
     if not set(access) <= set("rwm"):
         raise Error(f'linux.resources.devices: invalid access "{access}"', pointer=pointer + "/access",
-                    hint="one or more of the letters r, w, m")
+                    hint="give one or more of the letters r, w and m")
     return kind, major, minor, access, allow
 
 

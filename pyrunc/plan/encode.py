@@ -99,7 +99,7 @@ def encode(plan):
     pool.parts.append(bytes(-pool.size % 8))
     pool.size += -pool.size % 8
     if pool.size > PLAN_MAX:
-        raise Error(f"the configuration makes a plan of {pool.size >> 20} MiB, {PLAN_MAX >> 20} are the most", pointer="")
+        raise Error(f"the configuration makes a plan of {pool.size >> 20} MiB, {PLAN_MAX >> 20} are allowed", pointer="")
     header = [PLAN_MAGIC, PLAN_VERSION, pool.size, len(ops), len(born), status, numbers.count, 0]
     return b"".join([*map(u32, header), *records, *pool.parts]), born, ops
 

@@ -98,7 +98,7 @@ def _number(word):
                 continue
             if value is not None and (type(value) is int or digits[:1].isdigit() or digits[:1] == "."):
                 return ("", value) if type(value) is int else ("d", value)
-    raise Bad(f"{word!r} is no value" if word else "value is missing")
+    raise Bad(f"{word!r} is not a value" if word else "value is missing")
 
 
 def _ranged(kind, value):
@@ -116,7 +116,7 @@ def _array(text, at, depth):
     while text[at:at + 1] != "]":
         if items:
             if text[at:at + 1] != ",":
-                raise Bad("array without an end")
+                raise Bad("unterminated array")
             at = _space(text, at + 1)
         found, at = _value(text, at, depth)
         items.append(found)
@@ -140,7 +140,7 @@ def _string(text, at):
             raise Bad("a string cannot hold NUL")
         out.append(letter)
     if at >= len(text):
-        raise Bad("string without an end")
+        raise Bad("unterminated string")
     return "".join(out), at + 1
 
 
@@ -154,5 +154,5 @@ def _escape(text, at):
                 return chr(number), at + 1 + len(digits)
         except (ValueError, OverflowError):
             pass
-        raise Bad(f"no character has the number {digits!r}")
+        raise Bad(f"no character has the code {digits!r}")
     return ESCAPES.get(letter, letter), at + 1

@@ -1,4 +1,4 @@
-"""linux.resources as writes: one H op LIMIT per write, with the property it comes from. (Pure; compat.md 2.6.)
+"""linux.resources as writes: one H op LIMIT per write, with the property it comes from. (Pure; docs/compatibility.md, "Limits".)
 
 A limit goes where its controller is: to the container's group in the cgroup2 tree (slot "cgroup", limits_v2.py), or, on a
 host that still has the controller on a v1 hierarchy, to the group there (limits_v1.py). `unified` comes last: it wins.
@@ -96,7 +96,7 @@ def _unified(unified, v1):
     for file, value in unified.items():
         controller, pointer = file.partition(".")[0], f"/unified/{file}"
         if file in ("cgroup.procs", "cgroup.threads", "cgroup.kill"):
-            raise Error(f'unified resource "{file}" can\'t be set: it is no limit', pointer="/linux/resources" + pointer)
+            raise Error(f'unified resource "{file}" can\'t be set: it is not a limit', pointer="/linux/resources" + pointer)
         if controller in v1 or controller == "io" and "blkio" in v1:
             raise Error(f'unified resource "{file}" can\'t be set: controller "{controller}" is on cgroup v1 on this host',
                         "use the properties of linux.resources", pointer="/linux/resources" + pointer)

@@ -59,7 +59,7 @@ def swap_v2(limit, swap):
 def _cpu(cpu):
     for name in ("realtimeRuntime", "realtimePeriod"):
         if cpu.get(name):
-            raise Error(f"config.json: /linux/resources/cpu/{name}: realtime scheduling of groups does not exist in cgroup v2",
+            raise Error(f"config.json: /linux/resources/cpu/{name}: cgroup v2 has no realtime scheduling of groups",
                         pointer=f"/linux/resources/cpu/{name}")
     if cpu.get("idle") is not None:
         yield Write("cpu", "cpu.idle", str(cpu["idle"]), "/cpu/idle")

@@ -47,10 +47,10 @@ def place(path, container_id, rootless):
     unit = name if name.endswith(".slice") else f"{prefix}-{name}.scope"
     if not name or not NAME.issuperset(unit) or len(unit) > 255 or unit[0] == ".":
         raise Error(f'"{unit}" cannot be the name of a systemd unit', pointer=POINTER,
-                    hint="letters, digits and : - _ . \\ @, not more than 255")
+                    hint="letters, digits and : - _ . \\ @, at most 255 of them")
     spot = Place(unit, slice_, name)
     if not spot.group:
-        raise Error(f'"{unit}" is the root of all units, which cannot be a container\'s', pointer=POINTER)
+        raise Error(f'"{unit}" is the root of all units, which no container can have', pointer=POINTER)
     return spot
 
 

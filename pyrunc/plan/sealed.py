@@ -20,7 +20,7 @@ END = ("[write]", "exit_group", "[exit]")  # of an init that has failed
 def hint(plan):
     """What a filter must not refuse to an init that is killed, or fails, without a word."""
     names = {call for op in plan.child_ops() for call in CALLS.get(op.name, ()) if call[0] != "["}
-    return f"once it is in force init calls {', '.join(sorted(names | {'write', 'close', 'exit_group'}))}"
+    return f"once it is in force, init calls {', '.join(sorted(names | {'write', 'close', 'exit_group'}))}"
 
 
 def needed(op):

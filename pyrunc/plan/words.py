@@ -76,63 +76,63 @@ def filtered(plan, op, errno):
 
 def hint(plan, op, errno):
     if filtered(plan, op, errno):
-        return f"the container's seccomp filter is in force by then: it has to allow {sealed.needed(op.name)}"
+        return f"the container's seccomp filter is already in force: it has to allow {sealed.needed(op.name)}"
     if op.name in ("FSMOUNT", "MOUNT", "ATTACH") and errno == EPERM:
         if op.name != "ATTACH" and op.args[0] == "proc":
             return PROC_HINTS[_has_new_pid(plan)]
-        return "in a user namespace a file system can only be mounted if it, and for sysfs its network namespace, is owned by it"
+        return "a user namespace can mount only some types of file system, and sysfs only where it owns the network namespace"
     if errno == EMFILE and op.role == "M":
         return TOO_MANY
     if op.name == "FSMOUNT" and errno == EINVAL and max(map(len, op.args[1])) > STRING_MAX:
-        return f"without a new mount namespace an option has at most {STRING_MAX} bytes"
+        return f"without a new mount namespace, an option has at most {STRING_MAX} bytes"
     if op.name == "FORK" and errno == EAGAIN:
         return "the pids limit of the container's cgroup, or of its user, is reached"
     if op.name == "LOOKUP" and errno == ELOOP:
-        return "a link of that name is there: too many levels of symbolic links"
+        return "a symbolic link of that name exists: too many levels of symbolic links"
     if op.name == "JOIN" and errno == ENOSPC:
         return "a v1 cpuset takes no process before it has cpuset.cpus and cpuset.mems"
     if op.name == "SCHED" and errno == EPERM:
-        return "SCHED_DEADLINE needs all CPUs: it is refused under a restricted cpuset"
+        return "SCHED_DEADLINE needs all CPUs: the kernel refuses it in a restricted cpuset"
     if op.name in ("TREE", "SOURCE", "SETATTR") and errno == EPERM:
         return "a user namespace keeps the read-only, nosuid, nodev, noexec and access time flags of the host's mounts"
     if op.name == "TREE" and op.role != "H" and errno == EINVAL and not op.args[1] & TREE_RECURSIVE:
-        return "in a user namespace a directory with mounts below it can only be bound together with them: rbind"
+        return "in a user namespace, a directory can only be bound together with the mounts below it: use rbind"
     if op.name == "PIVOT" and errno == EINVAL:
-        return "the caller's root is no mount that can be replaced (an initramfs, a chroot): run with --no-pivot"
+        return "the caller's root cannot be replaced (an initramfs or a chroot): run with --no-pivot"
     if op.name == "SLAVE" and errno == EINVAL:
-        return "the caller's root is no mount point (a chroot): bind it on itself before entering it"
+        return "the caller's root is not a mount point (a chroot): bind it on itself before entering it"
     if op.name == "PURGE":
-        return "without pivot_root a procfs or sysfs of the host's that is left would let the container mount its own without masks"
+        return "without pivot_root, a procfs or sysfs of the host that stays would let the container mount its own without masks"
     if op.name in ("VERIFY_DEV", "TREE") and op.source.startswith("/linux/devices/"):
-        return "in a user namespace a device is the host's node of the same path: only root of the host can make one that is not there"
+        return "in a user namespace, a device is the host's node of the same path: only root of the host can make a missing one"
     if op.name == "NEWPROC" and errno == EPERM:
         return PROC_HINTS[_has_new_pid(plan)]
     if op.name == "OOM" and errno == EACCES:
-        return "without privilege oomScoreAdj can only be raised above the caller's own"
+        return "without privilege, oomScoreAdj can only be raised above the caller's value"
     return None
 
 
-TOO_MANY = "without privilege every bind source, and every device, is held open until it is mounted: raise the hard limit of open " \
+TOO_MANY = "without privilege, every bind source and every device is held open until it is mounted: raise the hard limit of open " \
            "files (ulimit -Hn) above their number"
 
 # of update and create: what the kernel says in a number, by the file's last part
 _IDLE = "a group with cpu.idle 1 has no shares"
-_BANDWIDTH = "a period is 1000 to 1000000, a quota 1000 at least, in microseconds; a group has no more than those above it"
+_BANDWIDTH = "in microseconds, a period is 1000 to 1000000 and a quota at least 1000; a group has no more than the groups above it"
 LIMIT_HINTS = {
-    ("memory.limit_in_bytes", EBUSY): "more than that is in use, and could not be reclaimed",
-    ("memory.memsw.limit_in_bytes", EBUSY): "more than that is in use, and could not be reclaimed",
+    ("memory.limit_in_bytes", EBUSY): "more than that is in use and could not be reclaimed",
+    ("memory.memsw.limit_in_bytes", EBUSY): "more than that is in use and could not be reclaimed",
     ("cpu.shares", EINVAL): _IDLE, ("cpu.weight", EINVAL): _IDLE,
     ("cpu.cfs_quota_us", EINVAL): _BANDWIDTH, ("cpu.cfs_period_us", EINVAL): _BANDWIDTH, ("cpu.max", EINVAL): _BANDWIDTH,
-    ("cpu.rt_period_us", EINVAL): "a period is not below the realtime runtime in force",
-    ("cpuset.cpus", EACCES): "the groups above have other CPUs", ("cpuset.mems", EACCES): "the groups above have other memory nodes",
+    ("cpu.rt_period_us", EINVAL): "the period must not be below the realtime runtime in force",
+    ("cpuset.cpus", EACCES): "the groups above do not have these CPUs", ("cpuset.mems", EACCES): "the groups above do not have these nodes",
 }
 
 
 # mount_too_revealing() of fs/namespace.c, and who may mount a procfs at all; by whether the pid namespace is a new one
 PROC_HINTS = {
-    False: "a procfs can only be mounted by the owner of its pid namespace: make a new one, or bind the host's (rbind /proc)",
-    True: "the caller's own /proc is not wholly visible, something is mounted over parts of it: a new one would show what is "
-          "hidden; uncover them, or bind it (rbind /proc)",
+    False: "only the owner of a pid namespace can mount its procfs: make a new pid namespace, or bind the host's /proc (rbind /proc)",
+    True: "something is mounted over parts of the caller's own /proc, and a new procfs would show what is "
+          "hidden: uncover these parts, or bind /proc (rbind /proc)",
 }
 
 
@@ -201,11 +201,11 @@ def _proc_fault(errno):
 
 
 def _newproc(op, errno, step):
-    return f"a procfs to write sysctls and labels to: {STEP_WORDS.get(step, step)}: {posix.strerror(errno).lower()}"
+    return f"a procfs for sysctls and labels: {STEP_WORDS.get(step, step)}: {posix.strerror(errno).lower()}"
 
 
 def _openproc(op, errno, step):
-    return f'sysctls and labels: "/proc" is {"no procfs" if step == "notproc" else posix.strerror(errno).lower()}'
+    return f'sysctls and labels: "/proc"{" is not a procfs" if step == "notproc" else ": " + posix.strerror(errno).lower()}'
 
 
 def _verify_dev(op, errno, step):

@@ -37,7 +37,7 @@ def filter_of(section: Seccomp, state_root: str | None = None) -> Filter | None:
         return None
     if profile.flags & profiles.WAIT_KILLABLE_RECV and not kernel_seccomp.flags_supported(profile.flags):
         raise Error("seccomp flag SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is not supported by this kernel",
-                    pointer="/linux/seccomp/flags", hint="it needs Linux 5.19")
+                    pointer="/linux/seccomp/flags", hint="the flag needs Linux 5.19")
     directory = cache.open_directory(state_root) if state_root is not None else None
     try:
         return bpf(profile, directory), profile.flags, profile.listener
@@ -76,7 +76,7 @@ def _compile(profile: Profile, flat: bytes) -> bytes:
     if profile.enosys:
         code = enosys_prologue(highest) + code
     if len(code) // 8 > MAX_INSTRUCTIONS:
-        raise Error(f"seccomp: the filter has {len(code) // 8} instructions, the kernel takes {MAX_INSTRUCTIONS}",
+        raise Error(f"seccomp: the filter has {len(code) // 8} instructions, the kernel takes at most {MAX_INSTRUCTIONS}",
                     pointer="/linux/seccomp/syscalls")
     return code
 
@@ -88,7 +88,7 @@ def _worded(err: kernel_seccomp.CompileError, profile: Profile) -> Error:
                      pointer=f"/linux/seccomp/architectures/{err.at}", errno=err.errno)
     if err.step == kernel_seccomp.RULE and err.at >= 0:
         action, name, _, place = profile.rules[err.at]
-        hint = "notify needs libseccomp 2.5 and Linux 5.7" if action == profiles.NOTIFY else None
+        hint = "SCMP_ACT_NOTIFY needs libseccomp 2.5 and Linux 5.7" if action == profiles.NOTIFY else None
         return Error(f"error adding seccomp filter rule for syscall {name}: {cause}", hint, errno=err.errno,
                      pointer=f"/linux/seccomp/syscalls/{place}")
     return Error(f"seccomp: {err.filename}: {cause}", pointer="/linux/seccomp", errno=err.errno)

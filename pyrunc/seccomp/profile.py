@@ -1,7 +1,7 @@
 """linux.seccomp, lowered to what libseccomp and seccomp(2) take: numbers, names and a flat list of rules. (Pure.)
 
-Called by compile.filter_of. The rules of compat.md 2.7, which are runc's. What the config validator has already refused
-is refused here again where it would otherwise be lost silently: a filter is a promise.
+The rules are runc's (docs/compatibility.md, "Seccomp"). What the config validator has already
+refused is refused here again where it would otherwise be lost silently: a filter is a promise.
 """
 
 from __future__ import annotations

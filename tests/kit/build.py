@@ -1,6 +1,6 @@
 """Compiles the static helpers once per source text, into the build directory beside the sources' tree.
 
-Called by kit.bundle (probe, hunt) and kit.race (flip). Keyed by a hash, so that an edited helper is rebuilt and two
+Keyed by a hash, so that an edited helper is rebuilt and two
 test processes never write the same file half-way: the finished binary is renamed into place.
 """
 

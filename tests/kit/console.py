@@ -1,7 +1,7 @@
 """The other ends of terminals: a socket for --console-socket and --pidfd-socket, and a terminal with somebody at it.
 
 The socket is as strict as conmon: exactly one descriptor in the control message and a name that is not empty
-(compat.md 1.9).
+(docs/compatibility.md, "Sockets of callers").
 """
 
 import array

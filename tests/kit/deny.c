@@ -1,7 +1,8 @@
 /*
  * deny NUMBER... -- COMMAND...: run COMMAND with these syscalls answering ENOSYS, as an old kernel would.
  *
- * For "without openat2 it must refuse with a clear error instead of falling back to something weaker" (security.md 7).
+ * The runtime has to refuse with a clear error where openat2 is missing, instead of falling back to something weaker
+ * (docs/security.md, "Guarantees").
  * Needs CAP_SYS_ADMIN instead of no_new_privs, so as not to change what the container sees of the latter.
  */
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
-"""How pyrunc may differ from runc: ALLOWED, each entry of which names its row in docs/differences.md.
+"""How pyrunc may differ from runc: ALLOWED, each of which names its entry in docs/differences.md.
 
 The views compared are flat ({path: value}, see kit.observe.normal); a view of an exec'd process has the prefix `exec.`.
-Called by tests/root/test_differential.py (chosen bundles) and conformance/differential (generated ones).
+tests/root/test_differential.py compares chosen bundles, conformance/differential generated ones.
 """
 
 import errno
@@ -283,7 +283,7 @@ ALLOWED = [
     Allowed("signals ignored by the caller", r"status\.SigIgn", when=lambda d: int(d.ours, 16) == 0),
     Allowed("capabilities absent", r"status\.Cap(Bnd|Eff|Prm)", peer="runc-new",
             when=lambda d: "capabilities" not in d.config["process"] and int(d.ours, 16) == 0),
-    Allowed("a capability that the runtime itself has not", r"verb (create|run|exec\d)",
+    Allowed("a capability that the runtime itself does not have", r"verb (create|run|exec\d)",
             when=lambda d: d.ours[1] is None and "apply caps" in d.said),
     Allowed("a seccomp agent where the capabilities of a process cannot be had", r"agent\.\d.*",
             when=lambda d: d.ours == "absent" and "apply caps" in d.said),
@@ -349,6 +349,5 @@ def unexplained(peer, config, theirs, ours, said="", case=None):
 
 
 def documented():
-    """The first column of the table in docs/differences.md, without markup."""
-    lines = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("|")]
-    return {line.split("|")[1].strip().replace("`", "") for line in lines[2:]}
+    """What the entries in docs/differences.md are called, without markup."""
+    return {" ".join(name.replace("`", "").split()) for name in re.findall(r"^\* \*\*(.+?)\*\*", DOCUMENT.read_text(), re.M | re.S)}

@@ -1,7 +1,7 @@
 """Reads what the probe printed: mountinfo and status as data, and a form of it in which two runtimes can be compared.
 
 `normal()` replaces what must differ between any two runs (mount ids, anonymous device numbers, pids, times, inode
-numbers of namespaces) and keeps everything else. Called by the root tests and by test_differential.
+numbers of namespaces) and keeps everything else.
 """
 
 import re

@@ -1,7 +1,7 @@
 """A Podman and a Buildah in a place of their own (kit/managers.py), configured by docs/podman.md.
 
 `Podman` is called with Podman's words. After each test `clear` removes what the test made and asserts that the runtime left
-nothing: no process, group or state. Called by test_podman and test_buildah.
+nothing: no process, group or state.
 """
 
 import fcntl

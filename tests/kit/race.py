@@ -1,7 +1,7 @@
 """RENAME_EXCHANGE races: an attacker swaps two names while the runtime looks.
 
 A race test that saw too few exchanges has proved nothing, so it fails as inconclusive instead of passing
-(security.md section 7). Used by tests/security.
+(docs/security.md, C1).
 """
 
 import os

@@ -1,7 +1,7 @@
-"""An ordinary user to run the runtime as, who leaves no trace: his account exists in a mount namespace of its own.
+"""An ordinary user to run the runtime as, who leaves no trace: the account exists in a mount namespace of its own.
 
-`User` holds that namespace, in which /etc/passwd, group, subuid and subgid know him; `UserRuntime` is a Runtime whose
-calls are his, with bundles and state that belong to him. Called through the fixtures `user` and `rt` of
+`User` holds that namespace, in which /etc/passwd, group, subuid and subgid know the account; `UserRuntime` is a Runtime whose
+calls are the user's, with bundles and state that belong to the account. Both are fixtures of
 tests/root/test_rootless.py.
 """
 
@@ -21,7 +21,7 @@ NAME = "pyrunc-tester"
 
 
 class User:
-    """An account. `subids`: whether a range of subordinate ids is his. `more`: shell commands, root's, in his namespace."""
+    """An account. `subids`: whether the account has a range of subordinate ids. `more`: root's shell commands in the namespace."""
 
     def __init__(self, subids=True, more=""):
         self.base = Path(tempfile.mkdtemp(prefix="ordinary-user-"))
@@ -41,7 +41,7 @@ class User:
         assert self.holder.stdout.read(1) == b"\n", "no namespace for the user"
 
     def enter(self, cwd="/", cgroup=None):
-        """What to put before a command so that he runs it; `cgroup`: a directory of the tree to run it in."""
+        """What to put before a command so that the user runs it; `cgroup`: a directory of the tree to run it in."""
         move = ("sh", "-c", f'echo 0 >{cgroup}/cgroup.procs && exec "$@"', "sh") if cgroup else ()
         return (*move, "nsenter", "-m", "-t", str(self.holder.pid), "--", "env", "-C", str(cwd),
                 "setpriv", "--reuid", str(UID), "--regid", str(UID), "--init-groups", "--")
@@ -90,7 +90,7 @@ def maps(ranges):
 
 
 def rootless(config):
-    """The base config, as an ordinary user can run it: his own id is root, no limits, wherever the runtime puts it."""
+    """The base config, as an ordinary user can run it: the user's own id is root, no limits, wherever the runtime puts it."""
     config["linux"]["namespaces"].append({"type": "user"})
     config["linux"].update(uidMappings=copy.deepcopy(OWN), gidMappings=copy.deepcopy(OWN))
     config["mounts"][2]["options"].remove("gid=5")

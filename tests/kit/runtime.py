@@ -2,7 +2,7 @@
 
 `Runtime` is one test's private world: its own --root, its own cgroup names, its own directory. `Container` adds the
 verbs for one id. Output goes to files, not pipes, because a detached container keeps the runtime's stdio open for as
-long as it lives. Called by nearly every test through the fixture `rt`.
+long as it lives. Nearly every test has it as the fixture `rt`.
 """
 
 import glob
@@ -58,7 +58,7 @@ class Result:
     def failed(self, *words, code=1):
         """Assert a proper failure: exit code, one line on stderr, one JSON error line in the log, these words in it.
 
-        A second line on stderr is allowed only for pyrunc's cure ("hint: ..."), which compat.md 8 asks for.
+        A second line on stderr is allowed only for pyrunc's cure ("hint: ..."): docs/compatibility.md, "Errors".
         """
         assert self.code == code, f"expected exit code {code}: {self!r}"
         lines = self.err.splitlines()

@@ -51,7 +51,7 @@ class Systemd(Runtime):
 
 
 class UsersSystemd(Systemd):
-    """The same as an ordinary user: his own manager, and containers with a user namespace in which root is he."""
+    """The same as an ordinary user: the user's own manager, and containers with a user namespace in which the user is root."""
 
     def __init__(self, binary, user="tester"):
         super().__init__(binary)

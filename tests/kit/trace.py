@@ -1,4 +1,4 @@
-"""strace, parsed, and the rule that the container's side resolves no path outside a slot (security.md 7b, 9.1-9.3).
+"""strace, parsed, and the rule that the container's side resolves no path outside a slot (docs/security.md, "Oracles").
 
 The container's side is every process from the execveat of the sealed memfd on, with its children, up to execve of a
 program. `breaches()` names each syscall there that resolves a path in another way than these:

@@ -1,11 +1,14 @@
 """Who may import whom, and what no module may do: read off the source, so that no path through the code is missed."""
 
 import ast
+import os
+import textwrap
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "pyrunc"
+ARCHITECTURE = PACKAGE.parent / "docs/architecture.md"
 
 # A layer may import itself and those below it. The pure ones at the bottom know nothing of a kernel.
 LAYERS = (
@@ -93,6 +96,24 @@ def test_nobody_imports_typing_when_the_program_runs(name):
         if isinstance(node, ast.Import | ast.ImportFrom):
             assert not {"typing", "shape"} & {*(getattr(node, "module", None) or "").split("."), *[one.name for one in node.names]}, \
                 f"line {node.lineno}: see pyrunc/typed.py"
+
+
+def picture():
+    """The layers, the upper above the lower."""
+    there = {top(name) for name in MODULES}
+    rows = [textwrap.wrap("  ".join(name for name in names if name in there), 92) for names in LAYERS]
+    edge = "    +" + "-" * 94 + "+"
+    return "\n".join([edge] + [line for row in rows for line in [*(f"    | {part:92} |" for part in row), edge]])
+
+
+def test_the_picture_of_the_layers_is_theirs():
+    before, start, rest = ARCHITECTURE.read_text().partition("<!-- layers -->\n")
+    drawn, end, after = rest.partition("<!-- end of layers -->")
+    assert start and end
+    if os.environ.get("PYRUNC_GOLDENS") == "write":
+        ARCHITECTURE.write_text(f"{before}{start}\n{picture()}\n\n{end}{after}")
+    else:
+        assert drawn.strip("\n") == picture()
 
 
 def test_every_module_has_a_layer():

@@ -664,8 +664,8 @@ def test_keys_in_another_case_and_misspelt_ones_are_warned_of_once(rt, host):
 
 @TEXT
 @pytest.mark.parametrize(("data", "words"), [
-    (b"#!/bin/sh\r\n", 'no such file or directory: it needs the interpreter "/bin/sh\\r", which is not in the root file system, for its '
-                       'first line ends in CR LF'),
+    (b"#!/bin/sh\r\n", 'no such file or directory: it needs the interpreter "/bin/sh\\r", which is not in the root file system (its '
+                       'first line ends in CR LF)'),
     (b"#!/usr/bin/nope\n", 'no such file or directory: it needs the interpreter "/usr/bin/nope"'),
     (b"\x7fELF\2\1\1" + bytes(9) + b"\3\0\xf3\0" + bytes(44), "exec format error: it is a program for riscv64, and this machine is "),
     (b"", "exec format error: it is an empty file"),

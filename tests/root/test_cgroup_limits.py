@@ -164,7 +164,7 @@ def _with_mknod(config):
     ({"blockIO": {"throttleReadBpsDevice": [{"major": 4000, "minor": 1, "rate": 5}]}},
      ("/linux/resources/blockIO/throttleReadBpsDevice/0", "4000:1")),
     ({"unified": {"nosuch.max": "1"}}, ('unified resource "nosuch.max" can\'t be set: controller "nosuch" not available',)),
-    ({"unified": {"cgroup.procs": "1"}}, ("it is no limit",)),
+    ({"unified": {"cgroup.procs": "1"}}, ("it is not a limit",)),
     ({"unified": {"../x.y": "1"}}, ("must be a file name (no slashes)",)),
     ({"rdma": {"nosuch": {"hcaHandles": 1}}}, ("/linux/resources/rdma/nosuch",)),
 ])
@@ -263,9 +263,9 @@ def test_memory_and_swap_move_up_and_down_alone_and_together(rt, first, steps):
 
 @pytest.mark.runc_known_bad("leaves it to the kernel, which says invalid argument")
 @pytest.mark.parametrize("args, words, hint", [
-    (("--memory", "200m"), "/memory/swap: memory+swap limit should be >= memory limit", "memory.swap is in force already"),
+    (("--memory", "200m"), "/memory/swap: memory+swap limit should be >= memory limit", "memory.swap is already in force"),
     (("--memory-swap", "32m"), "/memory/swap: memory+swap limit should be >= memory limit", ""),
-    (("--cpu-quota", "3000"), "/cpu/burst: burst must not be above quota", "cpu.burst is in force already"),
+    (("--cpu-quota", "3000"), "/cpu/burst: burst must not be above quota", "cpu.burst is already in force"),
     (("--cpu-burst", "60000"), "/cpu/burst: burst must not be above quota", ""),
 ])
 def test_an_update_is_judged_with_what_holds(rt, args, words, hint):
@@ -289,7 +289,7 @@ def test_realtime_periods_move_up_and_down(rt):
         assert v1_files(box, "cpu", *files) == [period, runtime]
     result = rt.call("update", "--cpu-rt-period", "2", box.id)
     result.failed("/cpu/realtimePeriod")
-    assert "hint: a period is not below the realtime runtime in force" in result.err
+    assert "hint: the period must not be below the realtime runtime in force" in result.err
 
 
 def test_resources_come_through_a_pipe(rt):

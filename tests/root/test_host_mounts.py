@@ -81,7 +81,7 @@ def test_one_that_is_covered_is_said_to_be_left(rt):
     settle(box)
     place = box.rootfs / "mnt/deep/at"
     with mounted(place):
-        box.delete().failed(f"mount {place}: covered by another")
+        box.delete().failed(f"mount {place}: another mount covers it")
         assert points().count(str(place)) == 2
     box.delete().ok()
     assert not [point for point in points() if point.startswith(str(box.rootfs))]

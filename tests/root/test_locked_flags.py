@@ -50,7 +50,7 @@ def user(sources):
 @pytest.fixture(params=["root", "user", "builder"])
 def rt(pyrunc, user, request):
     """root: of the host, who makes a user namespace for the container. user: an ordinary one. builder: root of a user
-    namespace with a mount namespace, both his own, who makes no other for the container."""
+    namespace with a mount namespace, both the user's own, who makes no other for the container."""
     runtime = Runtime(pyrunc) if request.param == "root" else UserRuntime(pyrunc, user)
     runtime.how = {"wrap": INNER} if request.param == "builder" else {}
     yield runtime

@@ -217,7 +217,7 @@ def test_a_namespace_that_is_the_runtimes_own_is_as_one_that_is_not_listed(rt, k
     container = rt.container(bare, listed, patch)
     place = ("unshare", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh")
     result = container.create(wrap=place).failed(words)
-    assert result.err.splitlines()[1].endswith(f"{path} is the {kind} namespace of the runtime itself")
+    assert result.err.splitlines()[1].endswith(f"{path} is the runtime's own {kind} namespace")
     assert host_wide() == before
     rt.assert_nothing_left()
 

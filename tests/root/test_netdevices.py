@@ -267,7 +267,7 @@ def test_the_only_thing_that_remembers_the_namespace_is_the_container(rt, net):
 @known_bad("words it otherwise")
 @pytest.mark.parametrize("patch, words", [
     (devices(nosuch=None), 'config.json: /linux/netDevices: network device "nosuch": no such device'),
-    (devices(a0="lo"), 'config.json: /linux/netDevices/a0: the container\'s network namespace has a device "lo" already'),
+    (devices(a0="lo"), 'config.json: /linux/netDevices/a0: the container\'s network namespace already has a device "lo"'),
     (devices(a0="a/b"), 'invalid network device name "a/b"'),
     (devices(a0="x" * 16), f'invalid network device name "{"x" * 16}"'),
 ])

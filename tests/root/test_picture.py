@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -236,6 +237,7 @@ def test_the_file_is_an_ordinary_hardened_executable(pyrunc):
     assert not segments.stderr and not readelf("-S").stderr
     assert "GNU_RELRO" in segments.stdout and "RWE" not in segments.stdout
     assert "BIND_NOW" in dynamic.stdout or "NOW" in dynamic.stdout
+    assert "libm." not in dynamic.stdout  # csrc/maths.c: 9 pages and a tenth of what ld.so does, for nothing
     assert re.search(r"GNU_STACK .* RW ", segments.stdout)
 
 
@@ -254,7 +256,9 @@ def test_a_word_that_points_out_of_the_program_is_found(word, found):
 
 def test_a_picture_with_such_a_word_is_not_used(tmp_path, monkeypatch):
     stack = struct.pack("<Q", 0x7ffd00000001)
-    monkeypatch.setattr(picture, "take", lambda *_: (0x500000, stack + bytes(0x100000 - 8), MAPS, 0))
+    monkeypatch.setattr(picture, "take", lambda *_: picture.Taken(0x500000, stack + bytes(0x100000 - 8), MAPS, 0, 0))
+    monkeypatch.setattr(picture, "rehearse", lambda *_: None)
+    (tmp_path / "program").touch()
     with pytest.raises(picture.Unsound, match="1 words of the picture point out of it"):
         picture.make(tmp_path / "program", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -262,4 +266,69 @@ def test_a_picture_with_such_a_word_is_not_used(tmp_path, monkeypatch):
 
 def test_a_program_that_takes_no_picture_is_not_used(tmp_path):
     with pytest.raises(picture.Unsound, match="exit 1 while the picture was taken"):
-        picture.take("/bin/false", tmp_path / "memory")
+        picture.take("/bin/false")
+
+
+# --- the layout
+
+def arena(*sizes):
+    """A picture of nothing but an arena with these blocks, and their addresses."""
+    memory, places = bytearray(8), []
+    for number, size in enumerate(sizes):
+        places.append(0x500000 + len(memory) + 8)
+        memory += struct.pack("<II", number, size - 8) + bytes(size - 8)
+    return picture.Taken(0x500000, bytes(memory) + bytes(-len(memory) % 4096), [], 0x500000, 0), places
+
+
+def test_blocks_lie_in_the_order_of_how_many_verbs_write_to_them():
+    taken, (_, one, some, maker, huge, every) = arena(32, 48, 2048, 64, 1 << 17, 16)
+    runs = {line: {every} for line in (*picture.TRIED, *picture.MAKERS)}
+    runs[picture.TRIED[0]] |= {one + 32, some + 1024, huge + 32}
+    runs[picture.TRIED[1]] |= {some}
+    runs[picture.MAKERS[0]] |= {maker + 48, some + 2032}  # the last word of each; the next head is in the same unit
+    layout = picture.Layout(taken, runs)
+    assert layout.places == {3: (16, 64), 1: (80, 48), 2: (128, 2048), 5: (2176, 16)} and layout.size == 2176
+    size, *rows = struct.unpack("<Q12I", layout.dump())
+    assert size == 2176 and rows == [0, 0, 80, 3, 128, 128, 16, 4, 0, 0, 2176, 1]
+
+
+def test_what_a_third_of_the_verbs_writes_to_is_copied_in_advance():
+    taken, places = arena(*[4096] * 9)
+    runs = {line: set(places[:i]) | {0x4ff000} for i, line in enumerate(picture.TRIED)} | {line: set() for line in picture.MAKERS}
+    layout = picture.Layout(taken, runs)
+    hot = layout.hot(picture.TRIED)
+    assert 0x4ff000 in hot and layout.hot(picture.MAKERS) == []
+    wanted = {0x500000 + (layout.places[n][0] - 8 + byte) // 4096 * 4096 for n in range(5) for byte in (0, 4095)}  # 7 to 3 of 8 verbs
+    assert set(hot) == wanted | {0x4ff000}
+
+
+def test_pages_become_few_ranges():
+    assert picture.ranges([0x3000, 0x1000, 0x2000, 0x9000]) == [(0x1000, 0x3000), (0x9000, 0x1000)]
+    many = picture.ranges(range(0, 4096 * 2 * 200, 4096 * 2))
+    assert len(many) <= picture.HOT and sum(size for _, size in many) >= 200 * 4096
+
+
+def test_the_installed_picture_is_laid_out(pyrunc, tmp_path):
+    """What lies together is copied by one call."""
+    calls = subprocess.run(["strace", "-e", "trace=madvise", pyrunc, "--root", tmp_path, "state", "none"], capture_output=True, text=True).stderr
+    sizes = [int(size) for size in re.findall(r"madvise\(0x\w+, (\d+), MADV_POPULATE_WRITE\)", calls)]
+    assert len(sizes) < 64 and max(sizes) > sum(sizes) / 4
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="csrc/written.c knows no other processor")
+def test_the_rehearsal_needs_no_privilege_and_its_verbs_get_far():
+    """Verbs that were refused would have written to about as much as one that finds no container."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        os.chmod(place, 0o777)
+        for path in (*(ROOT / "csrc").glob("[wp]*.[cp]*"), ROOT / "build/generated/pyrunc-without-picture"):
+            shutil.copy(path, place)
+        os.mkdir(f"{place}/csrc")
+        shutil.copy(ROOT / "csrc/written.c", f"{place}/csrc")
+        script = ("import json, pathlib, picture; program = pathlib.Path('pyrunc-without-picture')\n"
+                  "print(json.dumps({line: len(units) for line, units in picture.rehearse(program, program.read_bytes()).runs.items()}))")
+        done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/usr/bin/env", "-i", f"PATH={os.environ['PATH']}",
+                               sys.executable, "-B", "-c", script], cwd=place, capture_output=True, text=True, check=True, timeout=200)
+        wrote = json.loads(done.stdout)
+    assert wrote.keys() == {*picture.TRIED, *picture.MAKERS}
+    for line, times in (("state live", 1.2), ("delete ended", 1.2), ("create more", 3), ("exec -d live true", 3)):
+        assert wrote[line] > times * wrote["state none"], wrote

@@ -196,7 +196,7 @@ def test_a_capability_that_the_runtime_itself_has_not_is_left_out_with_a_warning
     assert {name: value for name, value in caps_of(result.json()).items() if value} == dict.fromkeys(
         ("prm", "eff", "bnd"), cap_mask("CHOWN"))
     assert [entry["msg"] for entry in result.log if entry["level"] == "warning"] == [
-        "ignoring capabilities that the runtime itself has not: CAP_NET_RAW"]
+        "ignoring capabilities that the runtime itself does not have: CAP_NET_RAW"]
     inside = rt.container(caps("CAP_NET_RAW"), userns()).run(wrap=("setpriv", "--bounding-set", "-net_raw", "--")).ok()
     assert caps_of(inside.json())["eff"] == cap_mask("NET_RAW")     # of its own user namespace
     assert inside.log_text == ""

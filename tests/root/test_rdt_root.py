@@ -94,7 +94,7 @@ def test_the_group_of_the_container_is_used_updated_and_reported(rt, resctrl):
 @known_bad("wants a real one")
 @pytest.mark.parametrize("properties, words", [
     ({"closID": "gold"}, "clos dir not accessible (must be pre-created when schemata, l3CacheSchema and memBwSchema are empty)"),
-    ({"closID": "/", "l3CacheSchema": "L3:0=1"}, 'config.json: /linux/intelRdt/l3CacheSchema: "L3:0=1" is not what the schemata of'),
+    ({"closID": "/", "l3CacheSchema": "L3:0=1"}, 'config.json: /linux/intelRdt/l3CacheSchema: "L3:0=1" differs from the schemata of'),
     ({"closID": "a/b"}, 'invalid intelRdt.ClosID "a/b"'),
 ])
 def test_refusals(rt, resctrl, properties, words):

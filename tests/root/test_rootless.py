@@ -230,7 +230,7 @@ def test_a_proc_that_would_reveal_too_much_is_explained(pyrunc):
     runtime = UserRuntime(pyrunc, account)
     try:
         result = runtime.container().create().failed("/mounts/0", "proc", "operation not permitted")
-        assert "not wholly visible" in result.err.splitlines()[1]
+        assert "something is mounted over parts of the caller's own /proc" in result.err.splitlines()[1]
     finally:
         runtime.close()
         account.close()
@@ -252,7 +252,7 @@ def test_sysctls_without_any_procfs_to_write_to_are_explained(rt):
     def none(config):
         config["mounts"] = [m for m in config["mounts"] if m["destination"] != "/proc"]
         config["linux"].update(maskedPaths=[], readonlyPaths=[])
-    result = rt.container(without("pid"), none, PING).create().failed("a procfs to write sysctls and labels to")
+    result = rt.container(without("pid"), none, PING).create().failed("a procfs for sysctls and labels")
     assert "rbind /proc" in result.err.splitlines()[1]
 
 
@@ -303,7 +303,7 @@ def test_createcontainer_and_prestart_hooks_run_as_the_user(rt):
 # --- root and the user's containers
 
 def test_root_enters_a_users_container_without_the_groups_of_the_host(rt, pyrunc):
-    """A state root of the user's is refused: what he may write there would run as root. One that root has taken is not."""
+    """A state root of the user's is refused: what the user may write there would run as root. One that root has taken is not."""
     container = rt.container(SLEEP, {"process": {"rlimits": []}}).up()
 
     def enter():
@@ -385,7 +385,7 @@ def test_limits_and_a_given_path_need_the_right_to_them(rt, patch, words):
 
 @pytest.fixture
 def delegated(rt):
-    """A directory of the cgroup2 tree that is the user's, with a group for his callers in it (cgroups(7), delegation)."""
+    """A directory of the cgroup2 tree that is the user's, with a group for the callers in it (cgroups(7), delegation)."""
     if TREE is None or not os.access(TREE, os.W_OK):
         pytest.skip("needs root and a writable cgroup2 tree")
     top = v2.Cgroup(TREE, f"{rt.token}-delegated")
@@ -460,7 +460,7 @@ def test_exec_leaves_the_containers_group_only_when_it_has_no_limits(rt, delegat
 
 @pytest.fixture(scope="module")
 def tester():
-    """The guest's user: he has a systemd of his own, which delegates (tests/vm)."""
+    """The guest's user, with a systemd of the user's own, which delegates (tests/vm)."""
     if not os.path.isdir("/run/systemd/system") or subprocess.run(["id", "tester"], capture_output=True, check=False).returncode:
         pytest.skip("no systemd, or no user tester whose processes it manages: make test-vm")
     subprocess.run(["loginctl", "enable-linger", "tester"], check=True)

@@ -189,7 +189,7 @@ def test_forced_delete_says_what_it_cannot_remove_and_may_be_repeated(rt):
     container, _ = started(rt)
     (container.directory / "foreign").mkdir()
     (container.directory / "foreign" / "file").write_text("")
-    result = container.delete("--force").failed(f"container {container.id} is not entirely removed", "directory not empty")
+    result = container.delete("--force").failed(f"container {container.id} is not completely removed", "directory not empty")
     assert len(result.err.splitlines()) == 1 and not rt.cgroups()
     assert container.status == "stopped"
     (container.directory / "foreign" / "file").unlink()

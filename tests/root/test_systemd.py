@@ -296,7 +296,7 @@ def test_a_bad_cgroups_path(sd, path, words):
 
 
 @pytest.mark.parametrize("name, value, words", [
-    ("ExecStopPost", "['/bin/sh']", "the property ExecStopPost of a unit cannot be set by an annotation"),
+    ("ExecStopPost", "['/bin/sh']", "the unit property ExecStopPost cannot be set by an annotation"),
     ("OnFailure", "['reboot.target']", "cannot be set by an annotation"),
     ("Slice", "'machine.slice'", "cannot be set by an annotation"),
     ("MemoryHigh", "'much'", "value parse error: is of type s, not t"),
@@ -509,7 +509,7 @@ def test_a_users_container_is_a_scope_of_his_manager(user):
 
 
 def test_a_users_exec_is_in_the_scope_wherever_it_comes_from(user):
-    """We are in a group of the system's, from which the user may not enter: his manager moves the process."""
+    """We are in a group of the system's, from which the user may not enter: the user's manager moves the process."""
     box = user.container(SLEEP).up()
     spawned = user.spawn("exec", box.id, "sleep", "50")
     wait_until(lambda: len((users_group(user, box) / "cgroup.procs").read_text().split()) == 2)
@@ -537,8 +537,8 @@ def test_a_user_without_a_bus(user, env):
 
 
 def test_a_systemd_that_does_not_answer_is_given_up_in_seconds(user):
-    """The calls have a time-out. (His, for pid 1 cannot be stopped.)"""
-    user.container(SLEEP).up()  # his bus is there
+    """The calls have a time-out. (The user's, for pid 1 cannot be stopped.)"""
+    user.container(SLEEP).up()  # the user's bus is there
     manager = int(systemctl("show", "-P", "MainPID", f"user@{user.uid}.service"))
     box = user.container(SLEEP)
     os.kill(manager, signal.SIGSTOP)

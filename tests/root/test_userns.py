@@ -170,7 +170,7 @@ def test_what_is_mounted_over_a_part_of_the_bound_proc_is_not_written_to(rt, ove
 def test_a_part_of_a_procfs_bound_over_proc_is_no_procfs_to_write_to(rt, part):
     container = rt.container(*SHARED_PID, PING, lambda config: config["mounts"][0].update(source=f"/proc/{part}"),
                              {"linux": {"maskedPaths": [], "readonlyPaths": []}})
-    container.create().failed("/mounts/0", '"/proc" is no procfs')
+    container.create().failed("/mounts/0", '"/proc" is not a procfs')
 
 
 # --- what it mounts

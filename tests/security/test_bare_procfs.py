@@ -66,7 +66,7 @@ def test_what_cannot_be_covered_either_refuses_the_container(rt, caller):
     here = ("unshare", "-m", "sh", "-c", f'set -e; {CALLERS[caller]}; shift 2; exec "$@"', "sh", rt.base, container.bundle.path)
     result = container.create("--no-pivot", wrap=here)
     result.failed("purge", code=1)
-    assert "without pivot_root a procfs or sysfs" in result.err
+    assert "without pivot_root, a procfs or sysfs" in result.err
 
 
 def test_an_ordinary_user_without_pivot_root(pyrunc):

@@ -1,4 +1,4 @@
-"""What is different when the runtime is Python (security.md section 8): the caller's environment, its directory, its
+"""What is different when the runtime is Python (docs/security.md, "Python"): the caller's environment, its directory, its
 descriptors and signals must not choose code or state. On runc these are trivially true, which keeps the tests honest.
 """
 

@@ -1,4 +1,4 @@
-"""One test per published crun and youki vulnerability that is not a twin of a runc row (security.md sections 3 and 4).
+"""One test per published crun and youki vulnerability that is not a twin of a runc row (docs/security.md, "Published vulnerabilities").
 
 Twins are tested under their runc name in test_runc_cves.py: CVE-2019-5736, 2019-16884, 2022-27650, 2024-21626,
 2025-27612, 2025-54867, 2025-62161, 2025-62596, 2025-52565, 2026-47766 (with 2026-41579).

@@ -97,7 +97,7 @@ def test_delete_removes_all_whichever_call_is_the_last(rt, host, verb, kind):
 
 @pytest.fixture
 def users(pyrunc):
-    """The runtime as an ordinary user calls it: he maps himself, for a traced newuidmap has no privilege."""
+    """The runtime as an ordinary user calls it: the user maps only the user's own id, for a traced newuidmap has no privilege."""
     account = User()
     runtime = UserRuntime(pyrunc, account)
     yield runtime

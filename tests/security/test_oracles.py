@@ -1,4 +1,4 @@
-"""Oracles that know no particular vulnerability (security.md section 7): they are to catch the next one.
+"""Oracles that know no particular vulnerability (docs/security.md, "Oracles"): they are to catch the next one.
 
 (a) the host is as before, (b) no path is resolved outside a slot on the container's side, (c) a created container holds
 nothing it need not, (d) the runtime's files are unchanged, (e) the kernel's view of the process equals a prediction.
@@ -138,7 +138,7 @@ def test_no_interpreter_runs_on_the_containers_side(rt):
 
 @known_bad("is not Python")
 def test_nothing_is_imported_once_a_container_process_exists(rt):
-    """No file of Python is opened by the runtime between clone of init and its end (security.md 8, lazy import)."""
+    """No file of Python is opened by the runtime between clone of init and its end (docs/security.md, "Python")."""
     container = rt.container({"process": {"args": ["/bin/true"]}})
     result, calls = trace(rt, "run", "--bundle", container.bundle.path, container.id)
     assert result.code == 0

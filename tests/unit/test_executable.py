@@ -48,7 +48,7 @@ def test_a_missing_interpreter_is_named(root, data, said):
 def test_dos_line_ends_are_named(root):
     (root / "bin/sh").write_bytes(elf())
     assert why(root, b"#!/bin/sh\r\nexit\r\n", ENOENT) == (
-        ': it needs the interpreter "/bin/sh\\r", which is not in the root file system, for its first line ends in CR LF')
+        ': it needs the interpreter "/bin/sh\\r", which is not in the root file system (its first line ends in CR LF)')
 
 
 def test_the_interpreter_of_an_interpreter_is_looked_at(root):

@@ -68,7 +68,7 @@ def test_only_a_child_of_ours_is_listened_to(pair, depth):
     if depth == 1:
         assert walk._receive()[:2] == (1, 0)
     else:
-        with pytest.raises(Error, match="a process that is not init speaks"):
+        with pytest.raises(Error, match="a process other than init has written"):
             walk._receive()
     child.wait()
 
@@ -97,7 +97,7 @@ def test_a_sync_that_hands_over_another_descriptor_is_refused(pair, name):
     sync = next(op for op in walk.ops if op.name == "SYNC" and op.slots[0])
     with open("/dev/null") as other:
         socket.send_fds(pair[1], [record(sync.args[0])], [other.fileno()])
-    with pytest.raises(Error, match=f"something else than its {sync.slots[0]} descriptor"):
+    with pytest.raises(Error, match=f"something other than its {sync.slots[0]} descriptor"):
         walk._serve(sync, [])
 
 

@@ -100,11 +100,11 @@ def test_a_controller_is_driven_where_it_is():
 
 
 @pytest.mark.parametrize("resources, v1, words", [
-    ({"cpu": {"realtimeRuntime": 5}}, {}, "/linux/resources/cpu/realtimeRuntime: realtime"),
+    ({"cpu": {"realtimeRuntime": 5}}, {}, "/linux/resources/cpu/realtimeRuntime: cgroup v2 has no realtime"),
     ({"network": {"classID": 5}}, {}, "/linux/resources/network/classID: cgroup v2 has no network controllers"),
     ({"unified": {"memory.high": "1"}}, V1, 'unified resource "memory.high" can\'t be set: controller "memory" is on cgroup v1'),
     ({"unified": {"io.max": "1"}}, V1, 'controller "io" is on cgroup v1'),
-    ({"unified": {"cgroup.procs": "1"}}, {}, 'unified resource "cgroup.procs" can\'t be set: it is no limit'),
+    ({"unified": {"cgroup.procs": "1"}}, {}, 'unified resource "cgroup.procs" can\'t be set: it is not a limit'),
     ({"memory": {"swap": 5}}, {}, "unable to set swap limit without memory limit"),
     ({"memory": {"swap": 5, "limit": 6}}, {}, "memory+swap limit should be >= memory limit"),
 ])

@@ -101,7 +101,7 @@ def test_what_was_there_before_is_used_and_stays(tree):
 @pytest.mark.parametrize("schemas, words", [
     ({"l3CacheSchema": "L3:0=0007FF"}, None),
     ({"memBwSchema": "MB: 1 = 100 ; 0=100"}, None),
-    ({"l3CacheSchema": "L3:0=7ff;1=f"}, '/linux/intelRdt/l3CacheSchema: "L3:0=7ff;1=f" is not what the schemata of'),
+    ({"l3CacheSchema": "L3:0=7ff;1=f"}, '/linux/intelRdt/l3CacheSchema: "L3:0=7ff;1=f" differs from the schemata of'),
     ({"memBwSchema": "MB:2=100"}, "/linux/intelRdt/memBwSchema"),
     ({"l3CacheSchema": "L3CODE:0=7ff"}, "L3CODE"),
 ])

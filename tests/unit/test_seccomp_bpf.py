@@ -65,7 +65,7 @@ def run(code, arch, number, args):
 
 
 def meant(section, arch, number, args):
-    """The action the specification (and compat.md 2.7 where it is silent) gives one call."""
+    """The action the specification (and runc, where it is silent: docs/compatibility.md, "Seccomp") gives one call."""
     in_filter = {NATIVE, *section["architectures"]}
     if arch not in in_filter:
         return 0  # libseccomp kills what comes in through another door

@@ -217,14 +217,14 @@ def test_annotations_are_properties(name, text, expected):
     ("BPFProgram", "[('device','/x')]", "cannot be set"), ("Environment", "['A=b']", "cannot be set"), ("Sec", "1", "cannot be set"),
     ("MemoryHigh", "'much'", "is of type s, not t"), ("MemoryHigh", "int32 5", "is of type i, not t"), ("MemoryHigh", "-1", "out of the range"),
     ("MemoryHigh", str(1 << 64), "out of the range"), ("MemoryHigh", "5 6", "unexpected"), ("MemoryHigh", "", "value is missing"),
-    ("MemoryHigh", "1.5", "is of type d, not t"), ("After", "['a', 5]", "array of different types"), ("After", "['a'", "without an end"),
-    ("After", "'a'", "is of type s, not as"), ("CollectMode", "'a", "string without an end"), ("CollectMode", r"'\u0000'", "NUL"),
+    ("MemoryHigh", "1.5", "is of type d, not t"), ("After", "['a', 5]", "array of different types"), ("After", "['a'", "unterminated"),
+    ("After", "'a'", "is of type s, not as"), ("CollectMode", "'a", "unterminated string"), ("CollectMode", r"'\u0000'", "NUL"),
     ("CollectMode", r"'\ud800'", "no character"), ("CollectMode", r"'\U0000dcff'", "no character"),
     ("CollectMode", "string " * 5000 + "'a'", "too deeply nested"), ("CollectMode", "@s " * 5000 + "'a'", "too deeply nested"),
-    ("CollectMode", r"'\uzzzz'", "no character"), ("After", "[" * 50, "too deeply nested"), ("After", "<'a'>", "is no value|missing"),
-    ("TimeoutStopSec", "true", "not a number"), ("TimeoutStopSec", "nan", "is no value"), ("TimeoutStopSec", "-1", "out of range"),
+    ("CollectMode", r"'\uzzzz'", "no character"), ("After", "[" * 50, "too deeply nested"), ("After", "<'a'>", "is not a value|missing"),
+    ("TimeoutStopSec", "true", "not a number"), ("TimeoutStopSec", "nan", "is not a value"), ("TimeoutStopSec", "-1", "out of range"),
     ("TimeoutStopSec", "1e300", "out of range"), ("TimeoutStopSec", "'5'", "not a number"), ("AllowedCPUs", "[256]", "out of the range"),
-    ("AllowedCPUs", "b'a'", "is no value"), ("AllowedCPUs", "@a", "unknown type"), ("AllowedCPUs", "@ []", "unknown type"),
+    ("AllowedCPUs", "b'a'", "is not a value"), ("AllowedCPUs", "@a", "unknown type"), ("AllowedCPUs", "@ []", "unknown type"),
 ])
 def test_annotations_that_are_none(name, text, words):
     with pytest.raises(Error, match=words) as caught:

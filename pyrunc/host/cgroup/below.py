@@ -1,4 +1,4 @@
-"""`exec --cgroup`: which groups below the container's own a process is put into. Pure; called by commands/exec.
+"""`exec --cgroup`: which groups below the container's own a process is put into. Pure.
 
     PATH                          below the container's group in every hierarchy; on a cgroup2 host there is but one
     CONTROLLER[,CONTROLLER]:PATH  below that of these v1 controllers; may be repeated, the others stay as they are

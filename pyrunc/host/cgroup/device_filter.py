@@ -1,7 +1,7 @@
 """Put a container's device rules into force: load the eBPF program and attach it to the cgroup2 directory.
 
-Called by the supervisor before the process is born into the group, so that no device is open to it even for a moment,
-and by an update, where the new program takes the place of the old one in a single step. The inverse of attaching is
+At `create` this is done before the process is born into the group, so that no device is open to it even for a moment.
+At `update` the new program takes the place of the old one in a single step. The inverse of attaching is
 removing the group; nothing has to be undone by hand, and nothing outlives the group.
 """
 

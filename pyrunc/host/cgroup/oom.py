@@ -1,7 +1,4 @@
-"""OOM kills in a group that somebody else, systemd, removes together with its last process: counted while it is there.
-
-Called by the supervisor when the unit is made, by a foreground `run` while it waits, and for exit.json.
-"""
+"""OOM kills in a group that somebody else, systemd, removes together with its last process: counted while it is there."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ class Watch:
         self.seen = self.file is not None
 
     def look(self) -> bool:
-        """Read again, which also arms POLLPRI again. Whether the group is still there."""
+        """Read again, which also arms POLLPRI again. Returns whether the group still exists."""
         now = _count(self.file)
         self.seen = now is not None
         self.counted = self.counted if now is None else now

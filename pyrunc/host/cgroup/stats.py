@@ -110,7 +110,7 @@ def some(values: Mapping[str, Value], keep: Container[str] = ()) -> dict[str, Va
 
 
 def number(text: str) -> int:
-    """"max" is the largest 64-bit number; what is missing, or no number, is 0."""
+    """"max" is the largest 64-bit number; a value that is missing, or not a number, is 0."""
     text = text.strip()
     return UNLIMITED if text == "max" else int(text) if text.isascii() and text.isdigit() else 0
 

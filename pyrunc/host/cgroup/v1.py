@@ -100,7 +100,7 @@ class Hierarchy(Cgroup):
         except Error as err:
             if file != RUNTIME or err.errno != EINVAL:
                 raise
-            err.hint = f"the groups above it must have as much in {RUNTIME} that no other group has been given"
+            err.hint = f"each group above it needs as much in {RUNTIME} that is not given to other groups"
             if not self._give_above(int(value)):
                 raise
         super().write(file, value)
@@ -163,7 +163,7 @@ class Hierarchy(Cgroup):
 
 
 def _make(top: str, path: str, made: list[str]) -> None:
-    """mkdir -p below `top`; what it makes is added to `made`, outermost first."""
+    """mkdir -p below `top`; the directories that it makes are added to `made`, outermost first."""
     try:
         posix.mkdir(f"{top}/{path}", 0o755)
     except FileExistsError:

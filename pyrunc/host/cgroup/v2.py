@@ -1,10 +1,8 @@
 """The cgroup2 tree: find it, make a container's group, kill it, empty it, remove it.
 
-Called by the supervisor (create, run), by `state` (frozen), `kill`, `delete` and `exec`.
-
 No link is followed and there is no `..`: a group's name comes from config.json, and a path that leaves the tree would let a
 bundle write to files of the host (GHSA-5g49-rx9x-qfc6). So a path is opened whole by openat2(2), which refuses links, or one
-component at a time from a descriptor of the tree's root. What a failing write says is the file, the value and the kernel's
+component at a time from a descriptor of the tree's root. A failing write names the file, the value and the kernel's
 reason, because "invalid argument" alone has cost people days.
 
 Processes are not moved here by choice: the supervisor hands `dirfd()` to clone3(CLONE_INTO_CGROUP), so that nothing is
@@ -104,7 +102,7 @@ def path_for(cgroups_path: str | None, own_cgroup: str | None, container_id: str
     if "\0" in path or any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in parts):
         raise Error("cgroupsPath is not a usable path (NUL, or a component longer than 255 bytes)", pointer=pointer)
     if not parts:
-        raise Error(f'cgroupsPath "{path}" is the root cgroup, which cannot be a container\'s', pointer=pointer)
+        raise Error(f'cgroupsPath "{path}" is the root cgroup, which no container can have', pointer=pointer)
     return "/".join(parts)
 
 
@@ -376,7 +374,7 @@ class Cgroup:
         return self.held() and self._event("frozen")
 
     def held(self) -> bool:
-        """Told to freeze, whether or not all of it stands already."""
+        """Has the group been told to freeze, whether or not all of it stands already?"""
         return self.read_or("cgroup.freeze", "0").strip() == "1"
 
     def freeze(self, on: bool) -> None:
@@ -429,11 +427,11 @@ class Cgroup:
         _put(self._open_file(file, posix.O_WRONLY), value)
 
     def _why_missing(self, file: str, err: OSError) -> str | None:
-        """A file that is not there: is its controller?"""
+        """A file is missing. Say so if its controller is missing too."""
         controller = file.partition(".")[0]
         if err.errno in GONE and self._has("cgroup.controllers") and \
                 controller not in self.read_or("cgroup.controllers", "").split():
-            return f'controller "{controller}" is not available here: it is not enabled in the parent group, or not in the kernel'
+            return f'controller "{controller}" is not available: the parent group has not enabled it, or the kernel does not have it'
         return None
 
     def chown(self, uid: int) -> None:
@@ -538,7 +536,7 @@ def _put(fd: int, value: str) -> None:
 def _enable_controllers(fd: int) -> None:
     """Offer the children of a group all controllers it has itself: all in one write, else one by one.
 
-    What cannot be enabled is left out without a word, as in runc: only a limit that needs the controller may complain.
+    A controller that cannot be enabled is left out without a word, as in runc: only a limit that needs the controller may complain.
     """
     try:
         wanted = _read(fd, "cgroup.controllers").split()
