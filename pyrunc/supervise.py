@@ -5,6 +5,8 @@ every error. Each action that leaves something behind pushes its inverse; the st
 each inverse tolerates finding nothing. Called by commands/create, run and exec.
 """
 
+from __future__ import annotations
+
 import posix
 
 from . import kernel, log
@@ -19,6 +21,10 @@ from .plan.kinds import rlimit
 from .plan.limits import inverse
 from .plan.optable import BATCH, SAY_EXEC, SAY_FAIL, TREE_NOFOLLOW
 from .state import PLAN
+from .typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .config.shape import Hook
 
 O_PATH, O_DIRECTORY, O_CLOEXEC, O_NOFOLLOW = 0o10000000, posix.O_DIRECTORY, posix.O_CLOEXEC, posix.O_NOFOLLOW
 NSFS_MAGIC, S_IFMT = 0x6E736673, 0o170000
@@ -780,7 +786,7 @@ def _hook(sup, op):
 
     path, argv, env, timeout, _ = op.args
     kind, _, number = op.source[len("/hooks/"):].partition("/")
-    hook = {"path": path, "args": argv, "env": env, "timeout": timeout}
+    hook: Hook = {"path": path, "args": argv, "env": env, "timeout": timeout}
     hooks.run_one(kind, int(number), hook, _state(sup, "created", sup.pid))
 
 

@@ -17,11 +17,12 @@ from pyrunc.kernel_bus import BusError, Connection, flat
 from pyrunc.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pyrunc.facts import Facts
     from pyrunc.host.cgroup.v2 import Cgroup
     from pyrunc.kernel_bus import Answer, Value
+    from pyrunc.state import Unit
 
     Property = tuple[str, str, Value]  # name, D-Bus type, value
 
@@ -223,9 +224,9 @@ def attach(bus: str, unit: str, pid: int, below: str) -> None:
         raise Error(f'unable to attach a process to unit "{unit}": {err.strerror}', errno=err.errno) from None
 
 
-def check_free(spot: Mapping[str, object]) -> None:
+def check_free(spot: Unit) -> None:
     """Refuse the name of a unit that exists. One that has failed does not count."""
-    unit, manager = str(spot["unit"]), connect(str(spot["bus"]))
+    unit, manager = spot["unit"], connect(spot["bus"])
     try:
         path = _text(manager.call("GetUnit", "s", unit))
     except BusError as err:
