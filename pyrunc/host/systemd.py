@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyrunc.facts import Facts
     from pyrunc.host.cgroup.v2 import Cgroup
     from pyrunc.kernel_bus import Answer, Value
-    from pyrunc.state import Unit
+    from pyrunc.plan.request import Unit
 
     Property = tuple[str, str, Value]  # name, D-Bus type, value
 
