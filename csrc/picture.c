@@ -51,6 +51,8 @@ static struct {
 // The eight bytes before a block of ours: how much room it has, and the how-manieth allocation it was.
 struct head { uint32_t number, room; };
 
+static void *first_break; // where the heap begins
+
 void *__real_malloc(size_t);
 void *__real_calloc(size_t, size_t);
 void *__real_realloc(void *, size_t);
@@ -185,11 +187,15 @@ void picture_begin(const char *layout)
         _exit(1);
 }
 
-// Whether what is forked has the memory of the picture, too: csrc/shim_spawn.c.
+// Whether what is forked has the program's data, which the picture is part of, and the heap, too: csrc/shim_spawn.c.
 void picture_forks(int forks)
 {
-    if (picture.boot)
-        madvise(arena, used, forks ? MADV_DOFORK : MADV_DONTFORK);
+    uintptr_t data = ((uintptr_t)&__data_start + 4095) & ~(uintptr_t)4095, heap = ((uintptr_t)first_break + 4095) & ~(uintptr_t)4095;
+    if (!picture.boot)
+        return;
+    madvise((void *)data, (uintptr_t)arena + used - data, forks ? MADV_DOFORK : MADV_DONTFORK);
+    if ((uintptr_t)sbrk(0) > heap)
+        madvise((void *)heap, (uintptr_t)sbrk(0) - heap, forks ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 static void set_thread(unsigned long id, unsigned long native, PyThreadState *current)
@@ -315,6 +321,7 @@ PyObject *picture_resume(int argc, char **argv)
 {
     if (!picture.boot)
         return NULL;
+    first_break = sbrk(0);
     populate(argc, argv);
     set_thread(PyThread_get_thread_ident(), PyThread_get_thread_native_id(), picture.thread);
     if (PyThread_tss_create(thread_key()) || PyThread_tss_set(thread_key(), picture.thread) || fill_environ()) {

@@ -135,14 +135,15 @@ static int image(void)
  * groups and compiles the plan, which init then waits for on its socket. CLONE_VFORK holds the thread only.
  *
  * No CLONE_VM: the kernel kills all that share memory with what it kills for want of memory, and init is born into the
- * container's group. Instead the interpreter's memory is left out of the child's (MADV_DONTFORK): no page table of it is
- * copied, and no page of it becomes write-protected. The child needs none of it.
+ * container's group. Instead the program's data and its heap are left out of the child's memory (MADV_DONTFORK): no page table
+ * of them is copied, and no page of them becomes write-protected. So the child may touch its stack and `birth`, which is a
+ * mapping of its own, and nothing else that can be written.
  */
 #define STACK 65536
 
 void picture_forks(int forks) __attribute__((weak)); /* csrc/picture.c, where there is a picture */
 
-static struct birth {
+struct birth {
 	struct clone_args args;
 	int exe, sock, base, stdio[3]; /* what the child is given */
 	int pidfd;
@@ -150,7 +151,19 @@ static struct birth {
 	pthread_t thread;
 	int tid, threaded, pending;
 	char number[12];
-} birth;
+};
+
+static struct birth *birth;
+
+static int make_birth(void)
+{
+	void *at = mmap(NULL, sizeof *birth, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	birth = at;
+	return 0;
+}
 
 /* The socket stands on BASE, and everything else is closed. Preserved descriptors (3 to base-1) lose their CLOEXEC. */
 static int arrange(struct birth *b)
@@ -249,11 +262,14 @@ static int failed(struct birth *b)
  */
 int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdio[3])
 {
-	struct birth *b = &birth;
-	int exe = image();
+	struct birth *b;
+	int exe = birth ? 0 : make_birth();
 
+	if (exe == 0)
+		exe = image();
 	if (exe < 0)
 		return exe;
+	b = birth;
 	*b = (struct birth){ .exe = exe, .sock = sock, .base = base, .pidfd = -1, .pending = 1 };
 	memcpy(b->stdio, stdio, sizeof b->stdio);
 	snprintf(b->number, sizeof b->number, "%d", base);
@@ -276,10 +292,10 @@ int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdi
  */
 int k_spawn_end(int *pidfd)
 {
-	struct birth *b = &birth;
+	struct birth *b = birth;
 	int error;
 
-	if (!b->pending)
+	if (!b || !b->pending)
 		return -ECHILD;
 	b->pending = 0;
 	if (b->threaded) {
