@@ -218,7 +218,7 @@ static int read_proc(int pid, const char *name, char *text, size_t size)
 int k_userns_maps(int userns, char *uid_map, char *gid_map, size_t size)
 {
 	struct clone_args args = { .exit_signal = SIGCHLD };
-	int in[2], ret;
+	int in[2], ret; /* the child may touch no more than its stack: init may be being born, see picture_forks */
 	long pid;
 
 	if (pipe2(in, O_CLOEXEC) < 0)

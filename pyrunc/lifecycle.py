@@ -198,7 +198,8 @@ class Making:
         """Kill, undo, poststop hooks, remove: what a failed create leaves is nothing, or is said beside the reason.
 
         The reason may be that descriptors or memory have run out: ours go first."""
-        self.reserve = self.plan = self.supervisor.plan = None
+        self.reserve = self.plan = self.supervisor.plan = self.supervisor.ops = None
+        self.supervisor.encoded = ()
         self.supervisor.unwind()
         try:
             kernel.flock(self.container.dirfd, LOCK_MS)  # `run` has given it up when its process ran
@@ -576,7 +577,8 @@ def _reason(container: Container, record: bytes | None) -> Error:
         return Error("container init died before it could execute the process")
     index, err, step = [int.from_bytes(record[i:i + 4], "little", signed=i == 8) for i in (4, 8, 12)]
     ops, errno = plan.child_ops(), supervise.words.errno_of(err)
-    if index >= len(ops):
+    gate = next((i for i, op in enumerate(ops) if op.name == "GATE"), -1)
+    if not gate < index < len(ops):  # what stands before the gate has been done: this is not the plan that init has
         return Error(f"init failed: {posix.strerror(errno).lower()}")
     return supervise.worded(plan, ops[index], errno, step, container)
 

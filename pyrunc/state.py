@@ -4,6 +4,7 @@
         state.json         written to a temporary name and renamed
         state.copy         the same again, written before it: what is read where state.json is damaged or gone
         config.json        what create was given: exec's template; later edits of the bundle change nothing
+        plan.json          the plan that create has run: `start` words failures by it, `explain --id` prints it
         exit.json          how it ended, once that is known
         exec.fifo          there while the container is "created"
         status.fifo        by which `start` learns that execve succeeded or why not
@@ -216,6 +217,11 @@ class Container:
         if self.data and not self.locked:
             self.data = _load(self)
         self.locked = True
+
+    def unlock(self) -> None:
+        """Let others in: they may look at it, signal it, delete it. What they write is read again by lock()."""
+        kernel.unlock(self.dirfd)
+        self.locked = False
 
     # --- what it is doing ---
 

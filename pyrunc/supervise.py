@@ -14,7 +14,7 @@ from .config.mountopts import ATTR_NODEV, MS_PRIVATE, MS_SLAVE
 from .config.names import NAMESPACES
 from .errors import Error, from_oserror
 from .host import init
-from .jsonio import dumps
+from .jsonio import MAX_BYTES, dumps
 from .plan import sealed, stored, words
 from .plan.encode import encode
 from .plan.kinds import rlimit
@@ -291,7 +291,6 @@ class Supervisor:
             except Exception:  # MemoryError too; what is left is found, and said, by what takes the container away
                 pass
 
-
     def _stillborn(self):
         """What was begun by SPAWN and not awaited by PLAN comes to its end, before its descriptors are closed."""
         if self.birth is not None:
@@ -396,7 +395,7 @@ def _cgroup(sup, op):
 
 
 def _mark(sup, group):
-    """The group says whose it is, in case no file does any more. No user, nor root of his namespace, may write that."""
+    """The group says whose it is, in case no file does any more. Neither a user nor root of a user namespace may write that."""
     data = sup.container.data
     data["marked"] = data["marked"] and group.mark(sup.container.owner())
 
@@ -488,7 +487,7 @@ def _clos(sup, op):
     group = sup.groups[op.slots[0]] = rdt.Group(root, name)
     if group.create(existing, schemas):
         sup.undo.append(group.remove)
-    elif not existing:  # somebody has been faster since state.json was written: it is his, and outlives the container
+    elif not existing:  # somebody has been faster since state.json was written: it is theirs, and outlives the container
         made = sup.container.data["resctrl_made"]
         sup.container.data["resctrl_made"] = [other for other in made if other != name]
 
@@ -658,7 +657,17 @@ def _spawn(sup, op):
     _begin(sup, _born_in(sup, op)[:1])
     sup.encoded = encode(sup.plan)  # while the kernel makes init
     if sup.created:  # of a container; nothing is kept of an exec
-        sup.container.write(PLAN, dumps(stored.dump(sup.plan)).encode())
+        _keep(sup)
+
+
+def _keep(sup):
+    """The plan, for who comes later. Without it, it is compiled again: what cannot be kept is no reason to fail."""
+    data = dumps(stored.dump(sup.plan)).encode()
+    try:
+        if len(data) <= MAX_BYTES:
+            sup.container.write(PLAN, data)
+    except OSError as err:
+        log.warning(f"the plan is not kept: {err.filename}: {err.strerror.lower()}")
 
 
 def _born_in(sup, op):

@@ -5,7 +5,7 @@ The same plan as create, without the gate: the last answer lets init execute, an
 
 from __future__ import annotations
 
-from .. import foreground, kernel, lifecycle, log
+from .. import foreground, lifecycle, log
 from ..errors import Error
 from ..typed import TYPE_CHECKING
 from . import shared
@@ -52,7 +52,7 @@ def _started(making: Making) -> None:
     """Returns when execve and the poststart hooks have succeeded. Otherwise nothing of the container is left."""
     try:
         making.supervisor.await_exec()
-        kernel.unlock(making.container.dirfd)  # others may look at it, signal it, delete it while we wait
+        making.container.unlock()  # while we wait
         lifecycle.poststart(making.container, making.config)
     except BaseException as err:
         making.fail(err)

@@ -41,11 +41,13 @@ def sound(plan: Plan) -> Plan:
 
 
 def _paths_are_relative(plan: Plan) -> Found:
-    """A path of init's names a root slot, and has neither a leading slash nor a parent step."""
+    """A path of init's names a root slot, and has no leading slash; below a procfs it has no parent step either. Below a root the
+    kernel keeps such a step inside (RESOLVE_IN_ROOT)."""
     for op in plan.child_ops():
         for (_, kind), path in zip(op.row.args, op.args):
             if kind.name == "path" or kind.name == "place" and op.slots[1]:
-                if path.startswith("/") or ".." in path.split("/"):
+                climbs = ".." in path.split("/") and any([slot.kind == "proc" for slot, _ in op.given()])
+                if path.startswith("/") or climbs:
                     yield op.index, f"{op.name} with the path {path!r}"
                 if not any([slot.kind in ("root", "proc") for slot, _ in op.given()]):
                     yield op.index, f"{op.name} on a path without a root slot"

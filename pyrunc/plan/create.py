@@ -76,6 +76,7 @@ def compiled(config: Config, facts: Facts, request: Request) -> Plan:
         from . import netdev
 
         netdev.move(plan, linux["netDevices"])
+    plan.environ = request.environ
     hooks.setup(plan, config, request.environ)
     rootfs.change_root(plan, config, ns, request.no_pivot)
     _system(plan, config, request, ns, mounts, makes_dev)
@@ -168,7 +169,7 @@ def join(plan: Plan, role: str) -> None:
 
 def _owner(config: Config, ns: Namespaces) -> int | None:
     """config-linux.md#cgroup-ownership: who is root of his own user and cgroup namespaces, and may write to a cgroup
-    mount, gets the group: the host's uid of his."""
+    mount, gets the group. Returns the uid of that root on the host."""
     writable = any([m.get("type") in ("cgroup", "cgroup2") and "ro" not in m.get("options", ())
                     and clean(m["destination"]) == "/sys/fs/cgroup" for m in config.get("mounts", ())])
     if not (writable and "cgroup" in ns.new and "user" in ns.new):

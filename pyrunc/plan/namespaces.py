@@ -127,7 +127,7 @@ def enter(plan: Plan, ns: Namespaces, facts: Facts) -> None:
 
 def drop_groups(plan: Plan, ns: Namespaces) -> None:
     """Before a user namespace is joined: they are groups of the host, and in there setgroups may be denied. An ordinary
-    user may not (EPERM), and keeps his own."""
+    user may not (EPERM), and keeps their own."""
     if not ns.keep_groups:
         plan.add("M", "SETGROUPS", (), (b"",), (EPERM,), source=ns.at["user"])
 

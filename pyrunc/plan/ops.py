@@ -228,7 +228,7 @@ def _limit_hints(op: Op, errno: int, ops: Sequence[Op]) -> str | None:
         ("cpu.cfs_quota_us", EINVAL): BANDWIDTH, ("cpu.cfs_period_us", EINVAL): BANDWIDTH, ("cpu.max", EINVAL): BANDWIDTH,
         ("cpu.rt_period_us", EINVAL): "the period must not be below the realtime runtime in force",
         ("cpuset.cpus", EACCES): "the groups above do not have these CPUs",
-    ("cpuset.mems", EACCES): "the groups above do not have these nodes",
+        ("cpuset.mems", EACCES): "the groups above do not have these nodes",
     }.get((op.value("file"), errno))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Plan:
     """ops in order; `base` the first descriptor that is init's own (3 + what is preserved); `file` that of exec --process."""
 
-    __slots__ = ("ops", "base", "file", "source", "syncs", "kinds")
+    __slots__ = ("ops", "base", "file", "source", "syncs", "kinds", "environ")
 
     def __init__(self, base: int = 3, file: str | None = None) -> None:
         self.ops: list[Op] = []
@@ -27,6 +27,7 @@ class Plan:
         self.file = file
         self.source = ""  # of the ops added next, unless they say otherwise
         self.syncs = 0
+        self.environ: list[str] = []  # the caller's, which hooks without one have
         self.kinds: dict[str, str] = {}  # of the slots that have been filled
 
     def add(self, role: str, name: str, slots: Sequence[str | None] = (), args: Sequence[Operand] = (), tolerate: tuple[int, ...] = (),

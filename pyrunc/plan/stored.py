@@ -21,12 +21,14 @@ FORMAT = 1
 
 def dump(plan: Plan) -> dict[str, Any]:
     """The slots and operands of each op stand in the order of its row."""
-    return {"format": FORMAT, "base": plan.base, "file": plan.file, "ops": [_row(op) for op in plan.ops]}
+    return {"format": FORMAT, "base": plan.base, "file": plan.file, "ops": [_row(op, plan.environ) for op in plan.ops]}
 
 
-def _row(op: Op) -> list[Any]:
-    return [op.role, op.name, op.slots, [value.hex() if type(value) is bytes else value for value in op.args], op.source, op.tolerate,
-            None if op.unless is None else op.unless.index]
+def _row(op: Op, environ: list[str]) -> list[Any]:
+    args = [value.hex() if type(value) is bytes else value for value in op.args]
+    if op.name == "HOOK" and environ and op.value("env") == environ:  # the caller's own, which may hold what is nobody's to keep
+        args[[name for name, _ in op.row.args].index("env")] = []
+    return [op.role, op.name, op.slots, args, op.source, op.tolerate, None if op.unless is None else op.unless.index]
 
 
 def load(data: Any) -> Plan | None:
@@ -39,7 +41,8 @@ def load(data: Any) -> Plan | None:
             _add(plan, *row)
     except (TypeError, ValueError, LookupError, AttributeError):
         return None
-    return plan
+    whole = plan.has("PLAN") and plan.ops[-1].name == "EXEC" and (plan.ops[-1].value("argv") or not plan.has("LOOKUP"))
+    return plan if whole else None
 
 
 def _add(plan: Plan, role: str, name: str, slots: list[str | None], args: list[Value], source: str, tolerate: list[int],

@@ -8,6 +8,7 @@ from pyrunc.errors import Error
 from pyrunc.plan import check, create, encode
 from pyrunc.plan.request import Request
 from tests import strategies
+from tests.plan.cases import base
 from tests.plan.test_goldens import plan_of
 
 REQUEST = Request("c1", "/b", "/s", cgroup="/c1", gate=True)
@@ -110,6 +111,15 @@ def test_the_containers_proc_is_no_way_around_a_detached_one():
     plan = plan_of("sysctl-shared-pid")
     next(op for op in plan.ops if op.name == "OPENPROC").unless = None
     assert "proc_is_detached" in {rule for rule, _, _ in check.violations(plan)}
+
+
+def test_a_step_to_the_parent_is_the_kernels_to_keep_inside_below_a_root():
+    """As runc: `/..` is the root. Only below a procfs is it a fault."""
+    config = base()
+    config["process"]["cwd"] = "/.."
+    config["linux"].update(maskedPaths=["/.."], readonlyPaths=["/a/../b"])
+    assert not check.violations(create.compiled(config, facts.named("root-v2"), Request("c1", "/b", "/s", cgroup="/c1", gate=True)))
+    assert "paths_are_relative" in {rule for rule, _, _ in check.violations(change(plan_of("sysctl"), "SYSCTL", 0, "sys/../x"))}
 
 
 def test_every_rule_has_a_mutation():

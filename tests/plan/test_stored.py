@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyrunc import facts
 from pyrunc.jsonio import dumps, loads
-from pyrunc.plan import check, encode, explain, stored
+from pyrunc.plan import check, create, encode, explain, stored
+from pyrunc.plan.request import Request
+from tests.plan.cases import base
 from tests.plan.test_goldens import ALL, plan_of
 
 
@@ -49,3 +52,19 @@ def test_a_damaged_op_makes_the_whole_unknown_or_is_one(op, at, junk):
                                   {"format": 1, "base": 3, "file": None, "ops": [["I", "NEWER", [], [], "", [], None]]}))
 def test_what_is_no_plan_is_none(data):
     assert stored.load(data) is None
+
+
+@pytest.mark.parametrize("rows", [[], [["H", "PLAN", [], [], "x", [], None]]])
+def test_what_has_no_end_is_no_plan(rows):
+    assert stored.load({"format": stored.FORMAT, "base": 3, "file": None, "ops": rows}) is None
+
+
+def test_the_callers_environment_is_not_kept():
+    """A hook without `env` has it. It may hold a manager's secrets, and nobody needs it when the hooks have run."""
+    config = base()
+    config["hooks"] = {"createRuntime": [{"path": "/bin/h"}, {"path": "/bin/h", "env": ["OWN=1"]}], "createContainer": [{"path": "/bin/h"}]}
+    plan = create.compiled(config, facts.named("root-v2"), Request("c1", "/b", "/s", cgroup="/c1", gate=True, environ=["TOKEN=secret"]))
+    assert [op.value("env") for op in plan.ops if op.name == "HOOK"] == [["TOKEN=secret"], ["OWN=1"], ["TOKEN=secret"]]
+    kept = dumps(stored.dump(plan))
+    assert "secret" not in kept and "OWN=1" in kept
+    assert stored.load(loads(kept.encode(), "plan.json")) is not None

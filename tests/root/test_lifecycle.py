@@ -658,3 +658,15 @@ def test_without_a_process_a_container_can_be_created_and_deleted_but_not_starte
     container.wait_stopped(pid)
     container.delete().ok()
     rt.container({"process": None}).run().failed("process property must not be empty")
+
+
+def test_a_run_whose_container_another_deletes_waits_for_that(rt, tmp_path):
+    """`run` has given its lock up while its process ran: the poststop hook runs once, and neither of the two fails."""
+    told = tmp_path / "told"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"sleep 0.2; echo told >> {told}"]}
+    container = rt.container({"process": {"args": ["/bin/probe", "sleep"]}, "hooks": {"poststop": [hook]}})
+    running = container.spawn_run()
+    wait_until(lambda: container.state().code == 0 and container.status == "running", what="the container runs")
+    container.delete("-f").ok()
+    assert running.wait().code == 137
+    assert told.read_text() == "told\n"

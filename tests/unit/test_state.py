@@ -66,6 +66,18 @@ def test_a_lock_that_another_has_is_waited_for_and_then_said(root):
     os.close(other.dirfd)
 
 
+def test_a_lock_that_was_given_up_is_asked_for_again(root):
+    """`run` gives it up while its process runs; a `delete` may have it when that has ended."""
+    mine = state.load(root, "c", lock=True)
+    mine.unlock()
+    other = state.load(root, "c", lock=True)
+    assert other.locked
+    with pytest.raises(Error, match="container c is busy"):
+        mine.lock(10)
+    os.close(other.dirfd)
+    mine.lock(10)
+
+
 def test_a_container_that_was_replaced_is_another_whoever_has_the_lock(root):
     for lock in (True, False):
         container = state.load(root, "c", lock=lock)

@@ -1,6 +1,6 @@
 """Put a container's device rules into force: load the eBPF program and attach it to the cgroup2 directory.
 
-At `create` this is done before the process is born into the group, so that no device is open to it even for a moment.
+At `create` this is done before init gets its plan, so that no device is open to anything of the container even for a moment.
 At `update` the new program takes the place of the old one in a single step. The inverse of attaching is
 removing the group; nothing has to be undone by hand, and nothing outlives the group.
 """
