@@ -19,7 +19,6 @@
 #include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "init_image.h"
 #include "native_core.h"
@@ -137,7 +136,7 @@ static int image(void)
  * No CLONE_VM: the kernel kills all that share memory with what it kills for want of memory, and init is born into the
  * container's group. Instead the program's data and its heap are left out of the child's memory (MADV_DONTFORK): no page table
  * of them is copied, and no page of them becomes write-protected. So the child may touch its stack and `birth`, which is a
- * mapping of its own, and nothing else that can be written.
+ * mapping that both share until execveat, and nothing else that can be written.
  */
 #define STACK 65536
 
@@ -146,8 +145,8 @@ void picture_forks(int forks) __attribute__((weak)); /* csrc/picture.c, where th
 struct birth {
 	struct clone_args args;
 	int exe, sock, base, stdio[3]; /* what the child is given */
-	int pidfd;
-	long pid; /* or -errno */
+	int pidfd, error; /* -errno for which the child could not become init, or 0: the child says so */
+	long pid;	  /* or -errno */
 	pthread_t thread;
 	int tid, threaded, pending;
 	char number[12];
@@ -157,7 +156,7 @@ static struct birth *birth;
 
 static int make_birth(void)
 {
-	void *at = mmap(NULL, sizeof *birth, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = mmap(NULL, sizeof *birth, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (at == MAP_FAILED)
 		return -errno;
@@ -192,7 +191,6 @@ static int replace(const int stdio[3])
 	return 0;
 }
 
-/* What keeps it from being init is its exit status: every errno is less than 255. */
 static void child(struct birth *b)
 {
 	char *argv[] = { "pyrunc:init", b->number, NULL }, *envp[] = { NULL };
@@ -204,22 +202,23 @@ static void child(struct birth *b)
 		syscall(SYS_execveat, ret, "", argv, envp, AT_EMPTY_PATH);
 		ret = -errno;
 	}
+	b->error = ret;
 	for (;;)
-		syscall(SYS_exit_group, -ret);
+		syscall(SYS_exit_group, 255);
 }
 
 static void *bear(void *arg)
 {
 	struct birth *b = arg;
+	long pid;
 
 	b->tid = (int)syscall(SYS_gettid);
 	if (picture_forks)
 		picture_forks(0);
-	b->pid = syscall(SYS_clone3, &b->args, sizeof b->args);
-	if (b->pid == 0)
+	pid = syscall(SYS_clone3, &b->args, sizeof b->args);
+	if (pid == 0)
 		child(b);
-	if (b->pid < 0)
-		b->pid = -errno;
+	b->pid = pid < 0 ? -errno : pid;
 	if (picture_forks)
 		picture_forks(1);
 	return NULL;
@@ -240,20 +239,6 @@ static void begin(struct birth *b, int by_thread)
 	if (!b->threaded)
 		bear(b);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-/* The errno for which the child could not become init, or 0: what init itself does, it does later. */
-static int failed(struct birth *b)
-{
-	siginfo_t info = { 0 };
-	int ret;
-
-	if (waitid(P_PID, (id_t)b->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_code != CLD_EXITED || info.si_status == 255)
-		return 0;
-	do
-		ret = (int)syscall(SYS_wait4, b->pid, NULL, 0, NULL);
-	while (ret < 0 && errno == EINTR);
-	return info.si_status;
 }
 
 /*
@@ -293,8 +278,6 @@ int k_spawn_begin(int sock, int cgroup, uint64_t flags, int base, const int stdi
 int k_spawn_end(int *pidfd)
 {
 	struct birth *b = birth;
-	int error;
-
 	if (!b || !b->pending)
 		return -ECHILD;
 	b->pending = 0;
@@ -306,10 +289,12 @@ int k_spawn_end(int *pidfd)
 			begin(b, 0);
 	}
 	close(b->exe);
-	error = b->pid > 0 ? failed(b) : 0;
-	if (error)
+	if (b->pid > 0 && b->error) {
+		while (syscall(SYS_wait4, b->pid, NULL, 0, NULL) < 0 && errno == EINTR)
+			;
 		close(b->pidfd);
-	else
-		*pidfd = b->pidfd;
-	return error ? -error : (int)b->pid;
+		return b->error;
+	}
+	*pidfd = b->pidfd;
+	return (int)b->pid;
 }
