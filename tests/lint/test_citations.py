@@ -20,6 +20,7 @@ PATH = re.compile(r"(?<![\w/.~-])((?:docs|tests|csrc|pyrunc|conformance|spec)/[\
 BELOW = re.compile(r"(?<![\w/.~-])((?:plan|host|config|commands|seccomp|init|kit|cgroup)/[\w/*]+\.(?:py|c|h))\b")
 SECTION = re.compile(r"docs/([\w-]+\.md)`?,\s+(?:[#*]\s+)?\"([^\"]+)\"")
 CLASS = re.compile(r"docs/security\.md, (C\d+)")
+TRACKER = re.compile(r"\bissue \d+\b")  # a tracker is not part of the project
 DOCUMENT = re.compile(r"(?<![\w./-])([a-z][\w-]*\.md)\b")
 
 
@@ -51,6 +52,7 @@ def dead(name, text):
     found += [f"{doc}, {part}" for doc, part in SECTION.findall(text)
               if (REPOSITORY / "docs" / doc).exists() and " ".join(part.split()) not in sections(doc)]
     found += [path for path in BELOW.findall(text) if not any(is_there(f"{tree}{path}") for tree in HOMES)]
+    found += TRACKER.findall(text)
     return found + [f"security.md, {part}" for part in CLASS.findall(text) if part not in sections("security.md")]
 
 
@@ -61,7 +63,7 @@ def test_every_citation_can_be_opened(name):
 
 @pytest.mark.parametrize("text", [
     "see docs/nowhere.md", "(nowhere.md 2.6)", "tests/unit/test_nowhere.py holds it", "csrc/init/op_nowhere*.c", "(plan/nowhere.py)", 'docs/scale.md, "Nowhere"',
-    'as docs/scale.md,\n "No\n where" says', "(docs/security.md, C11)", "pyrunc/nowhere/"])
+    'as docs/scale.md,\n "No\n where" says', "(docs/security.md, C11)", "pyrunc/nowhere/", "(issue 4)"])
 def test_a_dead_citation_is_found(text):
     assert dead("pyrunc/log.py", text) != []
 

@@ -1,4 +1,4 @@
-"""200 containers on one host: nothing leaks, and the last is made as fast as the first (issue 4, Shows 5)."""
+"""200 containers on one host: nothing leaks, and the last is made as fast as the first."""
 
 import os
 import statistics

@@ -1,4 +1,4 @@
-"""The same bundle under runc and under pyrunc must look the same from inside (issue 3, Shows 2).
+"""The same bundle under runc and under pyrunc must look the same from inside.
 
 Each case is run with both runtimes by create and start, the probe prints what it sees, kit.observe.normal() takes out
 what differs between any two runs, and every difference that is left must stand in kit.differences.ALLOWED.

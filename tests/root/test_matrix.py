@@ -1,6 +1,6 @@
 """Who calls x whose user namespace x terminal or not x by which verb: every cell from inside, and against a newer runc.
 
-{root, ordinary user} x {new, none, joined} x {terminal, none} x {run, create and start, exec} (issue 5, Shows 2). A user
+{root, ordinary user} x {new, none, joined} x {terminal, none} x {run, create and start, exec}. A user
 without a user namespace is the one thing that cannot be; its cells assert the refusal.
 """
 

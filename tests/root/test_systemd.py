@@ -1,4 +1,4 @@
-"""--systemd-cgroup against a real systemd: what a scope says of itself is what runc's says (issue 4, Shows 2)."""
+"""--systemd-cgroup against a real systemd: what a scope says of itself is what runc's says."""
 
 import json
 import os

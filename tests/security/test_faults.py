@@ -1,8 +1,8 @@
 """Every syscall of a life may fail, and every one may be the last: nothing is left, or `delete -f` removes it.
 
 strace injects the failure (or a SIGKILL) at the n-th call of a kind, for n = 1, 2, ... until there is no n-th: for `run` of a
-process that ends at once in every process there is, for `create` in the runtime itself (strace would wait for init). This is issue 3's "failure injected at every SYNC and host action" and
-"SIGKILL of pyrunc at any instant", without knowing what these actions are.
+process that ends at once in every process there is, for `create` in the runtime itself (strace would wait for init). So each SYNC
+and each action of the host fails, and the runtime is killed at any instant, without a list of what these actions are.
 """
 
 import os
